@@ -1,0 +1,1 @@
+//! A job queue with BullMQ's semantics over interchangeable stores.

@@ -1,0 +1,2 @@
+//! The `launchkit` binary.
+fn main() {}

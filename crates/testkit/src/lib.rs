@@ -1,0 +1,1 @@
+//! Harnesses, servers and conformance cases for LaunchKit's own tests.
