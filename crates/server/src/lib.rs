@@ -1,1 +1,2 @@
 //! The LaunchKit service.
+pub mod ai;

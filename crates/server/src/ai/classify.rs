@@ -1,0 +1,18 @@
+//! Placeholder of the first commit: answers a clear failure until its room is built.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{AiFailure, ClassifyInput, Draft};
+
+pub(super) fn run(
+    _input: &ClassifyInput,
+    _model: &std::sync::OnceLock<Loaded>,
+    _cancel: &CancellationToken,
+) -> Result<Draft, AiFailure> {
+    Err(AiFailure::fatal(
+        "not-built",
+        "This processor is not built yet.",
+    ))
+}
+
+pub(super) struct Loaded;
