@@ -1,1 +1,3 @@
 //! The LaunchKit service.
+
+pub mod ledger;
