@@ -218,6 +218,11 @@ impl Problem {
         self
     }
 
+    /// Says after how many seconds another try makes sense.
+    pub fn retry_after(self, seconds: u32) -> Problem {
+        self.with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
     /// The code, for logs.
     pub fn code(&self) -> Code {
         self.code
