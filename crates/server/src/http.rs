@@ -24,8 +24,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use launchkit_queue::Clock;
-use launchkit_queue::backend::Backend;
+use launchkit_queue::{Clock, Queue};
 use tokio::sync::Notify;
 
 use crate::ai::JobType;
@@ -40,8 +39,10 @@ pub type Pulse = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 pub struct Api {
     /// The database.
     pub ledger: Ledger,
-    /// The store of both queues.
-    pub store: Arc<dyn Backend>,
+    /// The queue `ai-jobs`.
+    pub ai_jobs: Queue,
+    /// The queue `webhooks`.
+    pub webhooks: Queue,
     /// Tells the time.
     pub clock: Clock,
     /// Checks credentials.

@@ -6,10 +6,11 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
 
+use super::json;
 use crate::problem::{Code, Problem};
 
 /// The largest body of a request for one job.
-pub const MOST_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const MOST_BYTES: usize = 4 * 1024 * 1024;
 /// The whole body must arrive within this time.
 const WITHIN: Duration = Duration::from_secs(30);
 /// Of a body that is refused for its size, so much is read and thrown away, so that the sender gets
@@ -17,7 +18,7 @@ const WITHIN: Duration = Duration::from_secs(30);
 const THROWN_AWAY: usize = 64 * 1024 * 1024;
 
 /// Refuses a body that is not declared as JSON in UTF-8.
-pub fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
+pub(super) fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
     let refuse = |detail| Err(Problem::new(Code::UnsupportedMediaType, detail));
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
@@ -38,7 +39,7 @@ pub fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Reads the whole body.
-pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+pub(super) async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     let too_long = announced.is_some_and(|length| length > MOST_BYTES as u64);
     // A sender that waits for our word has sent nothing yet.
@@ -50,6 +51,18 @@ pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
         Err(_) if too_long => Err(too_large()),
         Err(_) => Err(late()),
     }
+}
+
+/// These requests say everything in the path and query; a body may be absent or an empty object.
+pub(super) fn must_be_empty(headers: &HeaderMap, bytes: &[u8]) -> Result<(), Problem> {
+    if bytes.is_empty() {
+        return Ok(());
+    }
+    if headers.contains_key(header::CONTENT_TYPE) {
+        must_be_json(headers)?;
+    }
+    let faults = json::Fields::new("", json::parse_object(bytes)?).finish();
+    if faults.is_empty() { Ok(()) } else { Err(Problem::invalid(faults)) }
 }
 
 async fn collect(mut body: Body) -> Result<Bytes, Problem> {

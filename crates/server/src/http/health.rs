@@ -7,16 +7,15 @@ use axum::Json;
 use axum::extract::{RawPathParams, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Response};
-use launchkit_queue::backend::Backend;
 use serde_json::json;
 
-use super::{Api, queues};
+use super::Api;
 use crate::problem::{Code, Problem};
 
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// `GET /healthz`: the process is up and its loops turn.
-pub async fn healthz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+pub(super) async fn healthz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     match (api.pulse)() {
         Ok(()) => Ok(Json(json!({"status": "ok"})).into_response()),
         Err(which) => {
@@ -27,10 +26,9 @@ pub async fn healthz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
 }
 
 /// `GET /readyz`: database and queue answer.
-pub async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     let database = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.ledger.ping());
-    let queue_name = queues::ai_jobs();
-    let queue = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.store.counts(&queue_name));
+    let queue = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.ai_jobs.counts());
     let (database, queue) = tokio::join!(database, queue);
     let silent = match (matches!(database, Ok(Ok(()))), matches!(queue, Ok(Ok(_)))) {
         (true, true) => return Ok(Json(json!({"status": "ready", "database": "ok", "queue": "ok"})).into_response()),
@@ -42,7 +40,7 @@ pub async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
 }
 
 /// `GET /problems/{code}`: what a code means, as a page or as JSON.
-pub async fn problem(params: RawPathParams, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn problem(params: RawPathParams, headers: HeaderMap) -> Result<Response, Problem> {
     let name = params.iter().next().map_or("", |(_, value)| value);
     let Some(code) = Code::ALL.into_iter().find(|code| code.name() == name) else {
         return Err(Problem::new(Code::NotFound, "There is no problem of this name."));
@@ -63,12 +61,12 @@ pub async fn problem(params: RawPathParams, headers: HeaderMap) -> Result<Respon
 }
 
 /// For paths without a route.
-pub async fn unknown_path() -> Problem {
+pub(super) async fn unknown_path() -> Problem {
     Problem::new(Code::NotFound, "No route has this path.")
 }
 
 /// For methods without a handler; axum adds `Allow`.
-pub async fn wrong_method() -> Problem {
+pub(super) async fn wrong_method() -> Problem {
     Problem::new(Code::MethodNotAllowed, "This path does not take this method; the header Allow names those that it takes.")
 }
 

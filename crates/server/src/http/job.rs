@@ -7,7 +7,7 @@ use super::when::rfc3339;
 use crate::ledger::{Answer, JobRow, JobState, ListPage};
 
 /// The name of a state on the wire.
-pub fn state_name(state: JobState) -> &'static str {
+pub(super) fn state_name(state: JobState) -> &'static str {
     match state {
         JobState::Queued => "QUEUED",
         JobState::Processing => "PROCESSING",
@@ -18,23 +18,23 @@ pub fn state_name(state: JobState) -> &'static str {
 }
 
 /// The state of this name.
-pub fn state_of(name: &str) -> Option<JobState> {
+pub(super) fn state_of(name: &str) -> Option<JobState> {
     let all = [JobState::Queued, JobState::Processing, JobState::Succeeded, JobState::Failed, JobState::Canceled];
     all.into_iter().find(|state| state_name(*state) == name)
 }
 
 /// Where a job is.
-pub fn path(id: &str) -> String {
+pub(super) fn path(id: &str) -> String {
     format!("/v1/jobs/{id}")
 }
 
 /// The job object, JSON text.
-pub fn render(row: &JobRow) -> String {
+pub(super) fn render(row: &JobRow) -> String {
     to_text(&object(row))
 }
 
 /// The answer to the create request that made this one job.
-pub fn created(rows: &[JobRow]) -> Answer {
+pub(super) fn created(rows: &[JobRow]) -> Answer {
     match rows {
         [row] => accepted(row),
         _ => Answer { status: 202, location: None, body: to_text(&rows.iter().map(object).collect::<Vec<_>>()) },
@@ -42,12 +42,12 @@ pub fn created(rows: &[JobRow]) -> Answer {
 }
 
 /// 202 with the job as it is now.
-pub fn accepted(row: &JobRow) -> Answer {
+pub(super) fn accepted(row: &JobRow) -> Answer {
     Answer { status: 202, location: Some(path(&row.id)), body: render(row) }
 }
 
 /// The answer to a list request; `offset` is null where a cursor was given.
-pub fn list(page: &ListPage, limit: usize, offset: Option<usize>) -> String {
+pub(super) fn list(page: &ListPage, limit: usize, offset: Option<usize>) -> String {
     to_text(&List {
         jobs: page.jobs.iter().map(object).collect(),
         total: page.total,

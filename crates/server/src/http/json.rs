@@ -12,7 +12,7 @@ use serde_json::{Map, Number, Value};
 use crate::problem::{Code, Fault, MOST_FAULTS, Problem};
 
 /// Parses a body strictly. Nesting is limited by the parser (128 levels, told as malformed).
-pub fn parse(body: &[u8]) -> Result<Value, Problem> {
+pub(super) fn parse(body: &[u8]) -> Result<Value, Problem> {
     let malformed = |detail: String| Problem::new(Code::MalformedJson, detail);
     let text = std::str::from_utf8(body)
         .map_err(|error| malformed(format!("The body is not UTF-8: the byte at offset {} is not.", error.valid_up_to())))?;
@@ -29,7 +29,7 @@ pub fn parse(body: &[u8]) -> Result<Value, Problem> {
 }
 
 /// Parses a body that must be an object.
-pub fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
+pub(super) fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     match parse(body)? {
         Value::Object(map) => Ok(map),
         _ => Err(Problem::invalid(vec![Fault::at("", "The body must be a JSON object.")])),
@@ -37,12 +37,12 @@ pub fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
 }
 
 /// One segment of a JSON Pointer, escaped.
-pub fn segment(key: &str) -> String {
+pub(super) fn segment(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
 /// An object that is being read field by field. What is left at the end is unknown.
-pub struct Fields {
+pub(super) struct Fields {
     at: String,
     rest: Map<String, Value>,
     /// What has been found wrong so far.
@@ -51,28 +51,28 @@ pub struct Fields {
 
 impl Fields {
     /// Reads `map`, which stands at the pointer `at`.
-    pub fn new(at: impl Into<String>, map: Map<String, Value>) -> Fields {
+    pub(super) fn new(at: impl Into<String>, map: Map<String, Value>) -> Fields {
         Fields { at: at.into(), rest: map, faults: Vec::new() }
     }
 
     /// The pointer of a field.
-    pub fn pointer(&self, name: &str) -> String {
+    pub(super) fn pointer(&self, name: &str) -> String {
         format!("{}/{}", self.at, segment(name))
     }
 
     /// Takes a field; JSON null is a value like any other.
-    pub fn take(&mut self, name: &str) -> Option<Value> {
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
         self.rest.remove(name)
     }
 
     /// Notes a fault of a field.
-    pub fn fault(&mut self, name: &str, message: impl Into<String>) {
+    pub(super) fn fault(&mut self, name: &str, message: impl Into<String>) {
         let pointer = self.pointer(name);
         self.faults.push(Fault::at(pointer, message));
     }
 
     /// Takes a field that must be a string.
-    pub fn text(&mut self, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
         match self.take(name)? {
             Value::String(text) => Some(text),
             _ => {
@@ -83,7 +83,7 @@ impl Fields {
     }
 
     /// Takes a field that must be a whole number in this range.
-    pub fn whole(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn whole(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let number = self.take(name)?.as_u64().filter(|number| range.contains(number));
         if number.is_none() {
             self.fault(name, format!("{name} must be a whole number from {} to {}.", range.start(), range.end()));
@@ -92,7 +92,7 @@ impl Fields {
     }
 
     /// Takes a field that must be an object.
-    pub fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
+    pub(super) fn object(&mut self, name: &str) -> Option<Map<String, Value>> {
         match self.take(name)? {
             Value::Object(map) => Some(map),
             _ => {
@@ -103,7 +103,7 @@ impl Fields {
     }
 
     /// All that is wrong, unknown fields included.
-    pub fn finish(mut self) -> Vec<Fault> {
+    pub(super) fn finish(mut self) -> Vec<Fault> {
         let unknown: Vec<String> = self.rest.keys().take(MOST_FAULTS).map(|key| self.pointer(key)).collect();
         self.faults.extend(unknown.into_iter().map(|pointer| Fault::at(pointer, "This field is not known here.")));
         self.faults

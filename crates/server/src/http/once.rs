@@ -25,7 +25,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
 /// A caller's key and the request that it stands for.
 #[derive(Clone, Debug)]
-pub struct Once {
+pub(super) struct Once {
     /// The organisation, or the token's `sub` where there is none.
     pub scope: String,
     /// The header's value.
@@ -36,7 +36,7 @@ pub struct Once {
 
 impl Once {
     /// The request's key, if it has one.
-    pub fn read(scope: &str, request: &Asked<'_>) -> Result<Option<Once>, Problem> {
+    pub(super) fn read(scope: &str, request: &Asked<'_>) -> Result<Option<Once>, Problem> {
         let mut values = request.headers.get_all(HEADER).iter();
         let Some(value) = values.next() else { return Ok(None) };
         let key = value.to_str().unwrap_or("");
@@ -50,7 +50,7 @@ impl Once {
 }
 
 /// The parts of a request that make it the same as another.
-pub struct Asked<'a> {
+pub(super) struct Asked<'a> {
     /// Its method.
     pub method: &'a Method,
     /// Its path and query.
@@ -75,24 +75,24 @@ impl Asked<'_> {
 }
 
 /// A response as it was given the first time.
-pub fn first(answer: Answer) -> Response {
+pub(super) fn first(answer: Answer) -> Response {
     respond(answer)
 }
 
 /// A response that was given before.
-pub fn again(answer: Answer) -> Response {
+pub(super) fn again(answer: Answer) -> Response {
     let mut response = respond(answer);
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     response
 }
 
 /// The key belongs to another request.
-pub fn mismatch() -> Problem {
+pub(super) fn mismatch() -> Problem {
     Problem::new(Code::IdempotencyMismatch, "This Idempotency-Key was used for a different request.")
 }
 
 /// Tries until something else than "in progress" comes out, for five seconds.
-pub async fn while_in_progress<T, F, Fut>(mut attempt: F) -> Result<T, Problem>
+pub(super) async fn while_in_progress<T, F, Fut>(mut attempt: F) -> Result<T, Problem>
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<Option<T>, Problem>>,
@@ -108,7 +108,7 @@ where
 }
 
 /// Does `work` once for this key; without a key, simply does it.
-pub async fn claimed<Fut>(api: &Api, once: Option<Once>, work: Fut) -> Result<Response, Problem>
+pub(super) async fn claimed<Fut>(api: &Api, once: Option<Once>, work: Fut) -> Result<Response, Problem>
 where
     Fut: Future<Output = Result<Answer, Problem>>,
 {

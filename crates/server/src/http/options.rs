@@ -9,7 +9,7 @@ use super::when;
 use crate::problem::Fault;
 
 /// Delays end within this time from now, in ms.
-pub const MOST_DELAY_MS: u64 = 365 * 24 * 3_600_000;
+pub(super) const MOST_DELAY_MS: u64 = 365 * 24 * 3_600_000;
 const MOST_PRIORITY: u64 = 2_097_151;
 const MOST_TIMEOUT_MS: u64 = 24 * 3_600_000;
 const MOST_METADATA_KEYS: usize = 16;
@@ -18,7 +18,7 @@ const MOST_URL_BYTES: usize = 2_048;
 
 /// How a job is to be run. All times in ms.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
+pub(super) struct Options {
     /// 0 none, then 1 is the most urgent.
     pub priority: i64,
     /// Not before.
@@ -54,7 +54,7 @@ impl Default for Options {
 
 impl Options {
     /// Reads the object at the pointer `at`; `now` is what a delay counts from.
-    pub fn read(at: &str, map: Map<String, Value>, now: i64) -> Result<Options, Vec<Fault>> {
+    pub(super) fn read(at: &str, map: Map<String, Value>, now: i64) -> Result<Options, Vec<Fault>> {
         let mut fields = Fields::new(at, map);
         let mut options = Options::default();
         options.priority = fields.whole("priority", 0..=MOST_PRIORITY).map_or(0, |n| n as i64);

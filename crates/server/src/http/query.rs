@@ -6,7 +6,7 @@ use crate::problem::{Fault, Problem};
 const SHOWN: usize = 80;
 
 /// The parameters of one request that nobody has asked for yet.
-pub struct Query {
+pub(super) struct Query {
     pairs: Vec<(String, String)>,
     /// What has been found wrong so far.
     pub faults: Vec<Fault>,
@@ -14,7 +14,7 @@ pub struct Query {
 
 impl Query {
     /// Splits and decodes a query string. Faults of the encoding are told by [`Query::finish`].
-    pub fn parse(raw: Option<&str>) -> Query {
+    pub(super) fn parse(raw: Option<&str>) -> Query {
         let mut query = Query { pairs: Vec::new(), faults: Vec::new() };
         for part in raw.unwrap_or("").split('&').filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=').unwrap_or((part, ""));
@@ -33,7 +33,7 @@ impl Query {
     }
 
     /// Takes a parameter; given twice it is a fault.
-    pub fn take(&mut self, name: &str) -> Option<String> {
+    pub(super) fn take(&mut self, name: &str) -> Option<String> {
         let mut found = None;
         while let Some(at) = self.pairs.iter().position(|(key, _)| key == name) {
             let (_, value) = self.pairs.remove(at);
@@ -48,7 +48,7 @@ impl Query {
     }
 
     /// Takes a whole number in this range.
-    pub fn whole(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn whole(&mut self, name: &str, range: std::ops::RangeInclusive<u64>) -> Option<u64> {
         let text = self.take(name)?;
         let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let number = text.parse().ok().filter(|number| digits && range.contains(number));
@@ -59,7 +59,7 @@ impl Query {
     }
 
     /// Takes one of a few words.
-    pub fn choice<T>(&mut self, name: &str, read: impl Fn(&str) -> Option<T>, expected: &str) -> Option<T> {
+    pub(super) fn choice<T>(&mut self, name: &str, read: impl Fn(&str) -> Option<T>, expected: &str) -> Option<T> {
         let text = self.take(name)?;
         let value = read(&text);
         if value.is_none() {
@@ -69,26 +69,26 @@ impl Query {
     }
 
     /// Takes a time in RFC 3339.
-    pub fn time(&mut self, name: &str) -> Option<i64> {
+    pub(super) fn time(&mut self, name: &str) -> Option<i64> {
         let expected = "a time like 2026-11-24T04:26:26.123Z (write + as %2B)";
         self.choice(name, super::when::parse, expected)
     }
 
     /// Takes all parameters whose name begins with `head`, without that head.
-    pub fn take_all(&mut self, head: &str) -> Vec<(String, String)> {
+    pub(super) fn take_all(&mut self, head: &str) -> Vec<(String, String)> {
         let (taken, rest) = std::mem::take(&mut self.pairs).into_iter().partition(|(key, _)| key.starts_with(head));
         self.pairs = rest;
         taken.into_iter().map(|(key, value)| (key[head.len()..].to_owned(), value)).collect()
     }
 
     /// Notes a fault of a parameter.
-    pub fn fault(&mut self, name: &str, message: &str) {
+    pub(super) fn fault(&mut self, name: &str, message: &str) {
         let name: String = name.chars().take(SHOWN).collect();
         self.faults.push(Fault::parameter(name, message));
     }
 
     /// Refuses when something was wrong or is unknown.
-    pub fn finish(mut self) -> Result<(), Problem> {
+    pub(super) fn finish(mut self) -> Result<(), Problem> {
         for (name, _) in std::mem::take(&mut self.pairs) {
             self.fault(&name, "This parameter is not known here.");
         }
@@ -97,7 +97,7 @@ impl Query {
 }
 
 /// Decodes `%XX` and `+`; None when that is not valid or not UTF-8.
-pub fn decode(text: &str) -> Option<String> {
+pub(super) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
