@@ -9,8 +9,10 @@
 
 mod audit;
 mod begin;
+mod calendar;
 mod cancel;
 mod create;
+mod db;
 mod dispatch;
 mod end;
 mod error;
@@ -21,7 +23,12 @@ mod jobs;
 mod keys;
 mod open;
 mod orgs;
+mod periods;
 mod reconcile;
+mod settle;
+
+#[cfg(test)]
+mod tests;
 
 pub use audit::AuditEntry;
 pub use begin::{Begun, DeliveryWork, JobWork, Mirror, Run, Start, Work};
@@ -49,4 +56,32 @@ pub enum Kind {
 
 /// The handle to the database. Clones share the connections.
 #[derive(Clone)]
-pub struct Ledger {}
+pub struct Ledger {
+    inner: std::sync::Arc<Inner>,
+}
+
+struct Inner {
+    db: db::Db,
+    ids: id::Ids,
+    deployment: String,
+}
+
+impl Ledger {
+    fn db(&self) -> &db::Db {
+        &self.inner.db
+    }
+
+    fn new_id(&self, now: i64) -> String {
+        self.inner.ids.make(now)
+    }
+}
+
+impl Kind {
+    /// The table's name, for statements that are the same for both.
+    const fn table(self) -> &'static str {
+        match self {
+            Kind::Job => "jobs",
+            Kind::Delivery => "deliveries",
+        }
+    }
+}
