@@ -24,7 +24,9 @@ pub use time::Timestamp;
 mod journal;
 mod queue;
 mod store;
+mod worker;
 
 pub use journal::{Begin, Carry, Ending, Journal, JournalError};
 pub use queue::{AddOne, Admin, EventStream, OutcomeError, Planned, Queue, Told};
 pub use store::Store;
+pub use worker::{Active, BadWorker, Cause, Handler, Report, Worker, WorkerBuilder};
