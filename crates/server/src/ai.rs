@@ -13,6 +13,7 @@ mod extract;
 mod sentiment;
 mod summarize;
 mod translate;
+mod vader;
 
 pub use check::{
     Categories, ClassifyInput, EntityType, ExtractInput, Fault, Input, MAX_TEXT_CHARS,
