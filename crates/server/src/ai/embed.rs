@@ -209,6 +209,30 @@ mod tests {
         assert!(matches!(refused, Err(LoadError::Hash("model"))));
     }
 
+    /// Cosines that onnxruntime 1.x gives with the same model file and the reference tokenizer.
+    #[test]
+    fn cosines_are_those_of_the_reference_runtime() {
+        let embedder = Embedder::load(1).unwrap();
+        let cancel = CancellationToken::new();
+        let embed = |text| embedder.embed(text, 1, &cancel).unwrap().unwrap();
+        let first = embed("The stock market fell 3% on Monday.");
+        let others = [
+            ("Shares dropped at the start of the week.", 0.604089),
+            ("The team won the championship in overtime.", 0.041398),
+            ("Sports", 0.016815),
+            ("Business", 0.101025),
+            ("Ünïcödé naïve café — 你好 😀", 0.034655),
+        ];
+        for (text, expected) in others {
+            let ours = cosine(&first, &embed(text));
+            assert!(
+                (ours - expected).abs() < 1e-4,
+                "{ours} instead of {expected}: {text}"
+            );
+        }
+        assert!(embedder.embed("\u{301}", 1, &cancel).unwrap().is_none());
+    }
+
     #[test]
     fn sequences_are_spread_over_the_text() {
         assert_eq!(spread(3, 16), [0, 1, 2]);
