@@ -9,10 +9,13 @@ mod pool;
 mod tokens;
 
 mod classify;
+mod embed;
 mod extract;
 mod sentiment;
 mod summarize;
 mod translate;
+mod vader;
+mod wordpiece;
 
 pub use check::{
     Categories, ClassifyInput, EntityType, ExtractInput, Fault, Input, MAX_TEXT_CHARS,
@@ -195,6 +198,7 @@ pub struct Ai {
 struct Shared {
     pool: Pool,
     classifier: Arc<OnceLock<classify::Loaded>>,
+    threads: usize,
     translator: translate::Translator,
 }
 
@@ -204,6 +208,7 @@ impl Ai {
         let shared = Shared {
             pool: Pool::new(config.threads, config.queue),
             classifier: Arc::default(),
+            threads: config.threads,
             translator: translate::Translator::new(&config),
         };
         Ai {
@@ -224,11 +229,12 @@ impl Ai {
             return self.translate(input, cancel).await;
         }
         let classifier = self.shared.classifier.clone();
+        let threads = self.shared.threads;
         let token = cancel.clone();
         self.compute(cancel, move || {
             let draft = match &input {
                 Input::Summarize(input) => summarize::run(input, &token),
-                Input::Classify(input) => classify::run(input, &classifier, &token),
+                Input::Classify(input) => classify::run(input, &classifier, threads, &token),
                 Input::Sentiment(input) => sentiment::run(input, &token),
                 Input::Extract(input) => extract::run(input, &token),
                 Input::Translate(_) => Err(AiFailure::fatal(
