@@ -1,1 +1,10 @@
 //! The LaunchKit service.
+
+pub mod ai;
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod ledger;
+pub mod problem;

@@ -1,0 +1,1 @@
+//! The processors through their front.
