@@ -87,7 +87,7 @@ impl Auth {
         let unknown = || Problem::unauthenticated("The API key is not valid.");
         let key = parse_key(&text).ok_or_else(unknown)?;
         let row = self.row(key.prefix, now).await.map_err(|error| refusal(&error))?.ok_or_else(unknown)?;
-        let good = verify_key(&row, &key) && row.revoked_at.is_none() && row.expires_at.is_none_or(|end| end > now);
+        let good = verify_key(&row, &key) && row.is_usable(now);
         if !good {
             return Err(unknown());
         }
@@ -141,7 +141,7 @@ impl Auth {
         if let Some(seen) = self.seen().get_mut(&prefix) {
             seen.row = Arc::new(marked);
         }
-        if let Err(error) = self.ledger.touch_key(&row.id, now).await {
+        if let Err(error) = self.ledger.touch_key(row, now).await {
             tracing::warn!(%error, "the use of an API key was not noted");
         }
     }

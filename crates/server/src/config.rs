@@ -137,6 +137,16 @@ impl Config {
     /// Decides what is in force. Secrets that are unset are made in the data directory, if the
     /// rules allow that.
     pub fn from_settings(settings: &Settings) -> Result<Config, BadConfig> {
+        Config::decide(settings, secrets::keep)
+    }
+
+    /// The same decisions, without making anything: a secret that `from_settings` would make is a
+    /// random one that nobody keeps. For looking, not for running.
+    pub fn preview(settings: &Settings) -> Result<Config, BadConfig> {
+        Config::decide(settings, secrets::kept_or_passing)
+    }
+
+    fn decide(settings: &Settings, make: MakeSecret) -> Result<Config, BadConfig> {
         refuse_redis(settings)?;
         refuse_later(settings)?;
         let production = production(settings)?;
@@ -154,11 +164,11 @@ impl Config {
             port: number(settings, "PORT", 3001, 0..=65_535)? as u16,
             tls: tls(settings)?,
             jwt: Jwt {
-                secret: kept_secret(settings, "JWT_SECRET", &data_dir.join("jwt-secret"), must)?,
+                secret: kept_secret(settings, "JWT_SECRET", &data_dir.join("jwt-secret"), must, make)?,
                 issuer: settings.get("JWT_ISSUER").map(str::to_owned),
                 audience: settings.get("JWT_AUDIENCE").map(str::to_owned),
             },
-            secret_key: kept_secret(settings, "LAUNCHKIT_SECRET_KEY", &data_dir.join("secret-key"), must)?,
+            secret_key: kept_secret(settings, "LAUNCHKIT_SECRET_KEY", &data_dir.join("secret-key"), must, make)?,
             worker_concurrency: number(settings, "WORKER_CONCURRENCY", 5, 1..=1_000)? as usize,
             shutdown_grace: grace(settings)?,
             data_dir,
@@ -211,6 +221,11 @@ pub struct Fact {
 /// The data directory alone, for commands that need nothing else.
 pub fn data_dir(settings: &Settings) -> PathBuf {
     PathBuf::from(settings.get("LAUNCHKIT_DATA_DIR").unwrap_or(DATA_DIR))
+}
+
+/// The database alone, for commands that need nothing else.
+pub fn database_of(settings: &Settings) -> Result<Database, BadConfig> {
+    database(settings, &data_dir(settings))
 }
 
 /// A length of time as people write it: `250ms`, `25s` (or `25`), `10m`, `1h`, `30d`.
@@ -291,11 +306,14 @@ fn database(settings: &Settings, data_dir: &Path) -> Result<Database, BadConfig>
     Ok(Database::Postgres(SecretString::from(url)))
 }
 
+type MakeSecret = fn(&Path) -> std::io::Result<SecretString>;
+
 fn kept_secret(
     settings: &Settings,
     variable: &'static str,
     path: &Path,
     must: Option<&'static str>,
+    make: MakeSecret,
 ) -> Result<SecretString, BadConfig> {
     match (settings.get(variable), must) {
         (Some(value), _) if value.len() < 32 => {
@@ -303,7 +321,7 @@ fn kept_secret(
         }
         (Some(value), _) => Ok(SecretString::from(value)),
         (None, Some(why)) => Err(BadConfig::Missing { variable, why }),
-        (None, None) => secrets::keep(path).map_err(|source| BadConfig::Secret { path: path.to_owned(), source }),
+        (None, None) => make(path).map_err(|source| BadConfig::Secret { path: path.to_owned(), source }),
     }
 }
 

@@ -19,6 +19,8 @@ mod query;
 mod queues;
 mod when;
 
+pub use when::{parse as parse_time, rfc3339};
+
 use std::sync::Arc;
 
 use axum::Router;
@@ -102,7 +104,7 @@ pub(crate) fn ledger_problem(error: &LedgerError) -> Problem {
             let detail = "The database does not answer. Whether the request took effect is not known; repeat it with an Idempotency-Key to be safe.";
             Problem::new(Code::Unavailable, detail).retry_after(2)
         }
-        LedgerError::TooMany { .. } | LedgerError::Broken(..) => {
+        _ => {
             tracing::error!(%error, source, "the ledger failed");
             Problem::internal()
         }

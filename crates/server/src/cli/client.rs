@@ -87,10 +87,13 @@ impl Client {
         }
     }
 
-    /// The error's own text may hold the address, never a credential: those are in headers.
+    /// Only the innermost reason is told: it names neither headers nor credentials.
     fn unreachable(&self, error: &reqwest::Error) -> Stop {
-        let why = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-        Stop::Unreachable(format!("cannot reach {}: {why}", self.config.url))
+        let mut reason: &dyn std::error::Error = error;
+        while let Some(source) = reason.source() {
+            reason = source;
+        }
+        Stop::Unreachable(format!("cannot reach {}: {reason}", self.config.url))
     }
 }
 

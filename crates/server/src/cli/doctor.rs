@@ -8,6 +8,7 @@ use super::output::Stop;
 use super::table::fitted;
 use crate::app;
 use crate::config::{Config, Database, Fact, data_dir};
+use crate::ledger::Migrate;
 
 #[derive(Serialize)]
 struct Report {
@@ -36,11 +37,11 @@ enum Verdict {
 
 /// `launchkit doctor`: exit code 1 when something would keep `serve` from working.
 pub(super) async fn doctor(context: &Context) -> Result<(), Stop> {
-    let mut checks = vec![writable(context)];
-    match Config::from_settings(&context.settings) {
+    let mut checks = vec![data_directory(context)];
+    match Config::preview(&context.settings) {
         Ok(config) => {
             checks.push(good("configuration", "serve would accept it"));
-            checks.push(database(context, &config).await);
+            checks.push(database(&config).await);
             checks.push(port(&config).await);
         }
         Err(error) => checks.push(bad("configuration", error.to_string())),
@@ -56,24 +57,29 @@ pub(super) async fn doctor(context: &Context) -> Result<(), Stop> {
     if report.ok { Ok(()) } else { Err(Stop::Told) }
 }
 
-fn writable(context: &Context) -> Check {
+/// Nothing is made: a directory that is missing is made by the first start.
+fn data_directory(context: &Context) -> Check {
     let dir = data_dir(&context.settings);
+    if !dir.exists() {
+        return Check { name: "data directory", result: Verdict::Note, detail: format!("{} will be made at the first start", dir.display()) };
+    }
     let probe = dir.join(format!(".doctor-{:016x}", rand::random::<u64>()));
-    let written = crate::config::secrets::private_directory(&dir)
-        .and_then(|()| std::fs::write(&probe, b"probe"))
-        .and_then(|()| std::fs::remove_file(&probe));
-    match written {
+    match std::fs::write(&probe, b"probe").and_then(|()| std::fs::remove_file(&probe)) {
         Ok(()) => good("data directory", format!("{} can be written", dir.display())),
         Err(error) => bad("data directory", format!("{} cannot be written: {error}", dir.display())),
     }
 }
 
-async fn database(context: &Context, config: &Config) -> Check {
+async fn database(config: &Config) -> Check {
     let what = match &config.database {
+        Database::Sqlite(path) if !path.exists() => {
+            let detail = format!("the SQLite file {} will be made at the first start", path.display());
+            return Check { name: "database", result: Verdict::Note, detail };
+        }
         Database::Sqlite(path) => format!("SQLite file {}", path.display()),
         Database::Postgres(_) => "PostgreSQL".to_owned(),
     };
-    match app::open_ledger(&context.settings, &Clock::system()).await {
+    match app::open_ledger(&config.database, Migrate::Check, &Clock::system()).await {
         Ok(ledger) => {
             let answered = ledger.ping().await;
             ledger.close().await;

@@ -11,7 +11,7 @@ use crate::app;
 use crate::auth::Scope;
 use crate::config::duration;
 use crate::http::rfc3339;
-use crate::ledger::{AuditEntry, KeyMode, KeyRow, Ledger, LedgerError, NewKey};
+use crate::ledger::{AuditEntry, KeyMode, KeyRow, Ledger, LedgerError, Migrate, NewKey};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
@@ -55,7 +55,8 @@ pub(super) struct CreateArgs {
 /// `launchkit keys …`
 pub(super) async fn keys(context: &Context, command: KeysCommand) -> Result<(), Stop> {
     let clock = Clock::system();
-    let ledger = app::open_ledger(&context.settings, &clock).await.map_err(super::serve::stopped)?;
+    let database = crate::config::database_of(&context.settings)?;
+    let ledger = app::open_ledger(&database, Migrate::Apply, &clock).await.map_err(super::serve::stopped)?;
     let now = clock.now().millis();
     let done = match command {
         KeysCommand::Create(args) => create(context, &ledger, &args, now).await,

@@ -56,11 +56,6 @@ impl Out {
         Out { json }
     }
 
-    /// Whether results are to be JSON.
-    pub(super) fn is_json(self) -> bool {
-        self.json
-    }
-
     /// Prints the result: as one JSON document, or as what `text` makes of it.
     pub(super) fn show<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) {
         let line = if self.json { serde_json::to_string_pretty(value).unwrap_or_default() } else { text(value) };

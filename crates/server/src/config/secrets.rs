@@ -14,10 +14,14 @@ pub fn keep(path: &Path) -> std::io::Result<SecretString> {
     if let Some(kept) = read(path)? {
         return Ok(kept);
     }
-    let fresh = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
-    write_new(path, &fresh)?;
+    write_new(path, &fresh())?;
     // Whoever linked first has decided; the others read that one.
     read(path)?.ok_or_else(|| Error::new(ErrorKind::NotFound, "the secret vanished while it was being made"))
+}
+
+/// Reads the secret kept in `path`; when there is none, answers a random one that is not kept.
+pub fn kept_or_passing(path: &Path) -> std::io::Result<SecretString> {
+    Ok(read(path)?.unwrap_or_else(|| SecretString::from(fresh())))
 }
 
 /// Creates `path` with mode 0600 and this content and one line end, in one step; a file that is
@@ -41,6 +45,10 @@ pub fn private_directory(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+fn fresh() -> String {
+    URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 
 fn write_private(path: &Path, content: &str) -> std::io::Result<()> {

@@ -17,7 +17,7 @@ const MOST_IN_A_GROUP: usize = 256;
 /// Requests that may wait; more are told to come back.
 const MOST_WAITING: usize = 4_096;
 /// Rows that may wait for the queue before nothing more is accepted.
-const MOST_BACKLOG: u64 = 100_000;
+const MOST_BACKLOG: u32 = 100_000;
 /// How often the backlog is counted at most, in ms.
 const COUNTED_MS: i64 = 1_000;
 /// A group that the database rolled back is tried so often.
@@ -105,7 +105,7 @@ impl Creator {
         self.counted_at = now;
         // When it cannot be counted, the create that follows will say what is wrong.
         if let Ok(backlog) = self.ledger.backlog(Kind::Job, MOST_BACKLOG).await {
-            self.full = backlog >= MOST_BACKLOG;
+            self.full = backlog >= u64::from(MOST_BACKLOG);
         }
     }
 }

@@ -4,24 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::when::rfc3339;
-use crate::ledger::{Answer, JobRow, JobState, ListPage};
-
-/// The name of a state on the wire.
-pub(super) fn state_name(state: JobState) -> &'static str {
-    match state {
-        JobState::Queued => "QUEUED",
-        JobState::Processing => "PROCESSING",
-        JobState::Succeeded => "SUCCEEDED",
-        JobState::Failed => "FAILED",
-        JobState::Canceled => "CANCELED",
-    }
-}
-
-/// The state of this name.
-pub(super) fn state_of(name: &str) -> Option<JobState> {
-    let all = [JobState::Queued, JobState::Processing, JobState::Succeeded, JobState::Failed, JobState::Canceled];
-    all.into_iter().find(|state| state_name(*state) == name)
-}
+use crate::ledger::{Answer, JobRow, ListPage};
 
 /// Where a job is.
 pub(super) fn path(id: &str) -> String {
@@ -123,7 +106,7 @@ fn object(row: &JobRow) -> Object<'_> {
     Object {
         id: &row.id,
         job_type: &row.job_type,
-        status: state_name(row.state),
+        status: row.state.as_str(),
         input: raw(&row.input),
         output: row.output.as_deref().and_then(raw),
         error: row.error.as_ref().map(|error| Failure {

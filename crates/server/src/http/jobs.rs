@@ -18,7 +18,7 @@ use super::{Api, body, job, ledger_problem};
 use crate::ai::{self, JobType};
 use crate::auth::{Caller, Scope};
 use crate::ledger::{
-    Answer, Canceled, Create, Created, Filter, Idempotency, JobRow, NewJob, Page, Quota, Retried, queue_id,
+    Answer, Canceled, Create, Created, Filter, Idempotency, JobRow, JobState, NewJob, Page, Quota, Retried, queue_id,
 };
 use crate::problem::{Code, Fault, Problem};
 
@@ -205,7 +205,7 @@ fn filter(query: &mut Query) -> Filter {
         query.fault("metadata", "At most two metadata filters may be given.");
     }
     Filter {
-        state: query.choice("status", job::state_of, status),
+        state: query.choice("status", JobState::parse, status),
         job_type: query.choice("type", |name| name.parse::<JobType>().ok(), kind).map(|kind| kind.as_str().to_owned()),
         created_after: query.time("createdAfter"),
         created_before: query.time("createdBefore"),
@@ -238,7 +238,7 @@ async fn cancel_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Prob
             Ok(job::accepted(&row))
         }
         Canceled::Finished(row) => {
-            let detail = format!("The job is {} already.", job::state_name(row.state));
+            let detail = format!("The job is {} already.", row.state.as_str());
             Err(Problem::new(Code::JobAlreadyFinished, detail))
         }
         Canceled::NotFound => Err(no_such_job()),
@@ -253,7 +253,7 @@ async fn retry_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Probl
             Ok(job::accepted(&row))
         }
         Retried::NotFinished(row) => {
-            let detail = format!("The job is {}; only FAILED and CANCELED jobs can be retried.", job::state_name(row.state));
+            let detail = format!("The job is {}; only FAILED and CANCELED jobs can be retried.", row.state.as_str());
             Err(Problem::new(Code::JobNotFinished, detail))
         }
         Retried::Erased => Err(Problem::new(Code::JobNotFinished, "The job's texts were erased; there is nothing to run.")),

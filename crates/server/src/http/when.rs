@@ -4,7 +4,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
 /// `2026-11-24T04:26:26.123Z`. Times outside the years 0 to 9999 are shown as their nearest end.
-pub(super) fn rfc3339(ms: i64) -> String {
+pub fn rfc3339(ms: i64) -> String {
     // The range that four digits of a year can hold.
     let ms = ms.clamp(-62_167_219_200_000, 253_402_300_799_999);
     let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -16,7 +16,7 @@ pub(super) fn rfc3339(ms: i64) -> String {
 }
 
 /// Reads a time with any offset; parts below a millisecond are cut.
-pub(super) fn parse(text: &str) -> Option<i64> {
+pub fn parse(text: &str) -> Option<i64> {
     let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?.to_offset(UtcOffset::UTC);
     i64::try_from(moment.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
 }
