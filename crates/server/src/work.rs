@@ -8,7 +8,7 @@ mod handler;
 mod reconcile;
 
 pub use dispatch::dispatch;
-pub use reconcile::reconcile;
+pub use reconcile::{Pulse, reconcile};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,13 @@ pub struct WorkSettings {
 }
 
 /// The worker of the queue `ai-jobs`: local or hosted processing, with every run in the books.
-pub fn ai_worker(queue: &Queue, ledger: &Ledger, ai: Ai, name: &str, settings: &WorkSettings) -> Result<Worker, BadWorker> {
+pub fn ai_worker(
+    queue: &Queue,
+    ledger: &Ledger,
+    ai: Ai,
+    name: &str,
+    settings: &WorkSettings,
+) -> Result<Worker, BadWorker> {
     let books = books::Books::new(ledger.clone(), queue.clone(), clock_of(queue), name);
     Worker::builder(queue)
         .name(name)

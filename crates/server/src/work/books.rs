@@ -3,9 +3,13 @@
 
 use async_trait::async_trait;
 use launchkit_queue::backend::Held;
-use launchkit_queue::{Begin, Clock, Ending, Failure, FailureKind, Journal, JournalError, Outcome, Payload, Queue, Timestamp};
+use launchkit_queue::{
+    Begin, Clock, Ending, Failure, FailureKind, Journal, JournalError, Outcome, Payload, Queue, Timestamp,
+};
 
-use super::handler::{Begun as Begun_, Said, carried};
+use std::sync::Arc;
+
+use super::handler::{self, Said};
 use crate::ledger::{
     Begun, Decision, Ended, Finish, JobError, JobState, Kind, Ledger, LedgerError, Mirror, Start, Usage, What,
     parse_queue_id,
@@ -63,7 +67,7 @@ impl Journal for Books {
     async fn end(&self, endings: &mut [Ending]) -> Result<(), JournalError> {
         let finishes: Vec<Option<Finish>> = endings.iter().map(finish).collect();
         let known: Vec<Finish> = finishes.iter().flatten().cloned().collect();
-        let ended = self.ledger.end(Kind::Job, &known, self.now()).await.map_err(unwritten)?;
+        let ended = self.ledger.end(Kind::Job, known, self.now()).await.map_err(unwritten)?;
         let mut ended = ended.into_iter();
         for (ending, finish) in endings.iter_mut().zip(&finishes) {
             let Some(finish) = finish else { continue };
@@ -78,7 +82,7 @@ impl Journal for Books {
 impl Books {
     fn decided(&self, job: &Held, begun: Begun) -> Begin {
         match begun {
-            Begun::Run(run) => Begin::Run(carried(Begun_::new(run))),
+            Begun::Run(run) => Begin::Run(Arc::new(handler::Begun::new(run))),
             Begun::Skip(mirror) => Begin::Skip(mirrored(mirror)),
             Begun::Superseded | Begun::Adopted { .. } => Begin::Skip(Outcome::Done(superseded())),
             Begun::Unknown if job.started < UNKNOWN_STARTS => {
@@ -126,17 +130,15 @@ impl Books {
 
 /// What the books are told of an ending; `None` for a run that they did not begin.
 fn finish(ending: &Ending) -> Option<Finish> {
-    let begun = ending.carry.clone().downcast::<Begun_>().ok()?;
-    let said = begun.take_said();
-    let what = match (&ending.outcome, said) {
+    let begun = ending.carry.clone().downcast::<handler::Begun>().ok()?;
+    let said = begun.said();
+    let what = match (&ending.outcome, said.as_deref()) {
         (Outcome::Done(_), Some(Said::Answer(answer))) => {
             What::Succeeded { output: answer.output.to_string(), usage: Some(usage(&answer.usage)) }
         }
-        (Outcome::Done(_), _) => What::Failed {
-            error: error("internal", "the processor gave no answer", true),
-            usage: None,
-            retry_at: None,
-        },
+        (Outcome::Done(_), _) => {
+            What::Failed { error: error("internal", "the processor gave no answer", true), usage: None, retry_at: None }
+        }
         (Outcome::Retry { failure, .. } | Outcome::Dead(failure), said) => failed(failure, said),
         (Outcome::Later(at), _) => What::GiveBack { until: Some(at.millis()) },
         (Outcome::Back, _) => What::GiveBack { until: None },
@@ -144,7 +146,7 @@ fn finish(ending: &Ending) -> Option<Finish> {
     Some(Finish { id: begun.run.id.clone(), generation: begun.run.generation, run: begun.run.run, what })
 }
 
-fn failed(failure: &Failure, said: Option<Said>) -> What {
+fn failed(failure: &Failure, said: Option<&Said>) -> What {
     let message = &*failure.message;
     let error = match (failure.kind, said) {
         (FailureKind::Canceled, _) => return What::Canceled,

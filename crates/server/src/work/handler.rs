@@ -12,7 +12,7 @@ use crate::ledger::{Run, Work};
 /// A run as the books began it, and what its handler said.
 pub(super) struct Begun {
     pub(super) run: Run,
-    said: Mutex<Option<Said>>,
+    said: Mutex<Option<Arc<Said>>>,
 }
 
 /// What a handler said.
@@ -28,12 +28,13 @@ impl Begun {
         Self { run, said: Mutex::new(None) }
     }
 
-    pub(super) fn take_said(&self) -> Option<Said> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// What the handler said; it stays, since the books may have to be written twice.
+    pub(super) fn said(&self) -> Option<Arc<Said>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn say(&self, said: Said) {
-        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(said);
+        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(said));
     }
 }
 
@@ -76,9 +77,4 @@ async fn process(ai: &Ai, kind: JobType, input: &Value, job: &Active<Payload>) -
         _ = job.canceled() => cancel.cancel(),
     }
     answer.await
-}
-
-/// What a journal carries from the beginning of a run to its end.
-pub(super) fn carried(begun: Begun) -> launchkit_queue::Carry {
-    Arc::new(begun)
 }
