@@ -263,7 +263,10 @@ impl WorkerBuilder {
         }
         let id = format!("{:032x}", rand::random::<u128>());
         let name = self.name.unwrap_or_else(|| format!("worker-{}", &id[..8]));
-        if name.is_empty() || name.len() > MAX_NAME || name.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        if name.is_empty()
+            || name.len() > MAX_NAME
+            || name.contains(|c: char| c.is_control() || c.is_whitespace())
+        {
             return Err(BadWorker::Name(name));
         }
         let info = WorkerInfo {
@@ -282,7 +285,9 @@ impl WorkerBuilder {
             held: HeldSet::default(),
             tally: Tally::default(),
         };
-        Ok(Worker { shared: Arc::new(shared) })
+        Ok(Worker {
+            shared: Arc::new(shared),
+        })
     }
 }
 
@@ -302,12 +307,18 @@ impl Tally {
 
 impl std::fmt::Debug for Worker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Worker").field("queue", &self.shared.queue).field("info", &self.shared.info).finish_non_exhaustive()
+        f.debug_struct("Worker")
+            .field("queue", &self.shared.queue)
+            .field("info", &self.shared.info)
+            .finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for WorkerBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WorkerBuilder").field("queue", &self.queue).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("WorkerBuilder")
+            .field("queue", &self.queue)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }

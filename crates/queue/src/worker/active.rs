@@ -51,7 +51,11 @@ impl Active<Payload> {
             stalls: held.stalls,
             carry,
         };
-        Self { data: held.data.clone(), run, facts: Arc::new(facts) }
+        Self {
+            data: held.data.clone(),
+            run,
+            facts: Arc::new(facts),
+        }
     }
 }
 
@@ -67,7 +71,11 @@ impl<D> Active<D> {
     }
 
     pub(super) fn with<E>(self, data: E) -> Active<E> {
-        Active { data, run: self.run, facts: self.facts }
+        Active {
+            data,
+            run: self.run,
+            facts: self.facts,
+        }
     }
 
     /// Its id.

@@ -67,7 +67,10 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new() -> Self {
         Self {
-            bell: Bell { work: Arc::new(Notify::new()), events: watch::channel(Position::START).0 },
+            bell: Bell {
+                work: Arc::new(Notify::new()),
+                events: watch::channel(Position::START).0,
+            },
             jobs: BTreeMap::new(),
             order: BTreeMap::new(),
             counts: Counts::default(),
@@ -118,7 +121,9 @@ impl Lane {
 
     /// Moves a job to a place; `since` is left alone when it stays where it is.
     pub(super) fn place(&mut self, id: &JobId, place: Place, key: Key, now: Timestamp) {
-        let Some(job) = self.jobs.get_mut(id) else { return };
+        let Some(job) = self.jobs.get_mut(id) else {
+            return;
+        };
         *self.counts.slot(job.state()) -= 1;
         self.order.remove(&(job.place, job.key));
         if job.place != place {
@@ -146,7 +151,13 @@ impl Lane {
         }
         self.seq += 1;
         for (event, index) in told.into_iter().zip(0..) {
-            self.events.push_back((Position { seq: self.seq, index }, event));
+            self.events.push_back((
+                Position {
+                    seq: self.seq,
+                    index,
+                },
+                event,
+            ));
         }
         while self.events.len() as u64 > MAX_EVENTS {
             if let Some((position, _)) = self.events.pop_front() {

@@ -14,7 +14,10 @@ use crate::time::Timestamp;
 impl Lane {
     pub(super) fn add(&mut self, jobs: Vec<NewJob>, now: Timestamp) -> Vec<Added> {
         let mut told = Vec::with_capacity(2 * jobs.len());
-        let added = jobs.into_iter().map(|job| self.add_one(job, now, &mut told)).collect();
+        let added = jobs
+            .into_iter()
+            .map(|job| self.add_one(job, now, &mut told))
+            .collect();
         self.tell(told);
         self.bell.work.notify_one();
         added
@@ -27,15 +30,28 @@ impl Lane {
             told.push(Event::Duplicated { id: id.clone() });
             return Added::Existing(id);
         }
-        told.push(Event::Added { id: id.clone(), name: new.name.clone() });
+        told.push(Event::Added {
+            id: id.clone(),
+            name: new.name.clone(),
+        });
         let options = &new.options;
         let (place, key) = if !options.delay.is_zero() {
             let due = now.plus(options.delay);
-            told.push(Event::Delayed { id: id.clone(), due });
+            told.push(Event::Delayed {
+                id: id.clone(),
+                due,
+            });
             (Place::Delayed, (due.millis(), self.back()))
         } else {
-            told.push(Event::Waiting { id: id.clone(), prev: None });
-            let turn = if options.lifo && options.priority == 0 { self.front() } else { self.back() };
+            told.push(Event::Waiting {
+                id: id.clone(),
+                prev: None,
+            });
+            let turn = if options.lifo && options.priority == 0 {
+                self.front()
+            } else {
+                self.back()
+            };
             (Place::Ready, (i64::from(options.priority), turn))
         };
         let job = Job {
@@ -91,10 +107,16 @@ impl Lane {
 
     fn settle(&mut self, verdict: Verdict, now: Timestamp, told: &mut Vec<Event>) -> End {
         let id = &verdict.lock.id;
-        let Some(job) = self.jobs.get_mut(id) else { return End::Gone };
+        let Some(job) = self.jobs.get_mut(id) else {
+            return End::Gone;
+        };
         let ours = job.token.as_ref() == Some(&verdict.lock.token);
         if job.place != Place::Active || !ours || job.key.0 <= now.millis() {
-            return if ours && job.place != Place::Active { End::AlreadyApplied } else { End::LockLost };
+            return if ours && job.place != Place::Active {
+                End::AlreadyApplied
+            } else {
+                End::LockLost
+            };
         }
         match verdict.outcome {
             Outcome::Done(result) => {
@@ -103,10 +125,16 @@ impl Lane {
                 self.finish(id, Place::Completed, verdict.keep, now);
             }
             Outcome::Dead(failure) => {
-                told.push(Event::Failed { id: id.clone(), failure: failure.clone() });
+                told.push(Event::Failed {
+                    id: id.clone(),
+                    failure: failure.clone(),
+                });
                 let made = job.made + 1;
                 if made >= job.options.attempts {
-                    told.push(Event::RetriesExhausted { id: id.clone(), made });
+                    told.push(Event::RetriesExhausted {
+                        id: id.clone(),
+                        made,
+                    });
                 }
                 job.failure = Some(failure);
                 self.finish(id, Place::Failed, verdict.keep, now);
@@ -120,7 +148,10 @@ impl Lane {
             Outcome::Back => {
                 let key = (i64::from(job.options.priority), self.front());
                 self.place(id, Place::Ready, key, now);
-                told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
+                told.push(Event::Waiting {
+                    id: id.clone(),
+                    prev: Some(State::Active),
+                });
             }
         }
         End::Applied
@@ -128,21 +159,35 @@ impl Lane {
 
     /// From active to delayed, or to the back of its class when `at` has come.
     fn again(&mut self, id: &JobId, at: Timestamp, now: Timestamp, told: &mut Vec<Event>) {
-        let Some(options) = self.jobs.get(id).map(|job| job.options.clone()) else { return };
+        let Some(options) = self.jobs.get(id).map(|job| job.options.clone()) else {
+            return;
+        };
         if at > now {
             let key = (at.millis(), self.back());
             self.place(id, Place::Delayed, key, now);
-            told.push(Event::Delayed { id: id.clone(), due: at });
+            told.push(Event::Delayed {
+                id: id.clone(),
+                due: at,
+            });
         } else {
             self.ready(id, options.lifo, now);
-            told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
+            told.push(Event::Waiting {
+                id: id.clone(),
+                prev: Some(State::Active),
+            });
         }
     }
 
     /// To the back of its class, or to the front when it asks for LIFO and has no priority.
     fn ready(&mut self, id: &JobId, lifo: bool, now: Timestamp) {
-        let Some(priority) = self.jobs.get(id).map(|job| job.options.priority) else { return };
-        let turn = if lifo && priority == 0 { self.front() } else { self.back() };
+        let Some(priority) = self.jobs.get(id).map(|job| job.options.priority) else {
+            return;
+        };
+        let turn = if lifo && priority == 0 {
+            self.front()
+        } else {
+            self.back()
+        };
         self.place(id, Place::Ready, (i64::from(priority), turn), now);
     }
 
@@ -163,9 +208,15 @@ impl Lane {
 
     fn evict(&mut self, place: Place, keep: Keep, now: Timestamp) {
         for _ in 0..MAX_EVICT {
-            let Some(((finished, _), id)) = self.first(place) else { return };
-            let old = keep.age.is_some_and(|age| finished <= now.minus(age).millis());
-            let many = keep.count.is_some_and(|count| self.counts().of(place.state(0)) > count);
+            let Some(((finished, _), id)) = self.first(place) else {
+                return;
+            };
+            let old = keep
+                .age
+                .is_some_and(|age| finished <= now.minus(age).millis());
+            let many = keep
+                .count
+                .is_some_and(|count| self.counts().of(place.state(0)) > count);
             if !old && !many {
                 return;
             }
@@ -173,10 +224,19 @@ impl Lane {
         }
     }
 
-    fn take(&mut self, take: &Take, worker: &Arc<str>, now: Timestamp, told: &mut Vec<Event>) -> (Vec<Held>, Next) {
+    fn take(
+        &mut self,
+        take: &Take,
+        worker: &Arc<str>,
+        now: Timestamp,
+        told: &mut Vec<Event>,
+    ) -> (Vec<Held>, Next) {
         if take.mode == TakeMode::Resume {
             let mine: Vec<JobId> = self.walk(Place::Active).map(|(_, id)| id.clone()).collect();
-            let held: Vec<Held> = mine.iter().filter_map(|id| self.held(id, &take.token, now)).collect();
+            let held: Vec<Held> = mine
+                .iter()
+                .filter_map(|id| self.held(id, &take.token, now))
+                .collect();
             if !held.is_empty() {
                 return (held, Next::More);
             }
@@ -187,7 +247,9 @@ impl Lane {
         }
         let mut held = Vec::new();
         while held.len() < take.most {
-            let Some((_, id)) = self.first(Place::Ready) else { break };
+            let Some((_, id)) = self.first(Place::Ready) else {
+                break;
+            };
             held.extend(self.activate(&id, take, worker, now, told));
         }
         (held, self.next(promoted))
@@ -209,7 +271,10 @@ impl Lane {
             match self.first(Place::Delayed) {
                 Some(((due, _), id)) if due <= now.millis() => {
                     self.ready(&id, false, now);
-                    told.push(Event::Waiting { id, prev: Some(State::Delayed) });
+                    told.push(Event::Waiting {
+                        id,
+                        prev: Some(State::Delayed),
+                    });
                     promoted += 1;
                 }
                 _ => break,
@@ -228,7 +293,10 @@ impl Lane {
     ) -> Option<Held> {
         let key = (now.plus(take.lock_for).millis(), self.back());
         let prev = self.jobs.get(id)?.state();
-        told.push(Event::Active { id: id.clone(), prev });
+        told.push(Event::Active {
+            id: id.clone(),
+            prev,
+        });
         self.place(id, Place::Active, key, now);
         let job = self.jobs.get_mut(id)?;
         job.started += 1;
@@ -241,7 +309,10 @@ impl Lane {
     /// The job as its holder sees it, if it is active under this token.
     fn held(&self, id: &JobId, token: &Token, now: Timestamp) -> Option<Held> {
         let job = self.jobs.get(id)?;
-        if job.place != Place::Active || job.token.as_ref() != Some(token) || job.key.0 <= now.millis() {
+        if job.place != Place::Active
+            || job.token.as_ref() != Some(token)
+            || job.key.0 <= now.millis()
+        {
             return None;
         }
         let doom = Doom {
@@ -251,7 +322,11 @@ impl Lane {
             started: job.started > 1,
         };
         Some(Held {
-            lock: Lock { id: id.clone(), token: token.clone(), row: 0 },
+            lock: Lock {
+                id: id.clone(),
+                token: token.clone(),
+                row: 0,
+            },
             name: job.name.clone(),
             data: job.data.clone(),
             options: job.options.clone(),
@@ -264,10 +339,15 @@ impl Lane {
     }
 
     pub(super) fn beat(&mut self, beat: Beat, now: Timestamp) -> Beaten {
-        let mut beaten = Beaten { paused: self.paused, ..Beaten::default() };
+        let mut beaten = Beaten {
+            paused: self.paused,
+            ..Beaten::default()
+        };
         for lock in &beat.locks {
             let holds = self.jobs.get(&lock.id).filter(|job| {
-                job.place == Place::Active && job.token.as_ref() == Some(&lock.token) && job.key.0 > now.millis()
+                job.place == Place::Active
+                    && job.token.as_ref() == Some(&lock.token)
+                    && job.key.0 > now.millis()
             });
             let Some(job) = holds else {
                 beaten.lost.push(lock.id.clone());
@@ -279,8 +359,10 @@ impl Lane {
             let key = (now.plus(beat.lock_for).millis(), job.key.1);
             self.place(&lock.id, Place::Active, key, now);
         }
-        self.workers.retain(|_, (_, seen)| now.since(*seen) < WORKER_GONE);
-        self.workers.insert(beat.worker.id.clone(), (beat.worker, now));
+        self.workers
+            .retain(|_, (_, seen)| now.since(*seen) < WORKER_GONE);
+        self.workers
+            .insert(beat.worker.id.clone(), (beat.worker, now));
         beaten
     }
 
@@ -295,25 +377,36 @@ impl Lane {
         // Backwards, so that the job that was to expire first ends up in front.
         for id in expired.iter().rev() {
             let turn = self.front();
-            let Some(job) = self.jobs.get_mut(id) else { continue };
+            let Some(job) = self.jobs.get_mut(id) else {
+                continue;
+            };
             job.stalls += 1;
             job.stalled_out |= job.stalls > rescue.max_stalled;
             job.token = None;
             let key = (i64::from(job.options.priority), turn);
             self.place(id, Place::Ready, key, now);
-            told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
+            told.push(Event::Waiting {
+                id: id.clone(),
+                prev: Some(State::Active),
+            });
             told.push(Event::Stalled { id: id.clone() });
         }
         self.tell(told);
         if !expired.is_empty() {
             self.bell.work.notify_one();
         }
-        Rescued { more: expired.len() == rescue.most as usize, jobs: expired }
+        Rescued {
+            more: expired.len() == rescue.most as usize,
+            jobs: expired,
+        }
     }
 
     pub(super) fn edit(&mut self, edits: Vec<Edit>, now: Timestamp) -> Vec<Edited> {
         let mut told = Vec::new();
-        let edited = edits.into_iter().map(|edit| self.edit_one(edit, now, &mut told)).collect();
+        let edited = edits
+            .into_iter()
+            .map(|edit| self.edit_one(edit, now, &mut told))
+            .collect();
         self.tell(told);
         self.bell.work.notify_one();
         edited
@@ -328,7 +421,9 @@ impl Lane {
         | Edit::Remove(id)
         | Edit::Cancel(id)) = &edit;
         let id = id.clone();
-        let Some(job) = self.jobs.get_mut(&id) else { return Edited::Missing };
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return Edited::Missing;
+        };
         let state = job.state();
         match edit {
             Edit::Progress(_, value) => {
@@ -339,7 +434,10 @@ impl Lane {
             Edit::Data(_, data) => job.data = data,
             Edit::Promote(_) if state == State::Delayed => {
                 self.ready(&id, false, now);
-                told.push(Event::Waiting { id, prev: Some(State::Delayed) });
+                told.push(Event::Waiting {
+                    id,
+                    prev: Some(State::Delayed),
+                });
             }
             Edit::Retry(_, made) if state.is_final() => self.revive(&id, made, state, now, told),
             Edit::Promote(_) | Edit::Retry(..) => return Edited::WrongState(state),
@@ -356,8 +454,17 @@ impl Lane {
         Edited::Done
     }
 
-    fn revive(&mut self, id: &JobId, made: Made, from: State, now: Timestamp, told: &mut Vec<Event>) {
-        let Some(job) = self.jobs.get_mut(id) else { return };
+    fn revive(
+        &mut self,
+        id: &JobId,
+        made: Made,
+        from: State,
+        now: Timestamp,
+        told: &mut Vec<Event>,
+    ) {
+        let Some(job) = self.jobs.get_mut(id) else {
+            return;
+        };
         (job.processed_on, job.finished_on, job.result) = (None, None, None);
         job.failure = None;
         if made == Made::Reset {
@@ -365,7 +472,10 @@ impl Lane {
         }
         let lifo = job.options.lifo;
         self.ready(id, lifo, now);
-        told.push(Event::Waiting { id: id.clone(), prev: Some(from) });
+        told.push(Event::Waiting {
+            id: id.clone(),
+            prev: Some(from),
+        });
     }
 
     pub(super) fn sweep(&mut self, sweep: &Sweep, now: Timestamp) -> Swept {
@@ -390,15 +500,22 @@ impl Lane {
                 SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => {
                     self.remove(id);
                 }
-                SweepWhat::RetryFailed(_) => self.revive(id, Made::Keep, State::Failed, now, &mut told),
+                SweepWhat::RetryFailed(_) => {
+                    self.revive(id, Made::Keep, State::Failed, now, &mut told)
+                }
                 SweepWhat::PromoteDelayed => {
                     self.ready(id, false, now);
-                    told.push(Event::Waiting { id: id.clone(), prev: Some(State::Delayed) });
+                    told.push(Event::Waiting {
+                        id: id.clone(),
+                        prev: Some(State::Delayed),
+                    });
                 }
             }
         }
         if matches!(sweep.what, SweepWhat::Clean(..)) {
-            told.push(Event::Cleaned { count: seen.len() as u64 });
+            told.push(Event::Cleaned {
+                count: seen.len() as u64,
+            });
         }
         self.tell(told);
         self.bell.work.notify_one();
@@ -411,27 +528,19 @@ impl Lane {
             return;
         }
         self.paused = paused;
-        self.tell(vec![if paused { Event::Paused } else { Event::Resumed }]);
+        self.tell(vec![if paused {
+            Event::Paused
+        } else {
+            Event::Resumed
+        }]);
         self.bell.work.notify_one();
     }
 }
 
 fn append(job: &mut Job, lines: Vec<Arc<str>>) {
     let keep = job.options.keep_logs.unwrap_or(MAX_LOGS).min(MAX_LOGS) as usize;
-    job.logs.extend(lines.iter().map(|line| cut(line)));
+    job.logs.extend(lines.iter().map(cut_line));
     while job.logs.len() > keep {
         job.logs.pop_front();
     }
-}
-
-/// A log line cut to [`MAX_LOG_LINE`] bytes.
-fn cut(line: &Arc<str>) -> Arc<str> {
-    if line.len() <= MAX_LOG_LINE {
-        return line.clone();
-    }
-    let mut end = MAX_LOG_LINE;
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line[..end].into()
 }
