@@ -11,6 +11,8 @@ mod tokens;
 mod classify;
 mod embed;
 mod extract;
+mod language;
+mod sentences;
 mod sentiment;
 mod summarize;
 mod translate;
@@ -254,8 +256,9 @@ impl Ai {
         cancel: &CancellationToken,
     ) -> Result<Answer, AiFailure> {
         let text = input.text.clone();
+        let pairs = self.shared.translator.pairs(cancel).await?;
         let plan = self
-            .compute(cancel, move || translate::plan(&input))
+            .compute(cancel, move || translate::plan(input, &pairs))
             .await?;
         let draft = self.shared.translator.run(plan, cancel).await?;
         let token = cancel.clone();
