@@ -46,7 +46,7 @@ pub(super) fn month(word: &str) -> Option<u32> {
     };
     MONTHS
         .iter()
-        .position(|name| fits(&name))
+        .position(|name| fits(name))
         .map(|index| index as u32 + 1)
 }
 
@@ -238,11 +238,11 @@ fn minutes(cursor: &mut Cursor<'_>) -> Option<(u32, String)> {
         let digits = ahead.digits(2, 2).filter(|digits| *digits < "60")?;
         second = format!(":{digits}");
         *cursor = ahead;
-        if ahead.eat(|c| c == '.').is_some() {
-            if let Some(fraction) = ahead.digits(1, 9) {
-                second = format!("{second}.{fraction}");
-                *cursor = ahead;
-            }
+        if ahead.eat(|c| c == '.').is_some()
+            && let Some(fraction) = ahead.digits(1, 9)
+        {
+            second = format!("{second}.{fraction}");
+            *cursor = ahead;
         }
     }
     Some((minute, second))

@@ -155,11 +155,10 @@ async fn converse(child: &mut Child, input: String) -> Result<(Vec<u8>, String),
             // A program that reads no further says why on another channel.
             let _ = stdin.write_all(input.as_bytes()).await;
         }
+        Ok(())
     };
-    let ((), output, complaint) =
-        tokio::try_join!(async { Ok(feed.await) }, read_all(stdout), async {
-            Ok(read_beginning(stderr).await?)
-        })?;
+    let complaint = async { read_beginning(stderr).await.map_err(ProgramError::Io) };
+    let ((), output, complaint) = tokio::try_join!(feed, read_all(stdout), complaint)?;
     Ok((output, String::from_utf8_lossy(&complaint).into_owned()))
 }
 
