@@ -1,2 +1,11 @@
 //! The LaunchKit service.
+
 pub mod ai;
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod ledger;
+pub mod problem;
+pub mod work;

@@ -9,10 +9,10 @@ use std::ops::Range;
 const WRAPPED_FROM: usize = 50;
 
 const ABBREVIATIONS: &[&str] = &[
-    "mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "vs", "etc", "e.g", "i.e", "cf", "al",
-    "fig", "no", "vol", "pp", "ed", "eds", "inc", "ltd", "co", "corp", "gen", "sen", "rep", "gov",
-    "col", "capt", "lt", "sgt", "rev", "hon", "jan", "feb", "mar", "apr", "jun", "jul", "aug",
-    "sep", "sept", "oct", "nov", "dec", "approx", "dept", "est", "min", "max", "a.m", "p.m",
+    "mr", "mrs", "ms", "dr", "prof", "sr", "jr", "st", "vs", "etc", "e.g", "i.e", "cf", "al", "fig", "no", "vol", "pp",
+    "ed", "eds", "inc", "ltd", "co", "corp", "gen", "sen", "rep", "gov", "col", "capt", "lt", "sgt", "rev", "hon",
+    "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec", "approx", "dept", "est",
+    "min", "max", "a.m", "p.m",
 ];
 
 /// The byte ranges of the sentences, in order, without white space around them; none is empty.
@@ -51,10 +51,7 @@ fn push(text: &str, range: Range<usize>, sentences: &mut Vec<Range<usize>>) {
     let lead = piece.len() - piece.trim_start().len();
     let trimmed = piece.trim();
     // Pieces of mere signs ("---", "* * *") belong to no sentence.
-    if trimmed
-        .chars()
-        .any(|c| c.is_alphanumeric() || !c.is_ascii())
-    {
+    if trimmed.chars().any(|c| c.is_alphanumeric() || !c.is_ascii()) {
         let start = range.start + lead;
         sentences.push(start..start + trimmed.len());
     }
@@ -71,16 +68,9 @@ fn is_wide_end(c: char) -> bool {
 
 /// After further end marks and closing quotes or brackets, of which there are few.
 fn skip_closing(text: &str, end: usize) -> usize {
-    let closing = |c: &char| {
-        is_end(*c)
-            || is_wide_end(*c)
-            || matches!(c, '"' | '\'' | '”' | '’' | '»' | ')' | ']' | '」' | '』')
-    };
-    end + text[end..]
-        .chars()
-        .take_while(closing)
-        .map(char::len_utf8)
-        .sum::<usize>()
+    let closing =
+        |c: &char| is_end(*c) || is_wide_end(*c) || matches!(c, '"' | '\'' | '”' | '’' | '»' | ')' | ']' | '」' | '』');
+    end + text[end..].chars().take_while(closing).map(char::len_utf8).sum::<usize>()
 }
 
 fn ends_here(text: &str, start: usize, mark: usize, end: usize) -> bool {
@@ -102,9 +92,7 @@ fn ends_here(text: &str, start: usize, mark: usize, end: usize) -> bool {
 fn last_word(text: &str) -> &str {
     let tail = &text[text.ceil_char_boundary(text.len().saturating_sub(16))..];
     let begin = tail.rfind(|c: char| c.is_whitespace() || matches!(c, '(' | '"' | '“'));
-    begin.map_or(tail, |at| {
-        tail[at..].trim_start_matches(|c: char| !c.is_alphanumeric())
-    })
+    begin.map_or(tail, |at| tail[at..].trim_start_matches(|c: char| !c.is_alphanumeric()))
 }
 
 /// A known one, or one capital letter as in "J. Smith" or "U.S".
@@ -117,13 +105,8 @@ fn is_abbreviation(word: &str) -> bool {
 
 /// Whether the text after a line's end can be the same sentence going on.
 fn goes_on(rest: &str) -> bool {
-    let next = rest
-        .chars()
-        .take(80)
-        .find(|c| *c != ' ' && *c != '\t' && *c != '\r');
-    next.is_some_and(|c| {
-        c.is_alphanumeric() || matches!(c, '"' | '(' | '“' | '\'' | '$' | '€' | '£')
-    })
+    let next = rest.chars().take(80).find(|c| *c != ' ' && *c != '\t' && *c != '\r');
+    next.is_some_and(|c| c.is_alphanumeric() || matches!(c, '"' | '(' | '“' | '\'' | '$' | '€' | '£'))
 }
 
 #[cfg(test)]
@@ -137,21 +120,11 @@ mod tests {
     #[test]
     fn sentences_end_where_a_reader_ends_them() {
         let text = "Dr. J. Smith paid $3.50 in the U.S. on Jan. 5. \"Really?\" she asked. (Yes!) Fine... ok";
-        let expected = [
-            "Dr. J. Smith paid $3.50 in the U.S. on Jan. 5.",
-            "\"Really?\" she asked.",
-            "(Yes!)",
-            "Fine... ok",
-        ];
+        let expected =
+            ["Dr. J. Smith paid $3.50 in the U.S. on Jan. 5.", "\"Really?\" she asked.", "(Yes!)", "Fine... ok"];
         assert_eq!(sentences(text), expected);
-        assert_eq!(
-            sentences("你好。我很好！再见"),
-            ["你好。", "我很好！", "再见"]
-        );
-        assert_eq!(
-            sentences("Title\n\nOne line\n- item\n---\n"),
-            ["Title", "One line", "- item"]
-        );
+        assert_eq!(sentences("你好。我很好！再见"), ["你好。", "我很好！", "再见"]);
+        assert_eq!(sentences("Title\n\nOne line\n- item\n---\n"), ["Title", "One line", "- item"]);
         let wrapped = "This line was wrapped by a program at seventy or so\nsigns. Next one.";
         assert_eq!(sentences(wrapped).len(), 2);
         assert!(sentences(" \n . ! ").is_empty());

@@ -46,11 +46,7 @@ pub(super) fn run(input: &SummarizeInput, cancel: &CancellationToken) -> Result<
     } else {
         choose(text, &sentences, wanted, cancel)?
     };
-    let summary = joined(
-        chosen
-            .iter()
-            .map(|index| shown(&text[sentences[*index].clone()])),
-    );
+    let summary = joined(chosen.iter().map(|index| shown(&text[sentences[*index].clone()])));
     let output = json!({
         "summary": summary,
         "originalLength": text.chars().count(),
@@ -58,11 +54,7 @@ pub(super) fn run(input: &SummarizeInput, cancel: &CancellationToken) -> Result<
         "language": language::detect(text),
         "method": "lexrank",
     });
-    Ok(Draft {
-        output,
-        written: vec![summary],
-        model: "lexrank".to_owned(),
-    })
+    Ok(Draft { output, written: vec![summary], model: "lexrank".to_owned() })
 }
 
 /// The indices of `wanted` sentences, ascending.
@@ -72,30 +64,19 @@ fn choose(
     wanted: usize,
     cancel: &CancellationToken,
 ) -> Result<Vec<usize>, AiFailure> {
-    let words: Vec<Vec<String>> = sentences
-        .iter()
-        .map(|range| words_of(&text[range.clone()]))
-        .collect();
+    let words: Vec<Vec<String>> = sentences.iter().map(|range| words_of(&text[range.clone()])).collect();
     checkpoint(cancel)?;
     let spread = spread_of(&words);
     let typical = most_typical(&words, &spread);
-    let vectors: Vec<Vector<'_>> = typical
-        .iter()
-        .map(|index| vector(&words[*index], &spread, words.len()))
-        .collect();
+    let vectors: Vec<Vector<'_>> = typical.iter().map(|index| vector(&words[*index], &spread, words.len())).collect();
     let graph = Graph::new(&vectors, cancel)?;
     let ranks = graph.ranks();
     let scores: Vec<f64> = typical
         .iter()
         .zip(ranks)
-        .map(|(index, rank)| {
-            rank * position_weight(*index, sentences.len()) * form_weight(&words[*index])
-        })
+        .map(|(index, rank)| rank * position_weight(*index, sentences.len()) * form_weight(&words[*index]))
         .collect();
-    let mut chosen: Vec<usize> = distinct(&scores, &graph, wanted)
-        .into_iter()
-        .map(|place| typical[place])
-        .collect();
+    let mut chosen: Vec<usize> = distinct(&scores, &graph, wanted).into_iter().map(|place| typical[place]).collect();
     chosen.sort_unstable();
     Ok(chosen)
 }
@@ -105,12 +86,7 @@ fn words_of(sentence: &str) -> Vec<String> {
     sentence
         .unicode_words()
         .take(SENTENCE_WORDS)
-        .map(|word| {
-            word.chars()
-                .take(32)
-                .flat_map(char::to_lowercase)
-                .collect::<String>()
-        })
+        .map(|word| word.chars().take(32).flat_map(char::to_lowercase).collect::<String>())
         .filter(|word| !is_common(word))
         .map(stem)
         .collect()
@@ -176,14 +152,8 @@ fn vector<'a>(words: &'a [String], spread: &HashMap<&str, usize>, sentences: usi
     let mut vector: Vector<'a> = weights.into_iter().collect();
     // A fixed order: sums of floats depend on it, and the same text must have the same summary.
     vector.sort_unstable_by_key(|(word, _)| *word);
-    let length = vector
-        .iter()
-        .map(|(_, weight)| weight * weight)
-        .sum::<f64>()
-        .sqrt();
-    vector
-        .iter_mut()
-        .for_each(|(_, weight)| *weight /= length.max(f64::MIN_POSITIVE));
+    let length = vector.iter().map(|(_, weight)| weight * weight).sum::<f64>().sqrt();
+    vector.iter_mut().for_each(|(_, weight)| *weight /= length.max(f64::MIN_POSITIVE));
     vector
 }
 
@@ -232,15 +202,9 @@ impl Graph {
                     continue;
                 }
                 let share = DAMPING * ranks[from] / sums[from];
-                next.iter_mut()
-                    .zip(row)
-                    .for_each(|(rank, likeness)| *rank += share * likeness);
+                next.iter_mut().zip(row).for_each(|(rank, likeness)| *rank += share * likeness);
             }
-            let moved: f64 = next
-                .iter()
-                .zip(&ranks)
-                .map(|(new, old)| (new - old).abs())
-                .sum();
+            let moved: f64 = next.iter().zip(&ranks).map(|(new, old)| (new - old).abs()).sum();
             ranks = next;
             if moved < 1e-6 * count as f64 {
                 break;
@@ -322,10 +286,7 @@ mod tests {
     use super::*;
 
     fn summary(text: &str, max_sentences: Option<u64>) -> serde_json::Value {
-        let input = SummarizeInput {
-            text: text.to_owned(),
-            max_sentences,
-        };
+        let input = SummarizeInput { text: text.to_owned(), max_sentences };
         run(&input, &CancellationToken::new()).unwrap().output
     }
 
@@ -351,13 +312,8 @@ mod tests {
                     It rained a bit on Tuesday.";
         let output = summary(text, Some(3));
         let short = output["summary"].as_str().unwrap();
-        let order: Vec<_> = ["will close", "found cracks", "nine million"]
-            .map(|part| short.find(part))
-            .into();
-        assert!(
-            order.iter().all(Option::is_some) && order.is_sorted(),
-            "{short}"
-        );
+        let order: Vec<_> = ["will close", "found cracks", "nine million"].map(|part| short.find(part)).into();
+        assert!(order.iter().all(Option::is_some) && order.is_sorted(), "{short}");
     }
 
     #[test]

@@ -24,58 +24,24 @@ async fn each_local_type_answers_with_its_fields_and_usage() {
     let ai = Ai::new(AiConfig::default());
     let text = "I love the new phone from Acme! It costs $299 and ships on 2024-05-01.";
     let expected = [
-        (
-            JobType::Summarize,
-            vec![
-                "summary",
-                "originalLength",
-                "summaryLength",
-                "language",
-                "method",
-            ],
-        ),
-        (
-            JobType::Classify,
-            vec![
-                "classification",
-                "confidence",
-                "scores",
-                "categories",
-                "method",
-            ],
-        ),
-        (
-            JobType::Sentiment,
-            vec!["sentiment", "score", "magnitude", "method"],
-        ),
+        (JobType::Summarize, vec!["summary", "originalLength", "summaryLength", "language", "method"]),
+        (JobType::Classify, vec!["classification", "confidence", "scores", "categories", "method"]),
+        (JobType::Sentiment, vec!["sentiment", "score", "magnitude", "method"]),
         (JobType::Extract, vec!["entities", "count", "method"]),
     ];
     for (job, fields) in expected {
         let answer = run(&ai, job, json!({ "text": text })).await.unwrap();
         let output = answer.output.as_object().unwrap();
-        let missing: Vec<_> = fields
-            .iter()
-            .filter(|field| !output.contains_key(**field))
-            .collect();
-        assert!(
-            missing.is_empty() && output.len() == fields.len(),
-            "{job}: {output:?}"
-        );
+        let missing: Vec<_> = fields.iter().filter(|field| !output.contains_key(**field)).collect();
+        assert!(missing.is_empty() && output.len() == fields.len(), "{job}: {output:?}");
         let usage = answer.usage;
-        assert!(
-            usage.input_tokens >= 20 && usage.output_tokens >= 1,
-            "{job}: {usage:?}"
-        );
+        assert!(usage.input_tokens >= 20 && usage.output_tokens >= 1, "{job}: {usage:?}");
         assert_eq!((usage.provider.as_str(), usage.cost_micros), ("local", 0));
     }
-    let sentiment = run(&ai, JobType::Sentiment, json!({ "text": text }))
-        .await
-        .unwrap();
+    let sentiment = run(&ai, JobType::Sentiment, json!({ "text": text })).await.unwrap();
     assert_eq!(sentiment.output["sentiment"], "positive");
     let text = "Engineers trained a neural network to write code";
-    let class = run(&ai, JobType::Classify, json!({ "text": text }))
-        .await
-        .unwrap();
+    let class = run(&ai, JobType::Classify, json!({ "text": text })).await.unwrap();
     assert_eq!(class.output["classification"], "Technology");
 }
 
@@ -104,11 +70,7 @@ async fn examples_and_several_labels_decide_a_class() {
 #[tokio::test]
 async fn a_stored_input_that_is_wrong_is_a_final_failure() {
     let ai = Ai::new(AiConfig::default());
-    for input in [
-        json!({"text": " "}),
-        json!([]),
-        json!({"text": "x", "y": 1}),
-    ] {
+    for input in [json!({"text": " "}), json!([]), json!({"text": "x", "y": 1})] {
         let failure = run(&ai, JobType::Summarize, input).await.unwrap_err();
         assert_eq!((failure.code, failure.retryable), ("invalid-input", false));
     }
@@ -116,11 +78,7 @@ async fn a_stored_input_that_is_wrong_is_a_final_failure() {
 
 #[tokio::test]
 async fn a_canceled_job_ends_though_all_threads_are_busy() {
-    let ai = Ai::new(AiConfig {
-        threads: 1,
-        queue: 1,
-        ..AiConfig::default()
-    });
+    let ai = Ai::new(AiConfig { threads: 1, queue: 1, ..AiConfig::default() });
     let (release, gate) = std::sync::mpsc::channel::<()>();
     let blocker = ai.shared.pool.run(move || gate.recv().is_ok());
     let cancel = CancellationToken::new();
@@ -138,22 +96,13 @@ async fn a_canceled_job_ends_though_all_threads_are_busy() {
 
 #[tokio::test]
 async fn a_panic_in_a_processor_is_a_failure_that_may_pass() {
-    let ai = Ai::new(AiConfig {
-        threads: 1,
-        ..AiConfig::default()
-    });
+    let ai = Ai::new(AiConfig { threads: 1, ..AiConfig::default() });
     let cancel = CancellationToken::new();
-    let failure = ai
-        .compute(&cancel, || -> Result<(), AiFailure> { panic!("a secret") })
-        .await;
+    let failure = ai.compute(&cancel, || -> Result<(), AiFailure> { panic!("a secret") }).await;
     let failure = failure.unwrap_err();
     assert_eq!((failure.code, failure.retryable), ("processor-panic", true));
     assert!(!failure.message.contains("secret"));
-    assert!(
-        run(&ai, JobType::Sentiment, json!({"text": "fine"}))
-            .await
-            .is_ok()
-    );
+    assert!(run(&ai, JobType::Sentiment, json!({"text": "fine"})).await.is_ok());
 }
 
 /// Texts of `length` characters that have brought text tools down.
@@ -204,9 +153,7 @@ fn hostile(length: usize) -> Vec<(&'static str, String)> {
     texts[4].1.replace_range(0..1, "x");
     texts.push(("spaces and a letter", " ".repeat(length - 1) + "x"));
     // Every word and every sentence another.
-    let mut distinct = (0..length / 6)
-        .map(|n| format!("w{n}. "))
-        .collect::<String>();
+    let mut distinct = (0..length / 6).map(|n| format!("w{n}. ")).collect::<String>();
     distinct.truncate(length);
     texts.push(("distinct sentences", distinct));
     texts
@@ -219,10 +166,7 @@ async fn no_text_of_full_length_breaks_or_stalls_a_processor() {
     const GROWTH: u32 = 10;
     /// Below this a run says nothing about growth on a busy machine.
     const NOISE: Duration = Duration::from_millis(150);
-    let ai = Ai::new(AiConfig {
-        threads: 1,
-        ..AiConfig::default()
-    });
+    let ai = Ai::new(AiConfig { threads: 1, ..AiConfig::default() });
     let short = hostile(MAX_TEXT_CHARS / 4);
     for ((name, whole), (_, quarter)) in hostile(MAX_TEXT_CHARS).into_iter().zip(short) {
         for job in [JobType::Summarize, JobType::Sentiment, JobType::Extract] {
@@ -232,10 +176,7 @@ async fn no_text_of_full_length_breaks_or_stalls_a_processor() {
             assert!(time < Duration::from_secs(5), "{job} of {name}: {time:?}");
             if time > NOISE {
                 let (_, before) = timed(&ai, job, &quarter).await;
-                assert!(
-                    time < before * GROWTH,
-                    "{job} of {name}: {before:?}, then {time:?}"
-                );
+                assert!(time < before * GROWTH, "{job} of {name}: {before:?}, then {time:?}");
             }
         }
     }
@@ -244,10 +185,7 @@ async fn no_text_of_full_length_breaks_or_stalls_a_processor() {
 async fn timed(ai: &Ai, job: JobType, text: &str) -> (Answer, Duration) {
     let start = Instant::now();
     let answer = run(ai, job, json!({ "text": text })).await;
-    (
-        answer.unwrap_or_else(|failure| panic!("{job}: {failure}")),
-        start.elapsed(),
-    )
+    (answer.unwrap_or_else(|failure| panic!("{job}: {failure}")), start.elapsed())
 }
 
 /// The model sees sixteen sequences at most, whatever the text; the tokenizer sees all of it.
@@ -264,11 +202,7 @@ async fn no_text_of_full_length_stalls_the_model() {
         if matches!(name, "one word" | "marks" | "ideographs") {
             let (answer, time) = timed(&ai, JobType::Classify, &text).await;
             assert!(time < Duration::from_secs(10), "{name}: {time:?}");
-            assert!(
-                answer.output["scores"]
-                    .as_object()
-                    .is_some_and(|scores| scores.len() == 5)
-            );
+            assert!(answer.output["scores"].as_object().is_some_and(|scores| scores.len() == 5));
         }
     }
 }

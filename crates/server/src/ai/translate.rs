@@ -30,12 +30,7 @@ impl Pair {
         };
         let from = from.split('_').next().unwrap_or(from);
         let (from, to) = (language::shortest(from), language::shortest(to));
-        Some(Pair {
-            mode: mode.to_owned(),
-            from,
-            to,
-            region,
-        })
+        Some(Pair { mode: mode.to_owned(), from, to, region })
     }
 
     fn target(&self) -> String {
@@ -64,24 +59,16 @@ pub(super) fn plan(input: TranslateInput, pairs: &[Pair]) -> Result<Plan, AiFail
         let message = format!("The text is in the target language already (\"{to}\").");
         return Err(AiFailure::fatal("same-language", message));
     }
-    let fitting = || {
-        pairs
-            .iter()
-            .filter(|pair| pair.from == from && pair.to == to)
-    };
+    let fitting = || pairs.iter().filter(|pair| pair.from == from && pair.to == to);
     let same_region = |pair: &&Pair| {
-        pair.region.as_deref().map(str::to_ascii_lowercase)
-            == region.as_deref().map(str::to_ascii_lowercase)
+        pair.region.as_deref().map(str::to_ascii_lowercase) == region.as_deref().map(str::to_ascii_lowercase)
     };
     let pair = fitting()
         .find(same_region)
         .or_else(|| fitting().find(|pair| pair.region.is_none()))
         .or_else(|| fitting().next())
         .ok_or_else(|| no_pair(&from, &to, pairs))?;
-    Ok(Plan {
-        pair: pair.clone(),
-        text: input.text,
-    })
+    Ok(Plan { pair: pair.clone(), text: input.text })
 }
 
 /// The language and the region of a tag: "pt-BR" is ("pt", "BR").
@@ -94,11 +81,7 @@ fn parts(tag: &str) -> (String, Option<String>) {
 
 /// A guess that no pair can use is believed only when it is a sure one.
 fn detected(text: &str, to: &str, pairs: &[Pair]) -> Result<String, AiFailure> {
-    let sources: Vec<String> = pairs
-        .iter()
-        .filter(|pair| pair.to == to)
-        .map(|pair| pair.from.clone())
-        .collect();
+    let sources: Vec<String> = pairs.iter().filter(|pair| pair.to == to).map(|pair| pair.from.clone()).collect();
     let guess = language::guess(text);
     if let Some(guess) = guess {
         let usable = sources.iter().any(|source| source == guess.tag);
@@ -115,16 +98,8 @@ fn detected(text: &str, to: &str, pairs: &[Pair]) -> Result<String, AiFailure> {
 
 fn no_pair(from: &str, to: &str, pairs: &[Pair]) -> AiFailure {
     const SHOWN: usize = 40;
-    let known: Vec<&str> = pairs
-        .iter()
-        .take(SHOWN)
-        .map(|pair| pair.mode.as_str())
-        .collect();
-    let known = if known.is_empty() {
-        "none".to_owned()
-    } else {
-        known.join(", ")
-    };
+    let known: Vec<&str> = pairs.iter().take(SHOWN).map(|pair| pair.mode.as_str()).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
     let message = format!(
         "Apertium has no language pair from \"{from}\" to \"{to}\" here. Installed: {known}. \
          More come with packages such as `apertium-eng-spa` (`apt-cache search apertium-`)."
@@ -139,34 +114,20 @@ pub(super) struct Translator {
 
 impl Translator {
     pub(super) fn new(config: &AiConfig) -> Self {
-        Translator {
-            program: Program::new(config),
-        }
+        Translator { program: Program::new(config) }
     }
 
     /// The pairs that are installed now. Asked for each job, so that a new one needs no restart.
     pub(super) async fn pairs(&self, cancel: &CancellationToken) -> Result<Vec<Pair>, AiFailure> {
-        let list = self
-            .program
-            .run(&["-l"], String::new(), cancel)
-            .await
-            .map_err(failure)?;
+        let list = self.program.run(&["-l"], String::new(), cancel).await.map_err(failure)?;
         Ok(list.split_whitespace().filter_map(Pair::read).collect())
     }
 
-    pub(super) async fn run(
-        &self,
-        plan: Plan,
-        cancel: &CancellationToken,
-    ) -> Result<Draft, AiFailure> {
+    pub(super) async fn run(&self, plan: Plan, cancel: &CancellationToken) -> Result<Draft, AiFailure> {
         // Plain text in and out: the program's own deformatter protects what its stream format
         // reserves. `-u`: words that it does not know stay as they are, without a mark.
         let options = ["-u", "-f", "txt", &plan.pair.mode];
-        let translation = self
-            .program
-            .run(&options, plan.text, cancel)
-            .await
-            .map_err(failure)?;
+        let translation = self.program.run(&options, plan.text, cancel).await.map_err(failure)?;
         Ok(Draft {
             output: json!({
                 "translation": translation,
@@ -191,15 +152,11 @@ fn failure(error: ProgramError) -> AiFailure {
         ProgramError::Canceled => AiFailure::canceled(),
         ProgramError::TimedOut(limit) => AiFailure::passing(
             "translation-timeout",
-            format!(
-                "The translation took more than {} s and was stopped.",
-                limit.as_secs()
-            ),
+            format!("The translation took more than {} s and was stopped.", limit.as_secs()),
         ),
-        ProgramError::TooLong => AiFailure::fatal(
-            "translation-failed",
-            "The translation program wrote far more than a translation can be.",
-        ),
+        ProgramError::TooLong => {
+            AiFailure::fatal("translation-failed", "The translation program wrote far more than a translation can be.")
+        }
         error => {
             tracing::warn!(error = &error as &dyn std::error::Error, "apertium failed");
             AiFailure::passing("translation-failed", "The translation program failed.")

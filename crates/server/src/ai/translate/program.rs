@@ -20,13 +20,7 @@ const MAX_OUTPUT_BYTES: u64 = 4 * 4 * 200_000;
 /// What is kept of the program's complaints.
 const MAX_COMPLAINT_BYTES: u64 = 4 * 1024;
 /// The only variables of ours that the program sees. Secrets live in the others.
-const PASSED_ON: &[&str] = &[
-    "PATH",
-    "HOME",
-    "LD_LIBRARY_PATH",
-    "APERTIUM_PATH",
-    "APERTIUM_DATADIR",
-];
+const PASSED_ON: &[&str] = &["PATH", "HOME", "LD_LIBRARY_PATH", "APERTIUM_PATH", "APERTIUM_DATADIR"];
 
 /// Why there is no output.
 #[derive(Debug, thiserror::Error)]
@@ -63,10 +57,7 @@ pub(super) struct Program {
 impl Program {
     pub(super) fn new(config: &AiConfig) -> Self {
         Program {
-            path: config
-                .apertium
-                .clone()
-                .unwrap_or_else(|| PathBuf::from("apertium")),
+            path: config.apertium.clone().unwrap_or_else(|| PathBuf::from("apertium")),
             places: Arc::new(Semaphore::new(config.translations.max(1))),
             limit: config.translation_timeout,
         }
@@ -101,9 +92,7 @@ impl Program {
     }
 
     fn start(&self, options: &[&str]) -> Result<Child, ProgramError> {
-        let passed_on = PASSED_ON
-            .iter()
-            .filter_map(|name| Some((name, std::env::var_os(name)?)));
+        let passed_on = PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         let child = Command::new(&self.path)
             .args(options)
             .env_clear()
@@ -165,25 +154,16 @@ async fn converse(child: &mut Child, input: String) -> Result<(Vec<u8>, String),
 async fn read_all(pipe: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, ProgramError> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
-        pipe.take(MAX_OUTPUT_BYTES + 1)
-            .read_to_end(&mut bytes)
-            .await?;
+        pipe.take(MAX_OUTPUT_BYTES + 1).read_to_end(&mut bytes).await?;
     }
-    if bytes.len() as u64 > MAX_OUTPUT_BYTES {
-        Err(ProgramError::TooLong)
-    } else {
-        Ok(bytes)
-    }
+    if bytes.len() as u64 > MAX_OUTPUT_BYTES { Err(ProgramError::TooLong) } else { Ok(bytes) }
 }
 
 /// What goes beyond the beginning is read and dropped, so that the program never hangs on a full pipe.
 async fn read_beginning(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if let Some(mut pipe) = pipe {
-        (&mut pipe)
-            .take(MAX_COMPLAINT_BYTES)
-            .read_to_end(&mut bytes)
-            .await?;
+        (&mut pipe).take(MAX_COMPLAINT_BYTES).read_to_end(&mut bytes).await?;
         tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
     }
     Ok(bytes)
@@ -201,10 +181,7 @@ async fn kill_group(child: &mut Child) {
             .status()
             .await;
         if !kill.as_ref().is_ok_and(ExitStatus::success) {
-            tracing::warn!(
-                ?kill,
-                "the translation program's children could not be ended"
-            );
+            tracing::warn!(?kill, "the translation program's children could not be ended");
         }
     }
     if let Err(error) = child.kill().await {

@@ -9,11 +9,7 @@ use super::*;
 const NASTY: &str = " [a]{b}^c$@d\\e/f<g>*h [[t:b:1]]x[[/]]\n\n\t~#+ ünï 😀\n";
 
 fn input(text: &str, from: Option<&str>, to: &str) -> TranslateInput {
-    TranslateInput {
-        text: text.to_owned(),
-        to: to.to_owned(),
-        from: from.map(str::to_owned),
-    }
+    TranslateInput { text: text.to_owned(), to: to.to_owned(), from: from.map(str::to_owned) }
 }
 
 fn pairs(modes: &[&str]) -> Vec<Pair> {
@@ -22,12 +18,7 @@ fn pairs(modes: &[&str]) -> Vec<Pair> {
 
 fn double(limit: Duration) -> Translator {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/apertium-double");
-    let config = AiConfig {
-        apertium: Some(path),
-        translations: 1,
-        translation_timeout: limit,
-        ..AiConfig::default()
-    };
+    let config = AiConfig { apertium: Some(path), translations: 1, translation_timeout: limit, ..AiConfig::default() };
     Translator::new(&config)
 }
 
@@ -38,23 +29,13 @@ async fn translated(
     cancel: &CancellationToken,
 ) -> Result<String, AiFailure> {
     let pairs = translator.pairs(cancel).await?;
-    let draft = translator
-        .run(plan(input(text, Some("en"), to), &pairs)?, cancel)
-        .await?;
+    let draft = translator.run(plan(input(text, Some("en"), to), &pairs)?, cancel).await?;
     Ok(draft.output["translation"].as_str().unwrap().to_owned())
 }
 
 #[test]
 fn the_pair_is_chosen_by_language_then_region() {
-    let all = pairs(&[
-        "eng-spa",
-        "spa-eng",
-        "spa-eng_US",
-        "oci-cat",
-        "README",
-        "a-b-c",
-        "es-pt_BR",
-    ]);
+    let all = pairs(&["eng-spa", "spa-eng", "spa-eng_US", "oci-cat", "README", "a-b-c", "es-pt_BR"]);
     let mode = |from, to| plan(input("x", Some(from), to), &all).map(|plan| plan.pair.mode);
     assert_eq!(mode("en", "es").unwrap(), "eng-spa");
     assert_eq!(mode("eng", "es-MX").unwrap(), "eng-spa");
@@ -63,15 +44,8 @@ fn the_pair_is_chosen_by_language_then_region() {
     assert_eq!(mode("es", "pt").unwrap(), "es-pt_BR");
     assert_eq!(mode("oc", "ca").unwrap(), "oci-cat");
     let missing = mode("en", "fr").unwrap_err();
-    assert_eq!(
-        (missing.code, missing.retryable),
-        ("translation-unavailable", false)
-    );
-    assert!(
-        missing.message.contains("eng-spa, spa-eng"),
-        "{}",
-        missing.message
-    );
+    assert_eq!((missing.code, missing.retryable), ("translation-unavailable", false));
+    assert!(missing.message.contains("eng-spa, spa-eng"), "{}", missing.message);
     assert_eq!(mode("en", "en-GB").unwrap_err().code, "same-language");
     let brazilian = plan(input("x", Some("es"), "pt"), &all).unwrap();
     assert_eq!(brazilian.pair.target(), "pt-BR");
@@ -83,54 +57,29 @@ fn the_source_is_detected_when_absent() {
     let source = |text, to| plan(input(text, None, to), &all).map(|plan| plan.pair.from);
     assert_eq!(source("How are you?", "es").unwrap(), "en");
     assert_eq!(source("Aquest és el llibre que tinc.", "es").unwrap(), "ca");
-    assert_eq!(
-        source("¿Qué es esto? No lo sé.", "es").unwrap_err().code,
-        "same-language"
-    );
+    assert_eq!(source("¿Qué es esto? No lo sé.", "es").unwrap_err().code, "same-language");
     let french = source("Le chat est sur la table avec nous.", "es").unwrap_err();
     assert_eq!(french.code, "translation-unavailable");
-    assert_eq!(
-        source("12345", "es").unwrap_err().code,
-        "language-undetermined"
-    );
+    assert_eq!(source("12345", "es").unwrap_err().code, "language-undetermined");
 }
 
 #[tokio::test]
 async fn without_the_program_the_failure_is_final_and_says_what_to_install() {
     let apertium = Some(PathBuf::from("/nonexistent/apertium"));
-    let translator = Translator::new(&AiConfig {
-        apertium,
-        ..AiConfig::default()
-    });
-    let failure = translator
-        .pairs(&CancellationToken::new())
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (failure.code, failure.retryable),
-        ("translation-unavailable", false)
-    );
-    assert!(
-        failure
-            .message
-            .contains("apt-get install apertium apertium-eng-spa")
-    );
+    let translator = Translator::new(&AiConfig { apertium, ..AiConfig::default() });
+    let failure = translator.pairs(&CancellationToken::new()).await.unwrap_err();
+    assert_eq!((failure.code, failure.retryable), ("translation-unavailable", false));
+    assert!(failure.message.contains("apt-get install apertium apertium-eng-spa"));
 }
 
 #[tokio::test]
 async fn the_text_goes_in_and_out_unchanged_and_secrets_stay_here() {
     let translator = double(Duration::from_secs(60));
     let cancel = CancellationToken::new();
-    assert_eq!(
-        translated(&translator, NASTY, "es", &cancel).await.unwrap(),
-        NASTY
-    );
+    assert_eq!(translated(&translator, NASTY, "es", &cancel).await.unwrap(), NASTY);
     // More than any pipe holds, so that feeding and reading must overlap.
     let long = NASTY.repeat(20_000);
-    assert_eq!(
-        translated(&translator, &long, "es", &cancel).await.unwrap(),
-        long
-    );
+    assert_eq!(translated(&translator, &long, "es", &cancel).await.unwrap(), long);
     let seen = translated(&translator, "x", "fr", &cancel).await.unwrap();
     let known = [
         "PATH",
@@ -144,35 +93,19 @@ async fn the_text_goes_in_and_out_unchanged_and_secrets_stay_here() {
         "_",
         "SHLVL",
     ];
-    let names = seen
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, _)| name);
+    let names = seen.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name);
     let foreign: Vec<_> = names.filter(|name| !known.contains(name)).collect();
-    assert!(
-        seen.contains("LC_ALL=C.UTF-8") && foreign.is_empty(),
-        "{foreign:?}"
-    );
+    assert!(seen.contains("LC_ALL=C.UTF-8") && foreign.is_empty(), "{foreign:?}");
 }
 
 #[tokio::test]
 async fn a_program_that_fails_or_never_ends_its_output_is_a_failure() {
     let translator = double(Duration::from_secs(60));
     let cancel = CancellationToken::new();
-    let failed = translated(&translator, "x", "it", &cancel)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (failed.code, failed.retryable),
-        ("translation-failed", true)
-    );
-    let endless = translated(&translator, "x", "pt", &cancel)
-        .await
-        .unwrap_err();
-    assert_eq!(
-        (endless.code, endless.retryable),
-        ("translation-failed", false)
-    );
+    let failed = translated(&translator, "x", "it", &cancel).await.unwrap_err();
+    assert_eq!((failed.code, failed.retryable), ("translation-failed", true));
+    let endless = translated(&translator, "x", "pt", &cancel).await.unwrap_err();
+    assert_eq!((endless.code, endless.retryable), ("translation-failed", false));
 }
 
 #[tokio::test]
@@ -181,9 +114,7 @@ async fn a_slow_program_is_killed_at_its_limit() {
     let file = folder.path().join("pid");
     let translator = double(Duration::from_secs(2));
     let cancel = CancellationToken::new();
-    let late = translated(&translator, file.to_str().unwrap(), "ca", &cancel)
-        .await
-        .unwrap_err();
+    let late = translated(&translator, file.to_str().unwrap(), "ca", &cancel).await.unwrap_err();
     assert_eq!((late.code, late.retryable), ("translation-timeout", true));
     assert_gone(&file).await;
 }
@@ -214,12 +145,7 @@ async fn a_dropped_job_takes_the_program_with_it_and_frees_its_place() {
         _ = translated(&translator, file.to_str().unwrap(), "ca", &cancel) => panic!("it hangs"),
         () = exists(&file) => {}
     }
-    assert_eq!(
-        translated(&translator, "next", "es", &cancel)
-            .await
-            .unwrap(),
-        "next"
-    );
+    assert_eq!(translated(&translator, "next", "es", &cancel).await.unwrap(), "next");
     assert_gone(&file).await;
 }
 
@@ -227,20 +153,14 @@ async fn a_dropped_job_takes_the_program_with_it_and_frees_its_place() {
 #[tokio::test]
 async fn the_real_program_translates_where_it_is_installed() {
     let path = std::env::var_os("LAUNCHKIT_TEST_APERTIUM").map(PathBuf::from);
-    let translator = Translator::new(&AiConfig {
-        apertium: path,
-        ..AiConfig::default()
-    });
+    let translator = Translator::new(&AiConfig { apertium: path, ..AiConfig::default() });
     let cancel = CancellationToken::new();
     let text = "The house is red. [ ] { } ^ $ @ \\ / < > * zzyzx";
     match translator.pairs(&cancel).await {
         Ok(pairs) if pairs.iter().any(|pair| pair.mode == "eng-spa") => {
             let plan = plan(input(text, None, "es"), &pairs).unwrap();
             let output = translator.run(plan, &cancel).await.unwrap().output;
-            assert_eq!(
-                output["translation"],
-                "La casa es roja. [ ] { } ^ $ @ \\ / < > * zzyzx"
-            );
+            assert_eq!(output["translation"], "La casa es roja. [ ] { } ^ $ @ \\ / < > * zzyzx");
         }
         Ok(pairs) => {
             let failure = plan(input(text, None, "es"), &pairs).unwrap_err();
@@ -265,7 +185,5 @@ async fn assert_gone(file: &Path) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), gone)
-        .await
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
 }

@@ -1,0 +1,74 @@
+//! Months and timestamps as text. Pure.
+
+use time::macros::format_description;
+use time::{Date, Month, OffsetDateTime, Time};
+
+/// The calendar month in UTC that `at` lies in, as `2026-11`.
+pub(crate) fn month_of(at: i64) -> String {
+    let date = moment(at).date();
+    format!("{:04}-{:02}", date.year(), u8::from(date.month()))
+}
+
+/// When the month after the one that `at` lies in begins.
+pub(crate) fn month_end(at: i64) -> i64 {
+    let date = moment(at).date();
+    let (year, month) = match date.month() {
+        Month::December => (date.year() + 1, Month::January),
+        month => (date.year(), month.next()),
+    };
+    first_of(year, month).unwrap_or(at)
+}
+
+/// The month before the one that `at` lies in, as `2026-10`.
+pub(crate) fn month_before(at: i64) -> String {
+    let date = moment(at).date();
+    let first = first_of(date.year(), date.month()).unwrap_or(at);
+    month_of(first - 1)
+}
+
+/// RFC 3339 in UTC with milliseconds.
+pub(crate) fn rfc3339(at: i64) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    // A formatting error cannot come from a moment in range; the number is better than nothing if it did.
+    moment(at).format(format).unwrap_or_else(|_| at.to_string())
+}
+
+fn first_of(year: i32, month: Month) -> Option<i64> {
+    let date = Date::from_calendar_date(year, month, 1).ok()?;
+    let moment = OffsetDateTime::new_utc(date, Time::MIDNIGHT);
+    Some(moment.unix_timestamp() * 1_000)
+}
+
+/// Times before 1970 and after 9998 are not times of ours; they are moved into that span.
+fn moment(at: i64) -> OffsetDateTime {
+    let at = at.clamp(0, 253_370_764_799_999);
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-12-31T23:59:59.999Z
+    const LAST_MS: i64 = 1_798_761_599_999;
+
+    #[test]
+    fn a_month_ends_where_the_next_begins() {
+        assert_eq!(month_of(LAST_MS), "2026-12");
+        assert_eq!(month_of(LAST_MS + 1), "2027-01");
+        assert_eq!(month_end(LAST_MS), LAST_MS + 1);
+        assert_eq!(month_of(month_end(LAST_MS + 1)), "2027-02");
+        assert_eq!(month_before(LAST_MS), "2026-11");
+        assert_eq!(month_before(LAST_MS + 1), "2026-12");
+    }
+
+    #[test]
+    fn times_have_milliseconds_and_strange_ones_do_not_fail() {
+        assert_eq!(rfc3339(LAST_MS), "2026-12-31T23:59:59.999Z");
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00.000Z");
+        for at in [i64::MIN, i64::MAX] {
+            assert!(month_end(at) > 0);
+            assert!(!rfc3339(at).is_empty());
+        }
+    }
+}
