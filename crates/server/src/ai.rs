@@ -4,6 +4,8 @@
 //! threads and answers output and usage, or a failure that says whether another try can help.
 //! This room knows nothing of queues, databases or HTTP.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod check;
 mod pool;
 mod tokens;
@@ -11,6 +13,7 @@ mod tokens;
 mod classify;
 mod embed;
 mod extract;
+mod input;
 mod language;
 mod sentences;
 mod sentiment;
@@ -19,9 +22,9 @@ mod translate;
 mod vader;
 mod wordpiece;
 
-pub use check::{
-    Categories, ClassifyInput, EntityType, ExtractInput, Fault, Input, MAX_TEXT_CHARS, SentimentInput, SummarizeInput,
-    TranslateInput, check,
+pub use check::{Fault, MAX_TEXT_CHARS, check};
+pub use input::{
+    Categories, ClassifyInput, EntityType, ExtractInput, Input, SentimentInput, SummarizeInput, TranslateInput,
 };
 
 use std::path::PathBuf;
