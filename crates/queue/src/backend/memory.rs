@@ -31,12 +31,14 @@ pub struct Memory {
 #[derive(Debug, Default)]
 struct World {
     lanes: BTreeMap<QueueName, Lane>,
+    /// Also of queues that somebody waits at and nobody has used yet.
+    bells: BTreeMap<QueueName, Bell>,
     deployment: Option<Arc<str>>,
     closed: bool,
 }
 
 /// What waiters of one queue hold on to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Bell {
     work: Arc<Notify>,
     events: watch::Sender<Position>,
@@ -54,7 +56,11 @@ impl Memory {
     }
 
     fn bell(&self, queue: &QueueName) -> Result<Bell, StoreError> {
-        Ok(self.world().lane(queue)?.bell.clone())
+        let mut world = self.world();
+        if world.closed {
+            return Err(StoreError::Closed);
+        }
+        Ok(world.bells.entry(queue.clone()).or_default().clone())
     }
 
     /// Runs a write on a queue; input that breaks a bound, or a closed store, is handed back untouched.
@@ -88,7 +94,9 @@ impl World {
         if self.closed {
             return Err(StoreError::Closed);
         }
-        Ok(self.lanes.entry(queue.clone()).or_insert_with(Lane::new))
+        let bells = &mut self.bells;
+        let new = || Lane::new(bells.entry(queue.clone()).or_default().clone());
+        Ok(self.lanes.entry(queue.clone()).or_insert_with(new))
     }
 }
 
@@ -111,7 +119,12 @@ impl Backend for Memory {
 
     async fn rescue(&self, rescue: Rescue, now: Timestamp) -> Result<Rescued, StoreError> {
         rescue.check()?;
-        Ok(self.world().lane(&rescue.queue)?.rescue(&rescue, now))
+        let mut world = self.world();
+        let used = world.look(&rescue.queue, |_| true)?;
+        if !used {
+            return Ok(Rescued::default());
+        }
+        Ok(world.lane(&rescue.queue)?.rescue(&rescue, now))
     }
 
     async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), StoreError> {
@@ -195,8 +208,8 @@ impl Backend for Memory {
     async fn close(&self) {
         let mut world = self.world();
         world.closed = true;
-        for lane in world.lanes.values() {
-            lane.bell.work.notify_waiters();
+        for bell in world.bells.values() {
+            bell.work.notify_waiters();
         }
     }
 }
