@@ -28,7 +28,7 @@ pub async fn a_job_under_a_live_lock_is_not_rescued(h: &impl Harness) {
     q.settle(&lock, done(), at(2 * END - 2)).await;
     // Looking where nothing ever was finds nothing and makes no queue.
     assert_eq!(Given::queue(h, "other").rescue(9, at(END)).await, Rescued::default());
-    assert_eq!(q.backend.queues().await.expect("queues"), [q.queue.clone()]);
+    assert_eq!(q.backend.queues().await.expect("queues"), std::slice::from_ref(&q.queue));
 }
 
 /// It keeps its rank, and overtakes nobody who is more urgent.
