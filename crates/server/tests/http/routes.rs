@@ -165,6 +165,9 @@ async fn the_queue_is_paused_and_resumed_and_both_are_audited() {
             assert_eq!(metrics["paused"], paused, "{verb} {name}");
         }
     }
+    let entry = |what: &str, target: &str| ("ops".to_owned(), what.to_owned(), target.to_owned());
+    let expected = ["queue.pause", "queue.resume"].map(|what| ["ai-jobs", "ai-jobs", "webhooks"].map(|name| entry(what, name)));
+    assert_eq!(app.audit().await, expected.concat());
 }
 
 #[tokio::test]

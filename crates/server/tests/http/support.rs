@@ -34,7 +34,7 @@ pub(crate) struct App {
     pub(crate) healthy: Arc<AtomicBool>,
     pub(crate) org: String,
     pub(crate) key: String,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 /// An answer, read to its end.
@@ -73,7 +73,7 @@ impl App {
         };
         let (ai_jobs, webhooks) = (api.ai_jobs.clone(), api.webhooks.clone());
         let router = router(Arc::new(api));
-        let mut app = App { router, ledger, ai_jobs, webhooks, clock, healthy, org, key: String::new(), _dir: dir };
+        let mut app = App { router, ledger, ai_jobs, webhooks, clock, healthy, org, key: String::new(), dir };
         app.key = app.new_key(&app.org.clone(), ALL).await.1;
         app
     }
@@ -133,6 +133,13 @@ impl App {
     pub(crate) async fn jobs(&self) -> i64 {
         let page = self.ledger.list(&self.org, &Filter::default(), &Page::Offset(0), 1).await.unwrap();
         page.total.unwrap()
+    }
+
+    /// Who did what to what, read from the audit table itself, oldest first.
+    pub(crate) async fn audit(&self) -> Vec<(String, String, String)> {
+        let url = format!("sqlite://{}", self.dir.path().join("launchkit.db").display());
+        let pool = sqlx::sqlite::SqlitePool::connect(&url).await.unwrap();
+        sqlx::query_as("SELECT who, what, target FROM audit ORDER BY id").fetch_all(&pool).await.unwrap()
     }
 
     /// Begins a run as a worker would.
