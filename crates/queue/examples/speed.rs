@@ -5,11 +5,7 @@ use std::time::{Duration, Instant};
 async fn main() {
     let dir = tempfile::tempdir_in("/work").unwrap();
     let mem = std::env::args().nth(1).as_deref() == Some("memory");
-    let store = if mem {
-        Store::memory()
-    } else {
-        Store::sqlite(dir.path().join("q.db")).await.unwrap()
-    };
+    let store = if mem { Store::memory() } else { Store::sqlite(dir.path().join("q.db")).await.unwrap() };
     let queue = Queue::new(&store, "bench").unwrap();
     let data = serde_json::json!({"jobId":"clx0123456789012345678901","orgId":"org_1","type":"SUMMARIZE","input":{"text":"x".repeat(100)}});
     let opts = Arc::new(JobOptions {
@@ -21,9 +17,7 @@ async fn main() {
     let n = 50_000;
     let t = Instant::now();
     for _ in 0..n / 1000 {
-        let jobs = (0..1000)
-            .map(|_| Planned::named("text", &data).options(opts.clone()))
-            .collect();
+        let jobs = (0..1000).map(|_| Planned::named("text", &data).options(opts.clone())).collect();
         queue.add_all(jobs).await.unwrap();
     }
     println!("bulk add {:.0}/s", n as f64 / t.elapsed().as_secs_f64());
@@ -33,10 +27,7 @@ async fn main() {
         let (queue, data, opts) = (queue.clone(), data.clone(), opts.clone());
         set.spawn(async move {
             for _ in 0..n / 64 {
-                queue
-                    .add_all(vec![Planned::named("text", &data).options(opts.clone())])
-                    .await
-                    .unwrap();
+                queue.add_all(vec![Planned::named("text", &data).options(opts.clone())]).await.unwrap();
             }
         });
     }
@@ -44,11 +35,7 @@ async fn main() {
     println!("single add {:.0}/s", n as f64 / t.elapsed().as_secs_f64());
     for c in [100, 10, 1] {
         let total = queue.counts().await.unwrap().waiting;
-        let goal = if c == 100 {
-            0
-        } else {
-            total.saturating_sub(if c == 10 { 50_000 } else { 10_000 })
-        };
+        let goal = if c == 100 { 0 } else { total.saturating_sub(if c == 10 { 50_000 } else { 10_000 }) };
         let _ = goal;
         let (tx, rx) = tokio::sync::oneshot::channel::<()>();
         let q2 = queue.clone();
@@ -69,21 +56,12 @@ async fn main() {
             }
             let _ = tx.send(());
         });
-        let w = Worker::builder(&queue)
-            .concurrency(c)
-            .on_rest(|_| async { Ok(Payload::null()) })
-            .build()
-            .unwrap();
+        let w = Worker::builder(&queue).concurrency(c).on_rest(|_| async { Ok(Payload::null()) }).build().unwrap();
         let report = w.run_until(async { rx.await.unwrap_or(()) }).await;
         let done = queue.counts().await.unwrap().completed - before;
-        println!(
-            "c={c} {:.0}/s {report:?}",
-            done as f64 / t.elapsed().as_secs_f64()
-        );
+        println!("c={c} {:.0}/s {report:?}", done as f64 / t.elapsed().as_secs_f64());
         let data = data.clone();
-        let jobs: Vec<_> = (0..10_000)
-            .map(|_| Planned::named("text", &data).options(opts.clone()))
-            .collect();
+        let jobs: Vec<_> = (0..10_000).map(|_| Planned::named("text", &data).options(opts.clone())).collect();
         queue.add_all(jobs).await.unwrap();
     }
     let c = queue.counts().await.unwrap();

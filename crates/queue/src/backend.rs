@@ -51,12 +51,7 @@ pub trait Backend: Send + Sync + 'static {
     async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), StoreError>;
 
     /// Returns when there are events after `after`, or after `at_most`.
-    async fn wait_events(
-        &self,
-        queue: &QueueName,
-        after: Position,
-        at_most: Duration,
-    ) -> Result<(), StoreError>;
+    async fn wait_events(&self, queue: &QueueName, after: Position, at_most: Duration) -> Result<(), StoreError>;
 
     /// Changes single jobs, in order; each change has its own answer.
     async fn edit(&self, edit: EditAll, now: Timestamp) -> Result<Vec<Edited>, Failed<EditAll>>;
@@ -65,19 +60,10 @@ pub trait Backend: Send + Sync + 'static {
     async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>>;
 
     /// Pauses or resumes a queue.
-    async fn control(
-        &self,
-        queue: &QueueName,
-        what: Control,
-        now: Timestamp,
-    ) -> Result<(), StoreError>;
+    async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError>;
 
     /// Reads jobs by id; at most [`MAX_READ`].
-    async fn get(
-        &self,
-        queue: &QueueName,
-        ids: &[JobId],
-    ) -> Result<Vec<Option<Record>>, StoreError>;
+    async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError>;
 
     /// Reads one page of the jobs in a state.
     async fn list(&self, queue: &QueueName, list: &List) -> Result<Page, StoreError>;
@@ -86,21 +72,10 @@ pub trait Backend: Send + Sync + 'static {
     async fn counts(&self, queue: &QueueName) -> Result<Counts, StoreError>;
 
     /// Reads log lines of a job, oldest first, from the `skip`-th kept one on; at most [`MAX_READ`].
-    async fn logs(
-        &self,
-        queue: &QueueName,
-        id: &JobId,
-        skip: u32,
-        most: u32,
-    ) -> Result<Logs, StoreError>;
+    async fn logs(&self, queue: &QueueName, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError>;
 
     /// Reads events after a position; at most [`MAX_READ`] and what shares a transaction with the last of them.
-    async fn events(
-        &self,
-        queue: &QueueName,
-        after: Position,
-        most: u32,
-    ) -> Result<Events, StoreError>;
+    async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError>;
 
     /// What an operator wants to know of a queue at a glance.
     async fn info(&self, queue: &QueueName, now: Timestamp) -> Result<Info, StoreError>;

@@ -45,24 +45,15 @@ impl Backoff {
 
     /// `base` · 2^(k−1) after the k-th failure, without jitter.
     pub const fn exponential(base: Duration) -> Self {
-        Backoff::Exponential {
-            delay: base,
-            jitter: 0.0,
-        }
+        Backoff::Exponential { delay: base, jitter: 0.0 }
     }
 
     /// The same backoff with jitter; values outside \[0, 1\] are refused when the job is added.
     pub fn with_jitter(self, share: f64) -> Self {
         match self {
             Backoff::None => Backoff::None,
-            Backoff::Fixed { delay, .. } => Backoff::Fixed {
-                delay,
-                jitter: share,
-            },
-            Backoff::Exponential { delay, .. } => Backoff::Exponential {
-                delay,
-                jitter: share,
-            },
+            Backoff::Fixed { delay, .. } => Backoff::Fixed { delay, jitter: share },
+            Backoff::Exponential { delay, .. } => Backoff::Exponential { delay, jitter: share },
         }
     }
 
@@ -136,11 +127,7 @@ mod tests {
     fn stored_form_is_bullmqs() {
         let text = serde_json::to_string(&Backoff::exponential(Duration::from_secs(2))).unwrap();
         assert_eq!(text, r#"{"type":"exponential","delay":2000}"#);
-        let back: Backoff =
-            serde_json::from_str(r#"{"type":"fixed","delay":5,"jitter":0.5}"#).unwrap();
-        assert_eq!(
-            back,
-            Backoff::fixed(Duration::from_millis(5)).with_jitter(0.5)
-        );
+        let back: Backoff = serde_json::from_str(r#"{"type":"fixed","delay":5,"jitter":0.5}"#).unwrap();
+        assert_eq!(back, Backoff::fixed(Duration::from_millis(5)).with_jitter(0.5));
     }
 }

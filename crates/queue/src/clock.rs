@@ -24,19 +24,14 @@ impl Clock {
 
     /// A clock that starts at `start` and follows the runtime's time, which tests can pause and advance.
     pub fn runtime(start: Timestamp) -> Self {
-        Self(Source::Runtime {
-            start,
-            origin: Instant::now(),
-        })
+        Self(Source::Runtime { start, origin: Instant::now() })
     }
 
     /// The time.
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => {
-                let since = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or(Duration::ZERO);
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
                 Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
             }
             Source::Runtime { start, origin } => start.plus(origin.elapsed()),

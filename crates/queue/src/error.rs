@@ -50,11 +50,7 @@ pub struct Failed<T: std::fmt::Debug> {
 impl<T: std::fmt::Debug> Failed<T> {
     /// A write that was not carried out.
     pub fn before(why: StoreError, input: T) -> Self {
-        Self {
-            why,
-            happened: Happened::No,
-            input: Box::new(input),
-        }
+        Self { why, happened: Happened::No, input: Box::new(input) }
     }
 }
 

@@ -110,10 +110,7 @@ impl Event {
     }
 
     pub(crate) fn progress(id: JobId, value: &Payload) -> Self {
-        Event::Progress {
-            id,
-            value: short(value),
-        }
+        Event::Progress { id, value: short(value) }
     }
 }
 
@@ -151,10 +148,7 @@ impl FromStr for Position {
 
     fn from_str(text: &str) -> Result<Self, BadPosition> {
         let (seq, index) = text.split_once('-').ok_or(BadPosition)?;
-        Ok(Position {
-            seq: seq.parse().map_err(|_| BadPosition)?,
-            index: index.parse().map_err(|_| BadPosition)?,
-        })
+        Ok(Position { seq: seq.parse().map_err(|_| BadPosition)?, index: index.parse().map_err(|_| BadPosition)? })
     }
 }
 
@@ -165,22 +159,17 @@ mod payload {
 
     use crate::job::Payload;
 
-    pub(super) fn serialize<S: Serializer>(
-        value: &Option<Payload>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(value: &Option<Payload>, to: S) -> Result<S::Ok, S::Error> {
         match value {
-            Some(payload) => serde_json::from_str::<&RawValue>(payload.as_str())
-                .map_err(serde::ser::Error::custom)?
-                .serialize(to),
+            Some(payload) => {
+                serde_json::from_str::<&RawValue>(payload.as_str()).map_err(serde::ser::Error::custom)?.serialize(to)
+            }
             None => to.serialize_none(),
         }
     }
 
     // An internally tagged enum buffers its fields, which raw values cannot pass: a plain value is re-encoded instead.
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Payload>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Payload>, D::Error> {
         let value = Option::<serde_json::Value>::deserialize(from)?;
         Ok(value.map(|value| Payload::stored(value.to_string())))
     }
@@ -194,14 +183,8 @@ mod tests {
     fn events_come_back_as_they_were_stored() {
         let id = JobId::stored("7");
         let events = vec![
-            Event::Added {
-                id: id.clone(),
-                name: "greet".into(),
-            },
-            Event::Waiting {
-                id: id.clone(),
-                prev: Some(State::Delayed),
-            },
+            Event::Added { id: id.clone(), name: "greet".into() },
+            Event::Waiting { id: id.clone(), prev: Some(State::Delayed) },
             Event::completed(id.clone(), &Payload::stored("{\"a\":[1,2]}")),
             Event::completed(id.clone(), &Payload::null()),
             Event::progress(id, &Payload::stored("50")),
@@ -216,10 +199,7 @@ mod tests {
         let long = Payload::stored(format!("\"{}\"", "x".repeat(MAX_EVENT_VALUE)));
         assert_eq!(
             Event::completed(JobId::stored("1"), &long),
-            Event::Completed {
-                id: JobId::stored("1"),
-                result: None
-            }
+            Event::Completed { id: JobId::stored("1"), result: None }
         );
     }
 

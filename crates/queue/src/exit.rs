@@ -66,10 +66,7 @@ impl Failure {
         while !message.is_char_boundary(end) {
             end -= 1;
         }
-        Self {
-            kind,
-            message: message[..end].into(),
-        }
+        Self { kind, message: message[..end].into() }
     }
 }
 

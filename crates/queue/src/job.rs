@@ -234,9 +234,7 @@ fn flaw(text: &str) -> Option<Flaw> {
 
 fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    !digits.is_empty()
-        && digits.bytes().all(|b| b.is_ascii_digit())
-        && (digits == "0" || !digits.starts_with('0'))
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'))
 }
 
 macro_rules! text_like {
@@ -279,13 +277,7 @@ mod tests {
         let text = "{\"a\" : 1.0}";
         assert_eq!(Payload::from_json(text.into()).unwrap().as_str(), text);
         let large = format!("\"{}\"", "x".repeat(MAX_PAYLOAD));
-        assert!(matches!(
-            Payload::from_json(large),
-            Err(BadPayload::TooLarge { .. })
-        ));
-        assert_eq!(
-            format!("{:?}", Payload::encode("secret").unwrap()),
-            "Payload(8 bytes)"
-        );
+        assert!(matches!(Payload::from_json(large), Err(BadPayload::TooLarge { .. })));
+        assert_eq!(format!("{:?}", Payload::encode("secret").unwrap()), "Payload(8 bytes)");
     }
 }

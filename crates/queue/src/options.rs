@@ -93,40 +93,24 @@ pub struct Keep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
     /// At most this long, in whole seconds when stored (BullMQ's unit).
-    #[serde(
-        default,
-        with = "optional_secs",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, with = "optional_secs", skip_serializing_if = "Option::is_none")]
     pub age: Option<Duration>,
 }
 
 impl Keep {
     /// Everything, for ever.
-    pub const ALL: Keep = Keep {
-        count: None,
-        age: None,
-    };
+    pub const ALL: Keep = Keep { count: None, age: None };
     /// Nothing: a finished job is gone.
-    pub const NONE: Keep = Keep {
-        count: Some(0),
-        age: None,
-    };
+    pub const NONE: Keep = Keep { count: Some(0), age: None };
 
     /// The newest `count` jobs.
     pub const fn newest(count: u64) -> Keep {
-        Keep {
-            count: Some(count),
-            age: None,
-        }
+        Keep { count: Some(count), age: None }
     }
 
     /// Jobs that finished less than `age` ago.
     pub const fn younger(age: Duration) -> Keep {
-        Keep {
-            count: None,
-            age: Some(age),
-        }
+        Keep { count: None, age: Some(age) }
     }
 }
 
@@ -139,18 +123,11 @@ mod optional_millis {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
-        value: &Option<Duration>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        value
-            .map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
-            .serialize(to)
+    pub(super) fn serialize<S: Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
+        value.map(|d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)).serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Duration>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
         Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
     }
 }
@@ -160,16 +137,11 @@ mod optional_secs {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(
-        value: &Option<Duration>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
         value.map(|d| d.as_secs()).serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<Duration>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
         Ok(Option::<u64>::deserialize(from)?.map(Duration::from_secs))
     }
 }
@@ -200,37 +172,15 @@ mod tests {
     #[test]
     fn what_no_store_may_hold_is_refused() {
         let bad = [
-            JobOptions {
-                priority: MAX_PRIORITY + 1,
-                ..JobOptions::default()
-            },
-            JobOptions {
-                delay: MAX_DELAY + Duration::from_millis(1),
-                ..JobOptions::default()
-            },
-            JobOptions {
-                backoff: Backoff::fixed(Duration::ZERO).with_jitter(1.5),
-                ..JobOptions::default()
-            },
-            JobOptions {
-                backoff: Backoff::fixed(Duration::ZERO).with_jitter(f64::NAN),
-                ..JobOptions::default()
-            },
-            JobOptions {
-                timeout: Some(Duration::ZERO),
-                ..JobOptions::default()
-            },
+            JobOptions { priority: MAX_PRIORITY + 1, ..JobOptions::default() },
+            JobOptions { delay: MAX_DELAY + Duration::from_millis(1), ..JobOptions::default() },
+            JobOptions { backoff: Backoff::fixed(Duration::ZERO).with_jitter(1.5), ..JobOptions::default() },
+            JobOptions { backoff: Backoff::fixed(Duration::ZERO).with_jitter(f64::NAN), ..JobOptions::default() },
+            JobOptions { timeout: Some(Duration::ZERO), ..JobOptions::default() },
         ];
         for options in bad {
             assert!(options.check().is_err(), "{options:?}");
         }
-        assert!(
-            JobOptions {
-                priority: MAX_PRIORITY,
-                ..JobOptions::default()
-            }
-            .check()
-            .is_ok()
-        );
+        assert!(JobOptions { priority: MAX_PRIORITY, ..JobOptions::default() }.check().is_ok());
     }
 }

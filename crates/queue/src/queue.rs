@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::backend::{
-    self, Added, Backend, Edit, EditAll, Edited, Info, List, Logs, Made, NewJob, Page,
-};
+use crate::backend::{self, Added, Backend, Edit, EditAll, Edited, Info, List, Logs, Made, NewJob, Page};
 use crate::clock::Clock;
 use crate::error::{AddError, BadName, EditError, StoreError};
 use crate::event::Position;
@@ -71,11 +69,7 @@ impl Queue {
     /// A queue by name: 1 to 255 bytes without `:` and control characters.
     pub fn new(store: &Store, name: &str) -> Result<Self, BadName> {
         let name = QueueName::new(name)?;
-        Ok(Self {
-            backend: store.backend().clone(),
-            clock: store.clock().clone(),
-            name,
-        })
+        Ok(Self { backend: store.backend().clone(), clock: store.clock().clone(), name })
     }
 
     /// Its name.
@@ -99,34 +93,20 @@ impl Queue {
         if jobs.len() > backend::MAX_ADD {
             return Err(AddError::TooMany(jobs.len()));
         }
-        let jobs = jobs
-            .into_iter()
-            .map(Planned::check)
-            .collect::<Result<Vec<NewJob>, AddError>>()?;
+        let jobs = jobs.into_iter().map(Planned::check).collect::<Result<Vec<NewJob>, AddError>>()?;
         if jobs.is_empty() {
             return Ok(Vec::new());
         }
-        let add = backend::Add {
-            queue: self.name.clone(),
-            jobs,
-        };
+        let add = backend::Add { queue: self.name.clone(), jobs };
         self.backend
             .add(add, self.clock.now())
             .await
-            .map_err(|failed| AddError::Store {
-                why: failed.why,
-                happened: failed.happened,
-            })
+            .map_err(|failed| AddError::Store { why: failed.why, happened: failed.happened })
     }
 
     /// Reads one job.
     pub async fn get(&self, id: &JobId) -> Result<Option<Record>, StoreError> {
-        Ok(self
-            .backend
-            .get(&self.name, std::slice::from_ref(id))
-            .await?
-            .pop()
-            .flatten())
+        Ok(self.backend.get(&self.name, std::slice::from_ref(id)).await?.pop().flatten())
     }
 
     /// Reads up to 1,000 jobs by id.
@@ -165,20 +145,12 @@ impl Queue {
     }
 
     /// Waits for the end of a job, at most this long, and answers its result.
-    pub async fn outcome<J: JobKind>(
-        &self,
-        id: &JobId,
-        wait: Duration,
-    ) -> Result<J::Output, OutcomeError> {
+    pub async fn outcome<J: JobKind>(&self, id: &JobId, wait: Duration) -> Result<J::Output, OutcomeError> {
         let wait = tokio::time::timeout(wait, self.ended(id)).await;
         let record = wait.map_err(|_| OutcomeError::NotYet)??;
         match record.failure {
             Some(failure) if record.state == State::Failed => Err(OutcomeError::Failed(failure)),
-            _ => record
-                .result
-                .unwrap_or_else(Payload::null)
-                .decode()
-                .map_err(OutcomeError::Type),
+            _ => record.result.unwrap_or_else(Payload::null).decode().map_err(OutcomeError::Type),
         }
     }
 
@@ -216,20 +188,12 @@ impl Queue {
 
     /// Replaces a job's payload; a running handler does not see it.
     pub async fn update_data<D: Serialize>(&self, id: &JobId, data: &D) -> Result<(), EditError> {
-        self.edit(Edit::Data(id.clone(), Payload::encode(data)?))
-            .await
+        self.edit(Edit::Data(id.clone(), Payload::encode(data)?)).await
     }
 
     async fn edit(&self, edit: Edit) -> Result<(), EditError> {
-        let all = EditAll {
-            queue: self.name.clone(),
-            edits: vec![edit],
-        };
-        let edited = self
-            .backend
-            .edit(all, self.clock.now())
-            .await
-            .map_err(|failed| failed.why)?;
+        let all = EditAll { queue: self.name.clone(), edits: vec![edit] };
+        let edited = self.backend.edit(all, self.clock.now()).await.map_err(|failed| failed.why)?;
         match edited.first() {
             Some(Edited::Done) => Ok(()),
             Some(Edited::WrongState(state)) => Err(EditError::WrongState(*state)),
@@ -247,7 +211,8 @@ impl Queue {
         &self.backend
     }
 
-    pub(crate) fn clock(&self) -> &Clock {
+    /// The clock that it goes by.
+    pub fn clock(&self) -> &Clock {
         &self.clock
     }
 }

@@ -60,11 +60,7 @@ impl State {
 
     /// The state of a job that is ready to run with this priority.
     pub fn ready(priority: u32) -> State {
-        if priority == 0 {
-            State::Waiting
-        } else {
-            State::Prioritized
-        }
+        if priority == 0 { State::Waiting } else { State::Prioritized }
     }
 }
 
@@ -89,14 +85,8 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    pub(crate) const ALL: [Place; 6] = [
-        Place::Ready,
-        Place::Delayed,
-        Place::Active,
-        Place::WaitingChildren,
-        Place::Completed,
-        Place::Failed,
-    ];
+    pub(crate) const ALL: [Place; 6] =
+        [Place::Ready, Place::Delayed, Place::Active, Place::WaitingChildren, Place::Completed, Place::Failed];
 
     pub(crate) fn state(self, priority: u32) -> State {
         match self {
@@ -147,16 +137,12 @@ impl Doom {
             return Some(Failure::new(FailureKind::Canceled, "the job was canceled"));
         }
         if self.stalled_out {
-            return Some(Failure::new(
-                FailureKind::Stalled,
-                "job stalled more than allowable limit",
-            ));
+            return Some(Failure::new(FailureKind::Stalled, "job stalled more than allowable limit"));
         }
         match self.start_before {
-            Some(limit) if !self.started && limit < now => Some(Failure::new(
-                FailureKind::Expired,
-                "no worker started the job in time",
-            )),
+            Some(limit) if !self.started && limit < now => {
+                Some(Failure::new(FailureKind::Expired, "no worker started the job in time"))
+            }
             _ => None,
         }
     }
@@ -221,13 +207,7 @@ pub fn decide(ran: Ran, made: u32, options: &JobOptions, now: Timestamp, draw: f
     }
 }
 
-fn after_failure(
-    failure: Failure,
-    made: u32,
-    options: &JobOptions,
-    now: Timestamp,
-    draw: f64,
-) -> Outcome {
+fn after_failure(failure: Failure, made: u32, options: &JobOptions, now: Timestamp, draw: f64) -> Outcome {
     let attempt = made.saturating_add(1);
     if is_final_kind(failure.kind) || attempt >= options.attempts {
         return Outcome::Dead(failure);
@@ -239,10 +219,7 @@ fn after_failure(
 fn is_final_kind(kind: FailureKind) -> bool {
     match kind {
         FailureKind::Error | FailureKind::Panic | FailureKind::Timeout => false,
-        FailureKind::Stalled
-        | FailureKind::GaveUp
-        | FailureKind::Canceled
-        | FailureKind::Expired => true,
+        FailureKind::Stalled | FailureKind::GaveUp | FailureKind::Canceled | FailureKind::Expired => true,
     }
 }
 
@@ -259,11 +236,7 @@ mod tests {
     }
 
     fn options(attempts: u32) -> JobOptions {
-        JobOptions {
-            attempts,
-            backoff: Backoff::exponential(Duration::from_secs(2)),
-            ..JobOptions::default()
-        }
+        JobOptions { attempts, backoff: Backoff::exponential(Duration::from_secs(2)), ..JobOptions::default() }
     }
 
     #[test]
@@ -274,23 +247,15 @@ mod tests {
             Outcome::Dead(_) => None,
             other => panic!("{other:?}"),
         };
-        assert_eq!(
-            [at(0), at(1), at(2), at(3)],
-            [Some(2_000), Some(4_000), None, None]
-        );
+        assert_eq!([at(0), at(1), at(2), at(3)], [Some(2_000), Some(4_000), None, None]);
     }
 
     #[test]
     fn only_errors_panics_and_timeouts_are_tried_again() {
         for kind in FailureKind::ALL {
-            let again = matches!(
-                decide(failed(kind), 0, &options(3), Timestamp::default(), 0.0),
-                Outcome::Retry { .. }
-            );
-            let expected = matches!(
-                kind,
-                FailureKind::Error | FailureKind::Panic | FailureKind::Timeout
-            );
+            let again =
+                matches!(decide(failed(kind), 0, &options(3), Timestamp::default(), 0.0), Outcome::Retry { .. });
+            let expected = matches!(kind, FailureKind::Error | FailureKind::Panic | FailureKind::Timeout);
             assert_eq!(again, expected, "{kind:?}");
         }
     }
@@ -298,13 +263,7 @@ mod tests {
     #[test]
     fn zero_and_one_attempts_both_mean_one_try() {
         for attempts in [0, 1] {
-            let out = decide(
-                failed(FailureKind::Error),
-                0,
-                &options(attempts),
-                Timestamp::default(),
-                0.0,
-            );
+            let out = decide(failed(FailureKind::Error), 0, &options(attempts), Timestamp::default(), 0.0);
             assert!(matches!(out, Outcome::Dead(_)));
         }
     }
@@ -312,21 +271,9 @@ mod tests {
     #[test]
     fn success_snooze_and_interruption_pass_through() {
         let now = Timestamp::from_millis(10);
-        assert!(matches!(
-            decide(Ran::Done(Payload::null()), 9, &options(1), now, 0.0),
-            Outcome::Done(_)
-        ));
-        assert!(matches!(
-            decide(Ran::Interrupted, 9, &options(1), now, 0.0),
-            Outcome::Back
-        ));
-        let Outcome::Later(at) = decide(
-            Ran::Later(Duration::from_millis(5)),
-            9,
-            &options(1),
-            now,
-            0.0,
-        ) else {
+        assert!(matches!(decide(Ran::Done(Payload::null()), 9, &options(1), now, 0.0), Outcome::Done(_)));
+        assert!(matches!(decide(Ran::Interrupted, 9, &options(1), now, 0.0), Outcome::Back));
+        let Outcome::Later(at) = decide(Ran::Later(Duration::from_millis(5)), 9, &options(1), now, 0.0) else {
             panic!()
         };
         assert_eq!(at.millis(), 15);

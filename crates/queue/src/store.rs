@@ -66,8 +66,6 @@ impl Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store")
-            .field("promises", &self.promises())
-            .finish_non_exhaustive()
+        f.debug_struct("Store").field("promises", &self.promises()).finish_non_exhaustive()
     }
 }

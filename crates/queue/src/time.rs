@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// A point in time: whole milliseconds since the Unix epoch, UTC.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
@@ -57,15 +55,7 @@ mod tests {
     fn arithmetic_saturates() {
         let late = Timestamp::from_millis(i64::MAX);
         assert_eq!(late.plus(Duration::MAX), late);
-        assert_eq!(
-            Timestamp::from_millis(5).since(Timestamp::from_millis(9)),
-            Duration::ZERO
-        );
-        assert_eq!(
-            Timestamp::from_millis(5)
-                .minus(Duration::from_millis(2))
-                .millis(),
-            3
-        );
+        assert_eq!(Timestamp::from_millis(5).since(Timestamp::from_millis(9)), Duration::ZERO);
+        assert_eq!(Timestamp::from_millis(5).minus(Duration::from_millis(2)).millis(), 3);
     }
 }

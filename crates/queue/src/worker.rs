@@ -263,10 +263,7 @@ impl WorkerBuilder {
         }
         let id = format!("{:032x}", rand::random::<u128>());
         let name = self.name.unwrap_or_else(|| format!("worker-{}", &id[..8]));
-        if name.is_empty()
-            || name.len() > MAX_NAME
-            || name.contains(|c: char| c.is_control() || c.is_whitespace())
-        {
+        if name.is_empty() || name.len() > MAX_NAME || name.contains(|c: char| c.is_control() || c.is_whitespace()) {
             return Err(BadWorker::Name(name));
         }
         let info = WorkerInfo {
@@ -285,9 +282,7 @@ impl WorkerBuilder {
             held: HeldSet::default(),
             tally: Tally::default(),
         };
-        Ok(Worker {
-            shared: Arc::new(shared),
-        })
+        Ok(Worker { shared: Arc::new(shared) })
     }
 }
 

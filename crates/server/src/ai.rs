@@ -18,8 +18,8 @@ mod vader;
 mod wordpiece;
 
 pub use check::{
-    Categories, ClassifyInput, EntityType, ExtractInput, Fault, Input, MAX_TEXT_CHARS,
-    SentimentInput, SummarizeInput, TranslateInput, check,
+    Categories, ClassifyInput, EntityType, ExtractInput, Fault, Input, MAX_TEXT_CHARS, SentimentInput, SummarizeInput,
+    TranslateInput, check,
 };
 
 use std::path::PathBuf;
@@ -48,13 +48,8 @@ pub enum JobType {
 
 impl JobType {
     /// Every kind, in the order of the documents.
-    pub const ALL: [JobType; 5] = [
-        JobType::Summarize,
-        JobType::Classify,
-        JobType::Sentiment,
-        JobType::Translate,
-        JobType::Extract,
-    ];
+    pub const ALL: [JobType; 5] =
+        [JobType::Summarize, JobType::Classify, JobType::Sentiment, JobType::Translate, JobType::Extract];
 
     /// The name on the wire and in the database, e.g. `SUMMARIZE`.
     pub fn as_str(self) -> &'static str {
@@ -83,10 +78,7 @@ impl std::str::FromStr for JobType {
     type Err = UnknownJobType;
 
     fn from_str(name: &str) -> Result<Self, UnknownJobType> {
-        JobType::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == name)
-            .ok_or(UnknownJobType)
+        JobType::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or(UnknownJobType)
     }
 }
 
@@ -157,27 +149,16 @@ pub struct AiFailure {
 impl AiFailure {
     /// A failure that another try cannot cure.
     fn fatal(code: &'static str, message: impl Into<String>) -> Self {
-        AiFailure {
-            code,
-            message: message.into(),
-            retryable: false,
-        }
+        AiFailure { code, message: message.into(), retryable: false }
     }
 
     /// A failure that another try may cure.
     fn passing(code: &'static str, message: impl Into<String>) -> Self {
-        AiFailure {
-            code,
-            message: message.into(),
-            retryable: true,
-        }
+        AiFailure { code, message: message.into(), retryable: true }
     }
 
     fn canceled() -> Self {
-        AiFailure::passing(
-            "canceled",
-            "The job was told to stop before it had an answer.",
-        )
+        AiFailure::passing("canceled", "The job was told to stop before it had an answer.")
     }
 }
 
@@ -211,19 +192,12 @@ impl Ai {
             threads: config.threads,
             translator: translate::Translator::new(&config),
         };
-        Ai {
-            shared: Arc::new(shared),
-        }
+        Ai { shared: Arc::new(shared) }
     }
 
     /// Does one job. `cancel` is looked at between stages: the future ends at once, the thread at its
     /// next stage. A panic inside a processor is a retryable failure with the code `processor-panic`.
-    pub async fn run(
-        &self,
-        job: JobType,
-        input: &Value,
-        cancel: &CancellationToken,
-    ) -> Result<Answer, AiFailure> {
+    pub async fn run(&self, job: JobType, input: &Value, cancel: &CancellationToken) -> Result<Answer, AiFailure> {
         let input = typed(job, input)?;
         if let Input::Translate(input) = input {
             return self.translate(input, cancel).await;
@@ -237,10 +211,9 @@ impl Ai {
                 Input::Classify(input) => classify::run(input, &classifier, threads, &token),
                 Input::Sentiment(input) => sentiment::run(input, &token),
                 Input::Extract(input) => extract::run(input, &token),
-                Input::Translate(_) => Err(AiFailure::fatal(
-                    "invalid-input",
-                    "A translation does not run on the computing threads.",
-                )),
+                Input::Translate(_) => {
+                    Err(AiFailure::fatal("invalid-input", "A translation does not run on the computing threads."))
+                }
             }?;
             answer(input.texts(), draft, &token)
         })
@@ -248,19 +221,12 @@ impl Ai {
     }
 
     /// Translation waits for another program; only its own computing goes to the threads.
-    async fn translate(
-        &self,
-        input: TranslateInput,
-        cancel: &CancellationToken,
-    ) -> Result<Answer, AiFailure> {
+    async fn translate(&self, input: TranslateInput, cancel: &CancellationToken) -> Result<Answer, AiFailure> {
         let text = input.text.clone();
-        let plan = self
-            .compute(cancel, move || translate::plan(&input))
-            .await?;
+        let plan = self.compute(cancel, move || translate::plan(&input)).await?;
         let draft = self.shared.translator.run(plan, cancel).await?;
         let token = cancel.clone();
-        self.compute(cancel, move || answer(vec![&text], draft, &token))
-            .await
+        self.compute(cancel, move || answer(vec![&text], draft, &token)).await
     }
 
     async fn compute<T: Send + 'static>(
@@ -280,15 +246,11 @@ impl Ai {
             Ok(result) => result,
             Err(PoolError::Panicked(message)) => {
                 tracing::error!(panic = %message, "a text processor panicked");
-                Err(AiFailure::passing(
-                    "processor-panic",
-                    "The processor failed inside.",
-                ))
+                Err(AiFailure::passing("processor-panic", "The processor failed inside."))
             }
-            Err(PoolError::Closed) => Err(AiFailure::passing(
-                "processor-stopped",
-                "The processors' threads have stopped.",
-            )),
+            Err(PoolError::Closed) => {
+                Err(AiFailure::passing("processor-stopped", "The processors' threads have stopped."))
+            }
         }
     }
 }
@@ -296,15 +258,10 @@ impl Ai {
 /// Stored inputs are checked again: what runs is never less strict than what was accepted.
 fn typed(job: JobType, input: &Value) -> Result<Input, AiFailure> {
     let Value::Object(fields) = input else {
-        return Err(AiFailure::fatal(
-            "invalid-input",
-            "The input must be a JSON object.",
-        ));
+        return Err(AiFailure::fatal("invalid-input", "The input must be a JSON object."));
     };
     check(job, fields).map_err(|faults| {
-        let first = faults.first().map_or(String::new(), |fault| {
-            format!("{}: {}", fault.pointer, fault.message)
-        });
+        let first = faults.first().map_or(String::new(), |fault| format!("{}: {}", fault.pointer, fault.message));
         AiFailure::fatal("invalid-input", first)
     })
 }
@@ -312,26 +269,13 @@ fn typed(job: JobType, input: &Value) -> Result<Input, AiFailure> {
 fn answer(texts: Vec<&str>, draft: Draft, token: &CancellationToken) -> Result<Answer, AiFailure> {
     let input_tokens = tokens::count(texts.into_iter(), token)?;
     let output_tokens = tokens::count(draft.written.iter().map(String::as_str), token)?;
-    let usage = Usage {
-        input_tokens,
-        output_tokens,
-        provider: "local".to_owned(),
-        model: draft.model,
-        cost_micros: 0,
-    };
-    Ok(Answer {
-        output: draft.output,
-        usage,
-    })
+    let usage = Usage { input_tokens, output_tokens, provider: "local".to_owned(), model: draft.model, cost_micros: 0 };
+    Ok(Answer { output: draft.output, usage })
 }
 
 /// Between two stages of a processor.
 fn checkpoint(cancel: &CancellationToken) -> Result<(), AiFailure> {
-    if cancel.is_cancelled() {
-        Err(AiFailure::canceled())
-    } else {
-        Ok(())
-    }
+    if cancel.is_cancelled() { Err(AiFailure::canceled()) } else { Ok(()) }
 }
 
 #[cfg(test)]

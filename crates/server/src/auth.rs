@@ -107,7 +107,10 @@ impl Auth {
             Problem::unauthenticated("The token is not valid.")
         })?;
         if operator.org.is_some() {
-            return Err(Problem::new(Code::Forbidden, "The token is limited to one organisation; the queues are shared by all."));
+            return Err(Problem::new(
+                Code::Forbidden,
+                "The token is limited to one organisation; the queues are shared by all.",
+            ));
         }
         if operator.role.is_none_or(|has| has < role) {
             return Err(Problem::new(Code::Forbidden, format!("This needs the role {} or higher.", role.name())));

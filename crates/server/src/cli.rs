@@ -108,10 +108,12 @@ fn start(cli: Cli, out: Out) -> Result<(), Stop> {
         Command::Worker(args) => flags.extend(args.flags()),
         _ => {}
     }
-    let settings = Settings::load(&flags, std::env::vars_os(), Path::new(".")).map_err(|error| Stop::Usage(error.to_string()))?;
+    let settings =
+        Settings::load(&flags, std::env::vars_os(), Path::new(".")).map_err(|error| Stop::Usage(error.to_string()))?;
     let context = Context { out, settings };
     // Only these do work of their own; a client needs no threads.
-    let many_threads = matches!(cli.command, Command::Serve(_) | Command::Worker(_) | Command::Demo(_) | Command::Run(_));
+    let many_threads =
+        matches!(cli.command, Command::Serve(_) | Command::Worker(_) | Command::Demo(_) | Command::Run(_));
     let mut builder = if many_threads {
         tokio::runtime::Builder::new_multi_thread()
     } else {

@@ -38,6 +38,8 @@ pub struct Config {
     pub secret_key: SecretString,
     /// Jobs at once per queue and process, 1 to 1,000.
     pub worker_concurrency: usize,
+    /// How long a job stays with a worker that gives no sign of life, 1 s to an hour.
+    pub lock_duration: Duration,
     /// How long running jobs and open requests may take to end after a stop, at most an hour.
     pub shutdown_grace: Duration,
 }
@@ -170,6 +172,7 @@ impl Config {
             },
             secret_key: kept_secret(settings, "LAUNCHKIT_SECRET_KEY", &data_dir.join("secret-key"), must, make)?,
             worker_concurrency: number(settings, "WORKER_CONCURRENCY", 5, 1..=1_000)? as usize,
+            lock_duration: lock_duration(settings)?,
             shutdown_grace: grace(settings)?,
             data_dir,
         })
@@ -243,6 +246,14 @@ pub fn duration(text: &str) -> Option<Duration> {
     amount.checked_mul(ms).map(Duration::from_millis)
 }
 
+fn lock_duration(settings: &Settings) -> Result<Duration, BadConfig> {
+    let Some(text) = settings.get("LOCK_DURATION") else { return Ok(Duration::from_secs(30)) };
+    let range = Duration::from_secs(1)..=Duration::from_secs(3_600);
+    duration(text)
+        .filter(|time| range.contains(time))
+        .ok_or_else(|| refused(settings, "LOCK_DURATION", "expected a time between 1s and 1h, like 30s".to_owned()))
+}
+
 fn refused(settings: &Settings, variable: &'static str, what: String) -> BadConfig {
     BadConfig::Refused { variable, origin: settings.origin(variable), what }
 }
@@ -258,7 +269,11 @@ fn refuse_redis(settings: &Settings) -> Result<(), BadConfig> {
     match settings.get("LAUNCHKIT_STORE") {
         None | Some("embedded") => Ok(()),
         Some("redis") => Err(refused(settings, "LAUNCHKIT_STORE", unset.to_owned())),
-        Some(_) => Err(refused(settings, "LAUNCHKIT_STORE", "expected embedded (redis is not available in this version)".to_owned())),
+        Some(_) => Err(refused(
+            settings,
+            "LAUNCHKIT_STORE",
+            "expected embedded (redis is not available in this version)".to_owned(),
+        )),
     }
 }
 
@@ -291,7 +306,11 @@ fn database(settings: &Settings, data_dir: &Path) -> Result<Database, BadConfig>
     };
     if let Some(path) = url.strip_prefix("sqlite://").filter(|path| !path.is_empty()) {
         if path.contains(['?', '#']) || path == ":memory:" {
-            return Err(refused(settings, "DATABASE_URL", "expected sqlite://PATH with nothing after the path".to_owned()));
+            return Err(refused(
+                settings,
+                "DATABASE_URL",
+                "expected sqlite://PATH with nothing after the path".to_owned(),
+            ));
         }
         return Ok(Database::Sqlite(PathBuf::from(path)));
     }
@@ -433,7 +452,10 @@ mod tests {
             (&[("LAUNCHKIT_ENV", "production"), ("LAUNCHKIT_STORE", "embedded")], &["JWT_SECRET must be set"]),
             (&[("LAUNCHKIT_ENV", "prod")], &["LAUNCHKIT_ENV"]),
             (&[("DATABASE_URL", "postgres://u:hunter2@h/d")], &["DATABASE_URL", "LAUNCHKIT_STORE=embedded"]),
-            (&[("DATABASE_URL", "postgres://u:hunter2@h/d"), ("LAUNCHKIT_STORE", "embedded")], &["JWT_SECRET must be set", "PostgreSQL"]),
+            (
+                &[("DATABASE_URL", "postgres://u:hunter2@h/d"), ("LAUNCHKIT_STORE", "embedded")],
+                &["JWT_SECRET must be set", "PostgreSQL"],
+            ),
             (&[("DATABASE_URL", "mysql://hunter2")], &["expected postgres"]),
             (&[("JWT_SECRET", "hunter2")], &["JWT_SECRET", "32 bytes"]),
             (&[("PORT", "70000")], &["PORT", "65535"]),
@@ -466,7 +488,14 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, ms) in [("25", 25_000), ("25s", 25_000), ("250ms", 250), ("2m", 120_000), ("1h", 3_600_000), ("30d", 2_592_000_000)] {
+        for (text, ms) in [
+            ("25", 25_000),
+            ("25s", 25_000),
+            ("250ms", 250),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+            ("30d", 2_592_000_000),
+        ] {
             assert_eq!(duration(text), Some(Duration::from_millis(ms)), "{text}");
         }
         for text in ["", "h", "1w", "-1s", "1.5h", "99999999999999999999", "18446744073709551615d"] {

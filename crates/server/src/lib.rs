@@ -8,3 +8,4 @@ pub mod config;
 pub mod http;
 pub mod ledger;
 pub mod problem;
+pub mod work;

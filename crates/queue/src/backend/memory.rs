@@ -113,12 +113,7 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn wait_events(
-        &self,
-        queue: &QueueName,
-        after: Position,
-        at_most: Duration,
-    ) -> Result<(), StoreError> {
+    async fn wait_events(&self, queue: &QueueName, after: Position, at_most: Duration) -> Result<(), StoreError> {
         let mut newest = self.bell(queue)?.events.subscribe();
         let _ = tokio::time::timeout(at_most, newest.wait_for(|position| *position > after)).await;
         Ok(())
@@ -126,38 +121,21 @@ impl Backend for Memory {
 
     async fn edit(&self, edit: EditAll, now: Timestamp) -> Result<Vec<Edited>, Failed<EditAll>> {
         let queue = edit.queue.clone();
-        self.write(&queue, edit, EditAll::check, |lane, edit| {
-            lane.edit(edit.edits, now)
-        })
+        self.write(&queue, edit, EditAll::check, |lane, edit| lane.edit(edit.edits, now))
     }
 
     async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>> {
         let queue = sweep.queue.clone();
-        self.write(&queue, sweep, Sweep::check, |lane, sweep| {
-            lane.sweep(&sweep, now)
-        })
+        self.write(&queue, sweep, Sweep::check, |lane, sweep| lane.sweep(&sweep, now))
     }
 
-    async fn control(
-        &self,
-        queue: &QueueName,
-        what: Control,
-        _now: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn control(&self, queue: &QueueName, what: Control, _now: Timestamp) -> Result<(), StoreError> {
         self.world().lane(queue)?.control(what);
         Ok(())
     }
 
-    async fn get(
-        &self,
-        queue: &QueueName,
-        ids: &[JobId],
-    ) -> Result<Vec<Option<Record>>, StoreError> {
-        within(
-            ids.len(),
-            MAX_READ as usize,
-            "more than 1,000 ids in one read",
-        )?;
+    async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError> {
+        within(ids.len(), MAX_READ as usize, "more than 1,000 ids in one read")?;
         let mut world = self.world();
         let lane = world.lane(queue)?;
         Ok(ids.iter().map(|id| lane.record(id)).collect())
@@ -172,32 +150,13 @@ impl Backend for Memory {
         Ok(self.world().lane(queue)?.counts())
     }
 
-    async fn logs(
-        &self,
-        queue: &QueueName,
-        id: &JobId,
-        skip: u32,
-        most: u32,
-    ) -> Result<Logs, StoreError> {
-        within(
-            most as usize,
-            MAX_READ as usize,
-            "more than 1,000 log lines in one read",
-        )?;
+    async fn logs(&self, queue: &QueueName, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError> {
+        within(most as usize, MAX_READ as usize, "more than 1,000 log lines in one read")?;
         Ok(self.world().lane(queue)?.logs(id, skip, most))
     }
 
-    async fn events(
-        &self,
-        queue: &QueueName,
-        after: Position,
-        most: u32,
-    ) -> Result<Events, StoreError> {
-        within(
-            most as usize,
-            MAX_READ as usize,
-            "more than 1,000 events in one read",
-        )?;
+    async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {
+        within(most as usize, MAX_READ as usize, "more than 1,000 events in one read")?;
         Ok(self.world().lane(queue)?.events(after, most))
     }
 
@@ -211,17 +170,11 @@ impl Backend for Memory {
 
     async fn claim(&self, deployment: &str) -> Result<Arc<str>, StoreError> {
         let mut world = self.world();
-        Ok(world
-            .deployment
-            .get_or_insert_with(|| deployment.into())
-            .clone())
+        Ok(world.deployment.get_or_insert_with(|| deployment.into()).clone())
     }
 
     fn promises(&self) -> Promises {
-        Promises {
-            durable: Durable::Process,
-            shared: Shared::Process,
-        }
+        Promises { durable: Durable::Process, shared: Shared::Process }
     }
 
     async fn close(&self) {

@@ -52,22 +52,16 @@ impl Sqlite {
     pub async fn open(path: &Path) -> Result<Self, StoreError> {
         let path = path.to_owned();
         let opened = tokio::task::spawn_blocking(move || Self::open_now(&path)).await;
-        opened
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?
-            .map_err(StoreError::from)
+        opened.map_err(|error| StoreError::Unavailable(error.to_string()))?.map_err(StoreError::from)
     }
 
     fn open_now(path: &Path) -> Result<Self, Fault> {
         let conn = schema::writer(path)?;
         let writer = Writer::start(path, conn)?;
         let desk = writer.desk().clone();
-        let watcher = wake::listen(path, move || desk.heard())
-            .map_err(|error| Fault::Thread(std::io::Error::other(error)))?;
-        Ok(Self {
-            writer: Arc::new(writer),
-            readers: Readers::new(path),
-            _watcher: watcher,
-        })
+        let watcher =
+            wake::listen(path, move || desk.heard()).map_err(|error| Fault::Thread(std::io::Error::other(error)))?;
+        Ok(Self { writer: Arc::new(writer), readers: Readers::new(path), _watcher: watcher })
     }
 
     /// Queues a write; the input comes back without the time that travelled with it.
@@ -85,22 +79,13 @@ impl Sqlite {
         let written = self.writer.write(ticket, (input, now), run).await;
         written.map_err(|failed| {
             let (input, _) = *failed.input;
-            Failed {
-                why: failed.why,
-                happened: failed.happened,
-                input: Box::new(input),
-            }
+            Failed { why: failed.why, happened: failed.happened, input: Box::new(input) }
         })
     }
 }
 
 fn ticket(urgency: Urgency, sync: Sync, jobs: usize, bytes: usize) -> Ticket {
-    Ticket {
-        urgency,
-        sync,
-        jobs,
-        bytes,
-    }
+    Ticket { urgency, sync, jobs, bytes }
 }
 
 #[async_trait]
@@ -118,11 +103,7 @@ impl Backend for Sqlite {
         if let Err(why) = turn.check() {
             return Err(Failed::before(why, turn));
         }
-        let sync = if turn.ends.is_empty() {
-            Sync::Lazy
-        } else {
-            Sync::Full
-        };
+        let sync = if turn.ends.is_empty() { Sync::Lazy } else { Sync::Full };
         let jobs = turn.ends.len() + turn.take.as_ref().map_or(0, |take| take.most);
         let bytes = turn.ends.iter().map(|end| match &end.outcome {
             crate::exit::Outcome::Done(result) => result.as_str().len(),
@@ -143,17 +124,11 @@ impl Backend for Sqlite {
     async fn rescue(&self, rescue: Rescue, now: Timestamp) -> Result<Rescued, StoreError> {
         rescue.check()?;
         let queue = rescue.queue.clone();
-        if !self
-            .readers
-            .read(move |conn| read::any_expired(conn, &queue, now))
-            .await?
-        {
+        if !self.readers.read(move |conn| read::any_expired(conn, &queue, now)).await? {
             return Ok(Rescued::default());
         }
         let ticket = ticket(Urgency::First, Sync::Full, rescue.most as usize, 0);
-        self.write(ticket, rescue, now, beat::rescue)
-            .await
-            .map_err(|failed| failed.why)
+        self.write(ticket, rescue, now, beat::rescue).await.map_err(|failed| failed.why)
     }
 
     async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), StoreError> {
@@ -163,12 +138,7 @@ impl Backend for Sqlite {
         Ok(())
     }
 
-    async fn wait_events(
-        &self,
-        queue: &QueueName,
-        after: Position,
-        at_most: Duration,
-    ) -> Result<(), StoreError> {
+    async fn wait_events(&self, queue: &QueueName, after: Position, at_most: Duration) -> Result<(), StoreError> {
         let mut newest = self.writer.desk().bells.of(queue).events.subscribe();
         // The bell may be younger than the events: look once with it in hand.
         if self.info(queue, Timestamp::default()).await?.newest_event > after {
@@ -182,10 +152,7 @@ impl Backend for Sqlite {
         if let Err(why) = edit.check() {
             return Err(Failed::before(why, edit));
         }
-        let lazy = edit
-            .edits
-            .iter()
-            .all(|edit| matches!(edit, Edit::Progress(..) | Edit::Log(..)));
+        let lazy = edit.edits.iter().all(|edit| matches!(edit, Edit::Progress(..) | Edit::Log(..)));
         let sync = if lazy { Sync::Lazy } else { Sync::Full };
         let bytes = edit.edits.iter().map(|edit| match edit {
             Edit::Progress(_, value) | Edit::Data(_, value) => value.as_str().len(),
@@ -204,92 +171,44 @@ impl Backend for Sqlite {
         self.write(ticket, sweep, now, edit::sweep).await
     }
 
-    async fn control(
-        &self,
-        queue: &QueueName,
-        what: Control,
-        _now: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn control(&self, queue: &QueueName, what: Control, _now: Timestamp) -> Result<(), StoreError> {
         let ticket = ticket(Urgency::First, Sync::Full, 1, 0);
-        self.writer
-            .write(ticket, (queue.clone(), what), edit::control)
-            .await
-            .map_err(|failed| failed.why)
+        self.writer.write(ticket, (queue.clone(), what), edit::control).await.map_err(|failed| failed.why)
     }
 
-    async fn get(
-        &self,
-        queue: &QueueName,
-        ids: &[JobId],
-    ) -> Result<Vec<Option<Record>>, StoreError> {
-        within(
-            ids.len(),
-            MAX_READ as usize,
-            "more than 1,000 ids in one read",
-        )?;
+    async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError> {
+        within(ids.len(), MAX_READ as usize, "more than 1,000 ids in one read")?;
         let (queue, ids) = (queue.clone(), ids.to_vec());
-        self.readers
-            .read(move |conn| read::get(conn, &queue, &ids))
-            .await
+        self.readers.read(move |conn| read::get(conn, &queue, &ids)).await
     }
 
     async fn list(&self, queue: &QueueName, list: &List) -> Result<Page, StoreError> {
         list.check()?;
         let (queue, list) = (queue.clone(), list.clone());
-        self.readers
-            .read(move |conn| read::list(conn, &queue, &list))
-            .await
+        self.readers.read(move |conn| read::list(conn, &queue, &list)).await
     }
 
     async fn counts(&self, queue: &QueueName) -> Result<Counts, StoreError> {
         let queue = queue.clone();
-        let lane = self
-            .readers
-            .read(move |conn| lane::Lane::find(conn, &queue))
-            .await?;
+        let lane = self.readers.read(move |conn| lane::Lane::find(conn, &queue)).await?;
         Ok(lane.map_or_else(Counts::default, |lane| lane.counts))
     }
 
-    async fn logs(
-        &self,
-        queue: &QueueName,
-        id: &JobId,
-        skip: u32,
-        most: u32,
-    ) -> Result<Logs, StoreError> {
-        within(
-            most as usize,
-            MAX_READ as usize,
-            "more than 1,000 log lines in one read",
-        )?;
+    async fn logs(&self, queue: &QueueName, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError> {
+        within(most as usize, MAX_READ as usize, "more than 1,000 log lines in one read")?;
         let (queue, id) = (queue.clone(), id.clone());
-        self.readers
-            .read(move |conn| read::logs(conn, &queue, &id, skip, most))
-            .await
+        self.readers.read(move |conn| read::logs(conn, &queue, &id, skip, most)).await
     }
 
-    async fn events(
-        &self,
-        queue: &QueueName,
-        after: Position,
-        most: u32,
-    ) -> Result<Events, StoreError> {
-        within(
-            most as usize,
-            MAX_READ as usize,
-            "more than 1,000 events in one read",
-        )?;
+    async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {
+        within(most as usize, MAX_READ as usize, "more than 1,000 events in one read")?;
         let queue = queue.clone();
-        self.readers
-            .read(move |conn| read::events(conn, &queue, after, most))
-            .await
+        self.readers.read(move |conn| read::events(conn, &queue, after, most)).await
     }
 
     async fn info(&self, queue: &QueueName, now: Timestamp) -> Result<Info, StoreError> {
         let queue = queue.clone();
-        self.readers
-            .read(move |conn| read::info(conn, &queue, now))
-            .await
+        self.readers.read(move |conn| read::info(conn, &queue, now)).await
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
@@ -298,18 +217,12 @@ impl Backend for Sqlite {
 
     async fn claim(&self, deployment: &str) -> Result<Arc<str>, StoreError> {
         let ticket = ticket(Urgency::First, Sync::Full, 1, 0);
-        let claimed = self
-            .writer
-            .write(ticket, deployment.to_owned(), claim)
-            .await;
+        let claimed = self.writer.write(ticket, deployment.to_owned(), claim).await;
         claimed.map_err(|failed| failed.why)
     }
 
     fn promises(&self) -> Promises {
-        Promises {
-            durable: Durable::Power,
-            shared: Shared::Host,
-        }
+        Promises { durable: Durable::Power, shared: Shared::Host }
     }
 
     async fn close(&self) {
@@ -322,13 +235,10 @@ impl Backend for Sqlite {
 
 fn claim(tx: &mut Tx<'_>, deployment: &String) -> Result<Arc<str>, Fault> {
     let conn = tx.conn;
-    conn.prepare_cached(
-        "INSERT INTO meta (key, value) VALUES ('deployment', ?1) ON CONFLICT (key) DO NOTHING",
-    )?
-    .execute(params![deployment])?;
-    let owner: String = conn
-        .prepare_cached("SELECT value FROM meta WHERE key = 'deployment'")?
-        .query_row([], |row| row.get(0))?;
+    conn.prepare_cached("INSERT INTO meta (key, value) VALUES ('deployment', ?1) ON CONFLICT (key) DO NOTHING")?
+        .execute(params![deployment])?;
+    let owner: String =
+        conn.prepare_cached("SELECT value FROM meta WHERE key = 'deployment'")?.query_row([], |row| row.get(0))?;
     Ok(owner.into())
 }
 

@@ -462,11 +462,7 @@ pub enum Shared {
 
 /// Bounds of the seam, checked by every store before anything else.
 pub(crate) fn within(count: usize, most: usize, what: &'static str) -> Result<(), StoreError> {
-    if count > most {
-        Err(StoreError::OutOfBounds(what))
-    } else {
-        Ok(())
-    }
+    if count > most { Err(StoreError::OutOfBounds(what)) } else { Ok(()) }
 }
 
 /// A log line, cut to [`MAX_LOG_LINE`] bytes at a character.
@@ -489,70 +485,40 @@ impl Add {
 
 impl Turn {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        within(
-            self.ends.len(),
-            MAX_TURN,
-            "more than 1,000 verdicts in one turn",
-        )?;
-        within(
-            self.take.as_ref().map_or(0, |take| take.most),
-            MAX_TURN,
-            "more than 1,000 jobs in one take",
-        )
+        within(self.ends.len(), MAX_TURN, "more than 1,000 verdicts in one turn")?;
+        within(self.take.as_ref().map_or(0, |take| take.most), MAX_TURN, "more than 1,000 jobs in one take")
     }
 }
 
 impl Beat {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        within(
-            self.locks.len(),
-            MAX_BEAT,
-            "more than 10,000 locks in one beat",
-        )
+        within(self.locks.len(), MAX_BEAT, "more than 10,000 locks in one beat")
     }
 }
 
 impl Rescue {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        within(
-            self.most as usize,
-            MAX_READ as usize,
-            "more than 1,000 jobs in one rescue",
-        )
+        within(self.most as usize, MAX_READ as usize, "more than 1,000 jobs in one rescue")
     }
 }
 
 impl EditAll {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        within(
-            self.edits.len(),
-            MAX_EDIT,
-            "more than 1,000 changes in one edit",
-        )
+        within(self.edits.len(), MAX_EDIT, "more than 1,000 changes in one edit")
     }
 }
 
 impl Sweep {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         if matches!(self.what, SweepWhat::Clean(state, _) if !state.is_final()) {
-            return Err(StoreError::OutOfBounds(
-                "only completed and failed jobs can be cleaned",
-            ));
+            return Err(StoreError::OutOfBounds("only completed and failed jobs can be cleaned"));
         }
-        within(
-            self.most as usize,
-            MAX_READ as usize,
-            "more than 1,000 jobs in one sweep step",
-        )
+        within(self.most as usize, MAX_READ as usize, "more than 1,000 jobs in one sweep step")
     }
 }
 
 impl List {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        within(
-            self.most as usize,
-            MAX_READ as usize,
-            "more than 1,000 jobs in one page",
-        )
+        within(self.most as usize, MAX_READ as usize, "more than 1,000 jobs in one page")
     }
 }

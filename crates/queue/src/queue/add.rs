@@ -32,12 +32,7 @@ impl Planned {
 
     /// A job known by name only.
     pub fn named<D: Serialize + ?Sized>(name: &str, data: &D) -> Self {
-        Self {
-            id: None,
-            name: name.to_owned(),
-            data: Payload::encode(data),
-            options: Arc::default(),
-        }
+        Self { id: None, name: name.to_owned(), data: Payload::encode(data), options: Arc::default() }
     }
 
     /// The caller's own id; a job that exists under it already is not added again.
@@ -75,12 +70,7 @@ pub struct AddOne<'a> {
 
 impl<'a> AddOne<'a> {
     pub(super) fn new(queue: &'a Queue, planned: Planned, options: JobOptions) -> Self {
-        Self {
-            queue,
-            planned,
-            options,
-            run_at: None,
-        }
+        Self { queue, planned, options, run_at: None }
     }
 
     /// The caller's own id; a job that exists under it already is not added again.

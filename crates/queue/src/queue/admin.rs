@@ -47,8 +47,7 @@ impl<'a> Admin<'a> {
 
     /// Makes jobs ready again that had failed when this was called; their priorities stay, their attempts stay counted.
     pub async fn retry_failed(&self, most: u64) -> Result<u64, StoreError> {
-        self.sweep(SweepWhat::RetryFailed(self.queue.clock().now()), most)
-            .await
+        self.sweep(SweepWhat::RetryFailed(self.queue.clock().now()), most).await
     }
 
     /// Makes delayed jobs ready, next due first.
@@ -57,26 +56,15 @@ impl<'a> Admin<'a> {
     }
 
     async fn control(&self, what: Control) -> Result<(), StoreError> {
-        self.queue
-            .backend()
-            .control(self.queue.name(), what, self.queue.clock().now())
-            .await
+        self.queue.backend().control(self.queue.name(), what, self.queue.clock().now()).await
     }
 
     async fn sweep(&self, what: SweepWhat, most: u64) -> Result<u64, StoreError> {
         let mut done = 0;
         while done < most {
             let step = u64::from(MAX_READ).min(most - done) as u32;
-            let sweep = Sweep {
-                queue: self.queue.name().clone(),
-                what,
-                most: step,
-            };
-            let swept = self
-                .queue
-                .backend()
-                .sweep(sweep, self.queue.clock().now())
-                .await;
+            let sweep = Sweep { queue: self.queue.name().clone(), what, most: step };
+            let swept = self.queue.backend().sweep(sweep, self.queue.clock().now()).await;
             let swept = swept.map_err(|failed| failed.why)?;
             done += swept.done.len() as u64;
             if !swept.more {

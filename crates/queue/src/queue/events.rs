@@ -33,12 +33,7 @@ pub struct EventStream {
 
 impl EventStream {
     pub(super) fn new(backend: Arc<dyn Backend>, queue: QueueName, after: Position) -> Self {
-        Self {
-            backend,
-            queue,
-            after,
-            read: VecDeque::new(),
-        }
+        Self { backend, queue, after, read: VecDeque::new() }
     }
 
     /// The next event; waits for one. After an error the stream can be asked again and goes on where it was.
@@ -49,9 +44,7 @@ impl EventStream {
             }
             self.fill().await?;
             if self.read.is_empty() {
-                self.backend
-                    .wait_events(&self.queue, self.after, LOOK)
-                    .await?;
+                self.backend.wait_events(&self.queue, self.after, LOOK).await?;
             }
         }
     }
@@ -68,18 +61,11 @@ impl EventStream {
     }
 
     async fn fill(&mut self) -> Result<(), StoreError> {
-        let Events { events, gap, next } =
-            self.backend.events(&self.queue, self.after, PAGE).await?;
+        let Events { events, gap, next } = self.backend.events(&self.queue, self.after, PAGE).await?;
         if gap {
-            self.read.push_back(Told::Gap(
-                events.first().map_or(next, |(position, _)| *position),
-            ));
+            self.read.push_back(Told::Gap(events.first().map_or(next, |(position, _)| *position)));
         }
-        self.read.extend(
-            events
-                .into_iter()
-                .map(|(position, event)| Told::Event(position, event)),
-        );
+        self.read.extend(events.into_iter().map(|(position, event)| Told::Event(position, event)));
         self.after = next;
         Ok(())
     }
@@ -87,9 +73,6 @@ impl EventStream {
 
 impl std::fmt::Debug for EventStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EventStream")
-            .field("queue", &self.queue)
-            .field("after", &self.after)
-            .finish_non_exhaustive()
+        f.debug_struct("EventStream").field("queue", &self.queue).field("after", &self.after).finish_non_exhaustive()
     }
 }

@@ -51,11 +51,7 @@ impl Active<Payload> {
             stalls: held.stalls,
             carry,
         };
-        Self {
-            data: held.data.clone(),
-            run,
-            facts: Arc::new(facts),
-        }
+        Self { data: held.data.clone(), run, facts: Arc::new(facts) }
     }
 }
 
@@ -71,11 +67,7 @@ impl<D> Active<D> {
     }
 
     pub(super) fn with<E>(self, data: E) -> Active<E> {
-        Active {
-            data,
-            run: self.run,
-            facts: self.facts,
-        }
+        Active { data, run: self.run, facts: self.facts }
     }
 
     /// Its id.

@@ -89,11 +89,7 @@ impl Run {
     /// Takes what was noted, as changes to be sent.
     pub(super) fn take_notes(&self, edits: &mut Vec<Edit>) {
         let notes = std::mem::take(&mut *self.notes());
-        edits.extend(
-            notes
-                .progress
-                .map(|value| Edit::Progress(self.lock.id.clone(), value)),
-        );
+        edits.extend(notes.progress.map(|value| Edit::Progress(self.lock.id.clone(), value)));
         if !notes.lines.is_empty() {
             edits.push(Edit::Log(self.lock.id.clone(), notes.lines));
         }
@@ -117,21 +113,14 @@ impl HeldSet {
 
     /// The run under this lock; a fresh one when it has been let go of in the meantime.
     pub(super) fn get(&self, lock: &Lock) -> Arc<Run> {
-        let held = self
-            .runs()
-            .get(&lock.id)
-            .filter(|run| run.lock == *lock)
-            .cloned();
+        let held = self.runs().get(&lock.id).filter(|run| run.lock == *lock).cloned();
         held.unwrap_or_else(|| Arc::new(Run::new(lock.clone())))
     }
 
     /// Lets go of a run; a newer run of the same job stays.
     pub(super) fn remove(&self, run: &Run) {
         let mut runs = self.runs();
-        if runs
-            .get(&run.lock.id)
-            .is_some_and(|held| held.lock == run.lock)
-        {
+        if runs.get(&run.lock.id).is_some_and(|held| held.lock == run.lock) {
             runs.remove(&run.lock.id);
         }
     }
@@ -146,11 +135,7 @@ impl HeldSet {
 
     /// Tells a handler to stop, unless it has ended already.
     pub(super) fn cancel(&self, id: &JobId, cause: Cause) {
-        if let Some(run) = self
-            .runs()
-            .get(id)
-            .filter(|run| !run.ending.load(Ordering::Relaxed))
-        {
+        if let Some(run) = self.runs().get(id).filter(|run| !run.ending.load(Ordering::Relaxed)) {
             run.cancel(cause);
         }
     }

@@ -27,11 +27,7 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
         if busy {
             carry_notes(&shared).await;
         }
-        let wait = if busy {
-            BEAT_BUSY.min(beat_idle)
-        } else {
-            beat_idle
-        };
+        let wait = if busy { BEAT_BUSY.min(beat_idle) } else { beat_idle };
         if beaten.is_none_or(|last| now.since(last) >= wait) {
             beaten = Some(now);
             if beat(&shared, now).await {
@@ -60,16 +56,8 @@ async fn carry_notes(shared: &Shared) {
 pub(super) async fn send_notes(shared: &Shared, mut edits: Vec<Edit>) {
     while !edits.is_empty() {
         let rest = edits.split_off(edits.len().min(MAX_EDIT));
-        let all = EditAll {
-            queue: shared.queue.name().clone(),
-            edits,
-        };
-        if let Err(failed) = shared
-            .queue
-            .backend()
-            .edit(all, shared.queue.clock().now())
-            .await
-        {
+        let all = EditAll { queue: shared.queue.name().clone(), edits };
+        if let Err(failed) = shared.queue.backend().edit(all, shared.queue.clock().now()).await {
             tracing::warn!(queue = %shared.queue.name(), error = %failed.why, "progress and log lines were lost");
         }
         edits = rest;
@@ -78,12 +66,7 @@ pub(super) async fn send_notes(shared: &Shared, mut edits: Vec<Edit>) {
 
 /// One beat; answers whether the store answered.
 async fn beat(shared: &Shared, now: Timestamp) -> bool {
-    let locks: Vec<Lock> = shared
-        .held
-        .all()
-        .iter()
-        .map(|run| run.lock.clone())
-        .collect();
+    let locks: Vec<Lock> = shared.held.all().iter().map(|run| run.lock.clone()).collect();
     let beat = Beat {
         queue: shared.queue.name().clone(),
         worker: shared.info.clone(),

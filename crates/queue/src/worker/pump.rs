@@ -159,9 +159,7 @@ impl Pump {
         if self.trips.len() >= TRIPS || (self.pending.is_empty() && asked == 0) {
             return;
         }
-        let ends = self
-            .pending
-            .split_off(self.pending.len().saturating_sub(MAX_TURN));
+        let ends = self.pending.split_off(self.pending.len().saturating_sub(MAX_TURN));
         self.free -= asked;
         self.number += 1;
         self.due = None;
@@ -170,8 +168,7 @@ impl Pump {
         if asked > 0 {
             self.seen = hints;
         }
-        self.trips
-            .spawn(async move { (trip::go(shared, ends, asked, number, give_up).await, hints) });
+        self.trips.spawn(async move { (trip::go(shared, ends, asked, number, give_up).await, hints) });
     }
 
     fn arrived(&mut self, trip: Result<(Trip, u64), tokio::task::JoinError>) {
@@ -206,15 +203,7 @@ impl Pump {
                 Some(ran) => {
                     let now = shared.queue.clock().now();
                     let outcome = decide(ran, held.made, &held.options, now, rand::random());
-                    Some(Finished {
-                        run,
-                        ending: Ending {
-                            held,
-                            carry,
-                            outcome,
-                        },
-                        journaled: false,
-                    })
+                    Some(Finished { run, ending: Ending { held, carry, outcome }, journaled: false })
                 }
                 None => {
                     shared.held.remove(&run);

@@ -20,9 +20,7 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
             tracing::warn!(queue = %shared.queue.name(), %error, "could not look for stalled jobs");
         }
         // Spread out, so that many workers do not look at the same moment.
-        let spread = Duration::from_secs_f64(
-            shared.settings.rescue_every.as_secs_f64() * rand::random_range(0.9..1.1),
-        );
+        let spread = Duration::from_secs_f64(shared.settings.rescue_every.as_secs_f64() * rand::random_range(0.9..1.1));
         tokio::select! {
             biased;
             _ = ended.cancelled() => return,
@@ -33,21 +31,11 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
 
 async fn look(shared: &Shared) -> Result<(), StoreError> {
     loop {
-        let rescue = Rescue {
-            queue: shared.queue.name().clone(),
-            max_stalled: shared.settings.max_stalled,
-            most: STEP,
-        };
-        let rescued = shared
-            .queue
-            .backend()
-            .rescue(rescue, shared.queue.clock().now())
-            .await?;
+        let rescue =
+            Rescue { queue: shared.queue.name().clone(), max_stalled: shared.settings.max_stalled, most: STEP };
+        let rescued = shared.queue.backend().rescue(rescue, shared.queue.clock().now()).await?;
         if !rescued.jobs.is_empty() {
-            shared
-                .tally
-                .rescued
-                .fetch_add(rescued.jobs.len() as u64, Ordering::Relaxed);
+            shared.tally.rescued.fetch_add(rescued.jobs.len() as u64, Ordering::Relaxed);
             tracing::warn!(queue = %shared.queue.name(), jobs = rescued.jobs.len(), "put back jobs whose worker vanished");
         }
         if !rescued.more {

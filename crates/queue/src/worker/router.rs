@@ -70,14 +70,8 @@ impl Router {
 }
 
 /// Decodes, runs, encodes. What cannot be decoded now cannot be decoded later: it is given up.
-async fn decoded<J: JobKind, H: Handler<J>>(
-    handler: Arc<H>,
-    job: Active<Payload>,
-) -> Result<Payload, Exit> {
-    let data: J = job
-        .data()
-        .decode()
-        .map_err(|error| Exit::give_up(format!("undecodable payload: {error}")))?;
+async fn decoded<J: JobKind, H: Handler<J>>(handler: Arc<H>, job: Active<Payload>) -> Result<Payload, Exit> {
+    let data: J = job.data().decode().map_err(|error| Exit::give_up(format!("undecodable payload: {error}")))?;
     let output = handler.run(job.with(data)).await?;
     Payload::encode(&output).map_err(|error| Exit::give_up(format!("unusable result: {error}")))
 }

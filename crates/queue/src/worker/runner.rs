@@ -46,9 +46,7 @@ pub(super) async fn run(shared: &Shared, held: &Held, run: &Arc<Run>, carry: Car
 fn start(shared: &Shared, job: Active<Payload>) -> Option<Answer> {
     match catch_unwind(AssertUnwindSafe(|| shared.router.start(job))) {
         Ok(answer) => answer,
-        Err(panic) => Some(Box::pin(std::future::ready(Err(Exit::Fail(
-            Panicked(words(&*panic)).into(),
-        ))))),
+        Err(panic) => Some(Box::pin(std::future::ready(Err(Exit::Fail(Panicked(words(&*panic)).into()))))),
     }
 }
 
@@ -66,9 +64,7 @@ async fn stopped(cause: Cause, run: &Run, answer: &mut Caught) -> Option<Ran> {
     };
     Some(match (cause, ended) {
         (_, Ran::Done(result)) => Ran::Done(result),
-        (Cause::Canceled, _) => {
-            Ran::Failed(Failure::new(FailureKind::Canceled, "the job was canceled"))
-        }
+        (Cause::Canceled, _) => Ran::Failed(Failure::new(FailureKind::Canceled, "the job was canceled")),
         (_, _) => Ran::Interrupted,
     })
 }
@@ -80,9 +76,7 @@ struct TimedOut(Duration);
 async fn within(limit: Option<Duration>, answer: &mut Caught) -> Ended {
     match limit {
         None => Ok(answer.await),
-        Some(limit) => tokio::time::timeout(limit, answer)
-            .await
-            .map_err(|_| TimedOut(limit)),
+        Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| TimedOut(limit)),
     }
 }
 
@@ -90,21 +84,14 @@ fn seen(ended: Ended) -> Ran {
     match ended {
         Ok(Ok(result)) => Ran::Done(result),
         Ok(Err(Exit::Later(wait))) => Ran::Later(wait),
-        Ok(Err(Exit::GiveUp(error))) => {
-            Ran::Failed(Failure::new(FailureKind::GaveUp, &error.to_string()))
-        }
+        Ok(Err(Exit::GiveUp(error))) => Ran::Failed(Failure::new(FailureKind::GaveUp, &error.to_string())),
         Ok(Err(Exit::Fail(error))) => {
-            let kind = if error.is::<Panicked>() {
-                FailureKind::Panic
-            } else {
-                FailureKind::Error
-            };
+            let kind = if error.is::<Panicked>() { FailureKind::Panic } else { FailureKind::Error };
             Ran::Failed(Failure::new(kind, &error.to_string()))
         }
-        Err(TimedOut(limit)) => Ran::Failed(Failure::new(
-            FailureKind::Timeout,
-            &format!("the attempt took longer than {limit:?}"),
-        )),
+        Err(TimedOut(limit)) => {
+            Ran::Failed(Failure::new(FailureKind::Timeout, &format!("the attempt took longer than {limit:?}")))
+        }
     }
 }
 
@@ -129,9 +116,6 @@ impl Future for Caught {
 }
 
 fn words(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("without a message").to_owned()
 }

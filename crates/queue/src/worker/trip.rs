@@ -51,12 +51,7 @@ pub(super) async fn go(
     number: u64,
     give_up: CancellationToken,
 ) -> Trip {
-    let nothing = Trip {
-        asked,
-        started: Vec::new(),
-        skipped: Vec::new(),
-        next: Next::Empty,
-    };
+    let nothing = Trip { asked, started: Vec::new(), skipped: Vec::new(), next: Next::Empty };
     let Some(finished) = give_up.run_until_cancelled(told(&shared, finished)).await else {
         return nothing;
     };
@@ -67,12 +62,7 @@ pub(super) async fn go(
         lock_for: shared.settings.lock_for,
     });
     let ends = finished.iter().map(verdict).collect();
-    let turn = Turn {
-        queue: shared.queue.name().clone(),
-        worker: shared.info.name.clone(),
-        ends,
-        take,
-    };
+    let turn = Turn { queue: shared.queue.name().clone(), worker: shared.info.name.clone(), ends, take };
     let Some(turned) = give_up.run_until_cancelled(turned(&shared, turn)).await else {
         return nothing;
     };
@@ -82,12 +72,7 @@ pub(super) async fn go(
     }
     let next = turned.next;
     let (started, skipped) = begun(&shared, turned.held, &give_up).await;
-    Trip {
-        asked,
-        started,
-        skipped,
-        next,
-    }
+    Trip { asked, started, skipped, next }
 }
 
 /// What the handlers noted is stored, and the journal has had its say.
@@ -100,8 +85,7 @@ async fn told(shared: &Shared, mut finished: Vec<Finished>) -> Vec<Finished> {
         keeper::send_notes(shared, edits).await;
     }
     let (done, fresh): (Vec<_>, Vec<_>) = finished.drain(..).partition(|one| one.journaled);
-    let (runs, mut endings): (Vec<_>, Vec<_>) =
-        fresh.into_iter().map(|one| (one.run, one.ending)).unzip();
+    let (runs, mut endings): (Vec<_>, Vec<_>) = fresh.into_iter().map(|one| (one.run, one.ending)).unzip();
     if !endings.is_empty() {
         let mut wait = WAITS.0;
         while let Err(error) = shared.journal.end(&mut endings).await {
@@ -111,25 +95,14 @@ async fn told(shared: &Shared, mut finished: Vec<Finished>) -> Vec<Finished> {
         }
     }
     let fresh = runs.into_iter().zip(endings);
-    done.into_iter()
-        .chain(fresh.map(|(run, ending)| Finished {
-            run,
-            ending,
-            journaled: true,
-        }))
-        .collect()
+    done.into_iter().chain(fresh.map(|(run, ending)| Finished { run, ending, journaled: true })).collect()
 }
 
 /// The store's answer, asked for until it comes.
 async fn turned(shared: &Shared, mut turn: Turn) -> Turned {
     let mut wait = WAITS.0;
     loop {
-        match shared
-            .queue
-            .backend()
-            .turn(turn, shared.queue.clock().now())
-            .await
-        {
+        match shared.queue.backend().turn(turn, shared.queue.clock().now()).await {
             Ok(turned) => {
                 for held in &turned.held {
                     shared.held.insert(&Arc::new(Run::new(held.lock.clone())));
@@ -150,18 +123,13 @@ async fn turned(shared: &Shared, mut turn: Turn) -> Turned {
 }
 
 /// What the journal makes of the jobs that were taken.
-async fn begun(
-    shared: &Shared,
-    held: Vec<Held>,
-    give_up: &CancellationToken,
-) -> (Vec<Started>, Vec<Finished>) {
+async fn begun(shared: &Shared, held: Vec<Held>, give_up: &CancellationToken) -> (Vec<Started>, Vec<Finished>) {
     if held.is_empty() {
         return (Vec::new(), Vec::new());
     }
     let decisions = give_up.run_until_cancelled(decided(shared, &held)).await;
     // Stopping without the journal's word: nothing was begun, so everything goes back.
-    let decisions =
-        decisions.unwrap_or_else(|| held.iter().map(|_| Begin::Skip(Outcome::Back)).collect());
+    let decisions = decisions.unwrap_or_else(|| held.iter().map(|_| Begin::Skip(Outcome::Back)).collect());
     let (mut started, mut skipped) = (Vec::new(), Vec::new());
     for (held, decision) in held.into_iter().zip(decisions) {
         let run = shared.held.get(&held.lock);
@@ -169,16 +137,8 @@ async fn begun(
             Begin::Run(carry) => started.push(Started { held, run, carry }),
             Begin::Skip(outcome) => {
                 run.set_ending();
-                let ending = Ending {
-                    held,
-                    carry: Arc::new(()),
-                    outcome,
-                };
-                skipped.push(Finished {
-                    run,
-                    ending,
-                    journaled: true,
-                });
+                let ending = Ending { held, carry: Arc::new(()), outcome };
+                skipped.push(Finished { run, ending, journaled: true });
             }
         }
     }
@@ -213,11 +173,7 @@ fn verdict(finished: &Finished) -> Verdict {
         Outcome::Dead(_) => ending.held.options.keep_failed,
         Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back => Keep::ALL,
     };
-    Verdict {
-        lock: finished.run.lock.clone(),
-        outcome: ending.outcome.clone(),
-        keep,
-    }
+    Verdict { lock: finished.run.lock.clone(), outcome: ending.outcome.clone(), keep }
 }
 
 fn count(shared: &Shared, finished: &Finished, end: End) {

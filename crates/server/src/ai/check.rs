@@ -82,13 +82,7 @@ impl ClassifyInput {
         match (&self.categories, &self.examples) {
             (Some(labels), _) => labels.iter().map(String::as_str).collect(),
             (None, Some(examples)) => examples.keys().map(String::as_str).collect(),
-            (None, None) => vec![
-                "Technology",
-                "Business",
-                "Science",
-                "Sports",
-                "Entertainment",
-            ],
+            (None, None) => vec!["Technology", "Business", "Science", "Sports", "Entertainment"],
         }
     }
 }
@@ -180,10 +174,7 @@ impl Input {
 /// Checks an input object strictly. At most 100 faults are listed; with none the typed input is
 /// answered.
 pub fn check(job: JobType, input: &Map<String, Value>) -> Result<Input, Vec<Fault>> {
-    let mut fields = Fields {
-        input,
-        faults: Vec::new(),
-    };
+    let mut fields = Fields { input, faults: Vec::new() };
     let typed = match job {
         JobType::Summarize => fields.summarize().map(Input::Summarize),
         JobType::Classify => fields.classify().map(Input::Classify),
@@ -212,18 +203,12 @@ impl Fields<'_> {
             Some(value) => {
                 let number = value.as_u64().filter(|number| SENTENCES.contains(number));
                 if number.is_none() {
-                    self.fault(
-                        "/maxSentences",
-                        "`maxSentences` must be a whole number from 1 to 20.",
-                    );
+                    self.fault("/maxSentences", "`maxSentences` must be a whole number from 1 to 20.");
                 }
                 number
             }
         };
-        Some(SummarizeInput {
-            text: text?,
-            max_sentences,
-        })
+        Some(SummarizeInput { text: text?, max_sentences })
     }
 
     fn classify(&mut self) -> Option<ClassifyInput> {
@@ -238,19 +223,12 @@ impl Fields<'_> {
             flag
         });
         let examples = self.examples(categories.as_deref());
-        Some(ClassifyInput {
-            text: text?,
-            categories,
-            multi_label,
-            examples,
-        })
+        Some(ClassifyInput { text: text?, categories, multi_label, examples })
     }
 
     fn sentiment(&mut self) -> Option<SentimentInput> {
         self.only(&["text"]);
-        Some(SentimentInput {
-            text: self.text("text")?,
-        })
+        Some(SentimentInput { text: self.text("text")? })
     }
 
     fn translate(&mut self) -> Option<TranslateInput> {
@@ -261,43 +239,26 @@ impl Fields<'_> {
         }
         let to = self.language("to");
         let from = self.language("from");
-        Some(TranslateInput {
-            text: text?,
-            to: to?,
-            from,
-        })
+        Some(TranslateInput { text: text?, to: to?, from })
     }
 
     fn extract(&mut self) -> Option<ExtractInput> {
         self.only(&["text", "types"]);
         let text = self.text("text");
-        let types = self
-            .input
-            .get("types")
-            .map(|value| self.entity_types(value));
+        let types = self.input.get("types").map(|value| self.entity_types(value));
         Some(ExtractInput { text: text?, types })
     }
 
     fn fault(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
         if self.faults.len() < MAX_FAULTS {
-            self.faults.push(Fault {
-                pointer: pointer.into(),
-                message: message.into(),
-            });
+            self.faults.push(Fault { pointer: pointer.into(), message: message.into() });
         }
     }
 
     fn only(&mut self, known: &[&str]) {
-        for name in self
-            .input
-            .keys()
-            .filter(|name| !known.contains(&name.as_str()))
-        {
+        for name in self.input.keys().filter(|name| !known.contains(&name.as_str())) {
             let pointer = format!("/{}", escaped(name));
-            self.fault(
-                pointer,
-                format!("Unknown field; known are {}.", known.join(", ")),
-            );
+            self.fault(pointer, format!("Unknown field; known are {}.", known.join(", ")));
         }
     }
 
@@ -354,10 +315,7 @@ impl Fields<'_> {
     fn examples(&mut self, categories: Option<&[String]>) -> Option<BTreeMap<String, Vec<String>>> {
         let value = self.input.get("examples")?;
         let Value::Object(labels) = value else {
-            self.fault(
-                "/examples",
-                "`examples` must be an object of label to array of texts.",
-            );
+            self.fault("/examples", "`examples` must be an object of label to array of texts.");
             return None;
         };
         let alone = categories.is_none() && !self.input.contains_key("categories");
@@ -386,9 +344,10 @@ impl Fields<'_> {
                 return Vec::new();
             }
         };
-        let texts = items.iter().enumerate().filter_map(|(index, item)| {
-            self.string(item, format!("{pointer}/{index}"), MAX_EXAMPLE_CHARS)
-        });
+        let texts = items
+            .iter()
+            .enumerate()
+            .filter_map(|(index, item)| self.string(item, format!("{pointer}/{index}"), MAX_EXAMPLE_CHARS));
         texts.collect()
     }
 
@@ -411,17 +370,12 @@ impl Fields<'_> {
         };
         if items.is_empty() || items.len() > EntityType::ALL.len() {
             let most = EntityType::ALL.len();
-            self.fault(
-                "/types",
-                format!("`types` must have 1 to {most} type names."),
-            );
+            self.fault("/types", format!("`types` must have 1 to {most} type names."));
             return Vec::new();
         }
         let mut types = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
-            let known = EntityType::ALL
-                .iter()
-                .find(|kind| item.as_str() == Some(kind.as_str()));
+            let known = EntityType::ALL.iter().find(|kind| item.as_str() == Some(kind.as_str()));
             let pointer = format!("/types/{index}");
             match known {
                 None => {
@@ -441,8 +395,7 @@ impl Fields<'_> {
 /// Nothing to read: white space, controls and characters without a shape of their own.
 fn is_blank(text: &str) -> bool {
     let shapeless = ['\u{200B}', '\u{200C}', '\u{200D}', '\u{2060}', '\u{FEFF}'];
-    text.chars()
-        .all(|c| c != '\0' && (c.is_whitespace() || c.is_control() || shapeless.contains(&c)))
+    text.chars().all(|c| c != '\0' && (c.is_whitespace() || c.is_control() || shapeless.contains(&c)))
 }
 
 fn longer(text: &str, max_chars: usize) -> bool {
@@ -452,11 +405,8 @@ fn longer(text: &str, max_chars: usize) -> bool {
 fn is_language_tag(tag: &str) -> bool {
     let mut parts = tag.split('-');
     let primary = parts.next().unwrap_or_default();
-    let primary_fits =
-        (2..=3).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_alphabetic());
-    let part_fits = |part: &str| {
-        (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
-    };
+    let primary_fits = (2..=3).contains(&primary.len()) && primary.bytes().all(|b| b.is_ascii_alphabetic());
+    let part_fits = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
     tag.len() <= 35 && primary_fits && parts.all(part_fits)
 }
 
@@ -480,10 +430,7 @@ mod tests {
     #[test]
     fn what_is_accepted_comes_back_unchanged() {
         let inputs = [
-            (
-                JobType::Summarize,
-                json!({"text": " a\u{1F600} ", "maxSentences": 20}),
-            ),
+            (JobType::Summarize, json!({"text": " a\u{1F600} ", "maxSentences": 20})),
             (JobType::Summarize, json!({"text": "a"})),
             (JobType::Classify, json!({"text": "a"})),
             (
@@ -491,19 +438,10 @@ mod tests {
                 json!({"text": "a", "categories": ["b", "a"], "multiLabel": false,
                        "examples": {"a": ["x", "y"]}}),
             ),
-            (
-                JobType::Classify,
-                json!({"text": "a", "examples": {"a": ["x"], "b": ["y"]}}),
-            ),
+            (JobType::Classify, json!({"text": "a", "examples": {"a": ["x"], "b": ["y"]}})),
             (JobType::Sentiment, json!({"text": "x".repeat(200_000)})),
-            (
-                JobType::Translate,
-                json!({"text": "a", "to": "pt-BR", "from": "en"}),
-            ),
-            (
-                JobType::Extract,
-                json!({"text": "a", "types": ["URL", "NAME"]}),
-            ),
+            (JobType::Translate, json!({"text": "a", "to": "pt-BR", "from": "en"})),
+            (JobType::Extract, json!({"text": "a", "types": ["URL", "NAME"]})),
         ];
         for (job, input) in inputs {
             let typed = check(job, input.as_object().unwrap()).unwrap();
@@ -517,68 +455,23 @@ mod tests {
         let many: Vec<_> = (0..51).map(|n| n.to_string()).collect();
         let cases = [
             (Summarize, json!({}), vec!["/text"]),
-            (
-                Summarize,
-                json!({"text": null, "maxSentences": 0}),
-                vec!["/text", "/maxSentences"],
-            ),
-            (
-                Summarize,
-                json!({"text": "a", "maxSentences": 2.5}),
-                vec!["/maxSentences"],
-            ),
-            (
-                Summarize,
-                json!({"text": "a", "maxSentences": null}),
-                vec!["/maxSentences"],
-            ),
+            (Summarize, json!({"text": null, "maxSentences": 0}), vec!["/text", "/maxSentences"]),
+            (Summarize, json!({"text": "a", "maxSentences": 2.5}), vec!["/maxSentences"]),
+            (Summarize, json!({"text": "a", "maxSentences": null}), vec!["/maxSentences"]),
             (Sentiment, json!({"text": ""}), vec!["/text"]),
-            (
-                Sentiment,
-                json!({"text": " \n\u{200B}\u{FEFF}"}),
-                vec!["/text"],
-            ),
+            (Sentiment, json!({"text": " \n\u{200B}\u{FEFF}"}), vec!["/text"]),
             (Sentiment, json!({"text": "a\0b"}), vec!["/text"]),
-            (
-                Sentiment,
-                json!({"text": "\u{1F600}".repeat(200_001)}),
-                vec!["/text"],
-            ),
-            (
-                Sentiment,
-                json!({"text": ["a"], "a/b~c": 1}),
-                vec!["/a~1b~0c", "/text"],
-            ),
-            (
-                Classify,
-                json!({"text": "a", "categories": "a"}),
-                vec!["/categories"],
-            ),
-            (
-                Classify,
-                json!({"text": "a", "categories": ["a"]}),
-                vec!["/categories"],
-            ),
-            (
-                Classify,
-                json!({"text": "a", "categories": many}),
-                vec!["/categories"],
-            ),
+            (Sentiment, json!({"text": "\u{1F600}".repeat(200_001)}), vec!["/text"]),
+            (Sentiment, json!({"text": ["a"], "a/b~c": 1}), vec!["/a~1b~0c", "/text"]),
+            (Classify, json!({"text": "a", "categories": "a"}), vec!["/categories"]),
+            (Classify, json!({"text": "a", "categories": ["a"]}), vec!["/categories"]),
+            (Classify, json!({"text": "a", "categories": many}), vec!["/categories"]),
             (
                 Classify,
                 json!({"text": "a", "categories": ["a", "b", "a", "", 5], "multiLabel": 1}),
-                vec![
-                    "/categories/2",
-                    "/categories/3",
-                    "/categories/4",
-                    "/multiLabel",
-                ],
+                vec!["/categories/2", "/categories/3", "/categories/4", "/multiLabel"],
             ),
-            (
-                Classify,
-                json!({"text": "a", "examples": {"a": ["x"]}}),
-                vec!["/examples"],
-            ),
+            (Classify, json!({"text": "a", "examples": {"a": ["x"]}}), vec!["/examples"]),
             (
                 Classify,
                 json!({"text": "a", "categories": ["a", "b"],
@@ -586,11 +479,7 @@ mod tests {
                 vec!["/examples/a", "/examples/b/1", "/examples/c"],
             ),
             (Translate, json!({"text": "a"}), vec!["/to"]),
-            (
-                Translate,
-                json!({"text": "a", "to": "e", "from": "en_US"}),
-                vec!["/to", "/from"],
-            ),
+            (Translate, json!({"text": "a", "to": "e", "from": "en_US"}), vec!["/to", "/from"]),
             (Extract, json!({"text": "a", "types": []}), vec!["/types"]),
             (
                 Extract,
@@ -606,9 +495,6 @@ mod tests {
     #[test]
     fn the_list_of_faults_is_bounded() {
         let input: Map<_, _> = (0..5000).map(|n| (n.to_string(), Value::Null)).collect();
-        assert_eq!(
-            check(JobType::Sentiment, &input).unwrap_err().len(),
-            MAX_FAULTS
-        );
+        assert_eq!(check(JobType::Sentiment, &input).unwrap_err().len(), MAX_FAULTS);
     }
 }

@@ -34,24 +34,17 @@ impl Loaded {
             tracing::error!(%error, "the embedding model cannot be used");
             error.to_string()
         });
-        Loaded {
-            embedder,
-            labels: Mutex::default(),
-        }
+        Loaded { embedder, labels: Mutex::default() }
     }
 
     fn embedder(&self) -> Result<&Embedder, AiFailure> {
-        self.embedder.as_ref().map_err(|error| {
-            AiFailure::fatal("model-unavailable", format!("Classification: {error}."))
-        })
+        self.embedder
+            .as_ref()
+            .map_err(|error| AiFailure::fatal("model-unavailable", format!("Classification: {error}.")))
     }
 
     /// The embedding of a label itself. Two threads may compute the same one; either is right.
-    fn label(
-        &self,
-        label: &str,
-        cancel: &CancellationToken,
-    ) -> Result<Option<Embedding>, AiFailure> {
+    fn label(&self, label: &str, cancel: &CancellationToken) -> Result<Option<Embedding>, AiFailure> {
         let known = || self.labels.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(embedding) = known().get(label) {
             return Ok(Some(embedding.clone()));
@@ -76,9 +69,7 @@ pub(super) fn run(
 ) -> Result<Draft, AiFailure> {
     let model = model.get_or_init(|| Loaded::load(threads));
     let labels = input.labels();
-    let text = model
-        .embedder()?
-        .embed(&input.text, TEXT_SEQUENCES, cancel)?;
+    let text = model.embedder()?.embed(&input.text, TEXT_SEQUENCES, cancel)?;
     let mut nearness = Vec::with_capacity(labels.len());
     for label in &labels {
         let target = target(input, label, model, cancel)?;
@@ -97,10 +88,7 @@ fn target(
     model: &Loaded,
     cancel: &CancellationToken,
 ) -> Result<Option<Embedding>, AiFailure> {
-    let examples = input
-        .examples
-        .as_ref()
-        .and_then(|examples| examples.get(label));
+    let examples = input.examples.as_ref().and_then(|examples| examples.get(label));
     let Some(examples) = examples else {
         return model.label(label, cancel);
     };
@@ -113,21 +101,13 @@ fn target(
 }
 
 fn draft(labels: &[&str], nearness: &[f32], multi_label: bool) -> Draft {
-    let scores = if multi_label {
-        logistic(nearness)
-    } else {
-        softmax(nearness)
-    };
+    let scores = if multi_label { logistic(nearness) } else { softmax(nearness) };
     let scored = labels.iter().zip(&scores);
     // The first of equals, so that the same input always has the same answer.
-    let best = scored
-        .clone()
-        .reduce(|best, next| if next.1 > best.1 { next } else { best });
+    let best = scored.clone().reduce(|best, next| if next.1 > best.1 { next } else { best });
     let (classification, confidence) = best.map_or(("", 0.0), |(label, score)| (*label, *score));
-    let by_label: Map<String, Value> = scored
-        .clone()
-        .map(|(label, score)| ((*label).to_owned(), json!(score)))
-        .collect();
+    let by_label: Map<String, Value> =
+        scored.clone().map(|(label, score)| ((*label).to_owned(), json!(score))).collect();
     let mut output = json!({
         "classification": classification,
         "confidence": confidence,
@@ -136,30 +116,17 @@ fn draft(labels: &[&str], nearness: &[f32], multi_label: bool) -> Draft {
         "method": if multi_label { "embedding-logistic" } else { "embedding-softmax" },
     });
     if multi_label {
-        let fitting: Vec<&str> = scored
-            .filter(|(_, s)| **s >= 0.5)
-            .map(|(label, _)| *label)
-            .collect();
+        let fitting: Vec<&str> = scored.filter(|(_, s)| **s >= 0.5).map(|(label, _)| *label).collect();
         output["labels"] = json!(fitting);
     }
-    Draft {
-        output,
-        written: vec![classification.to_owned()],
-        model: MODEL_NAME.to_owned(),
-    }
+    Draft { output, written: vec![classification.to_owned()], model: MODEL_NAME.to_owned() }
 }
 
 fn softmax(nearness: &[f32]) -> Vec<f64> {
     let highest = nearness.iter().copied().fold(f32::MIN, f32::max);
-    let weights: Vec<f64> = nearness
-        .iter()
-        .map(|x| f64::from((x - highest) / TEMPERATURE).exp())
-        .collect();
+    let weights: Vec<f64> = nearness.iter().map(|x| f64::from((x - highest) / TEMPERATURE).exp()).collect();
     let sum: f64 = weights.iter().sum();
-    weights
-        .into_iter()
-        .map(|weight| rounded(weight / sum))
-        .collect()
+    weights.into_iter().map(|weight| rounded(weight / sum)).collect()
 }
 
 fn logistic(nearness: &[f32]) -> Vec<f64> {

@@ -6,10 +6,8 @@
 mod asset {
     pub(super) static MODEL: &[u8] = include_bytes!("../../../../assets/minilm/model.onnx");
     pub(super) static VOCABULARY: &str = include_str!("../../../../assets/minilm/vocab.txt");
-    pub(super) const MODEL_SHA256: &str =
-        "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6";
-    pub(super) const VOCABULARY_SHA256: &str =
-        "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3";
+    pub(super) const MODEL_SHA256: &str = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6";
+    pub(super) const VOCABULARY_SHA256: &str = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3";
 }
 
 use std::sync::Arc;
@@ -62,28 +60,14 @@ impl Embedder {
     /// Checks and loads the model. `threads` compute for it, beside the callers that wait.
     pub(super) fn load(threads: usize) -> Result<Self, LoadError> {
         check("model", asset::MODEL, asset::MODEL_SHA256)?;
-        check(
-            "vocabulary",
-            asset::VOCABULARY.as_bytes(),
-            asset::VOCABULARY_SHA256,
-        )?;
+        check("vocabulary", asset::VOCABULARY.as_bytes(), asset::VOCABULARY_SHA256)?;
         let model = Model::load_static_slice(asset::MODEL).map_err(LoadError::Model)?;
         let node = |name| model.node_id(name).map_err(LoadError::Node);
-        let inputs = [
-            node("input_ids")?,
-            node("attention_mask")?,
-            node("token_type_ids")?,
-        ];
+        let inputs = [node("input_ids")?, node("attention_mask")?, node("token_type_ids")?];
         let output = node("last_hidden_state")?;
         let tokenizer = WordPiece::new(asset::VOCABULARY)?;
         let threads = Arc::new(ThreadPool::with_num_threads(threads.max(1)));
-        Ok(Embedder {
-            model,
-            tokenizer,
-            threads,
-            inputs,
-            output,
-        })
+        Ok(Embedder { model, tokenizer, threads, inputs, output })
     }
 
     /// The text's mean over at most `max_sequences` sequences, spread evenly over it; what lies
@@ -104,9 +88,7 @@ impl Embedder {
             let weight = sequence.len() as f32;
             let embedding = self.sequence(sequence)?;
             let sum = sum.get_or_insert_with(|| vec![0.0; embedding.len()]);
-            sum.iter_mut()
-                .zip(&embedding)
-                .for_each(|(sum, x)| *sum += weight * x);
+            sum.iter_mut().zip(&embedding).for_each(|(sum, x)| *sum += weight * x);
         }
         Ok(sum.map(unit))
     }
@@ -121,16 +103,10 @@ impl Embedder {
         let kinds = Tensor::from_data(&shape, vec![0i32; all.len()]);
         let ids = Tensor::from_data(&shape, all);
         let [ids_node, mask_node, kinds_node] = self.inputs;
-        let inputs = vec![
-            (ids_node, ids.view().into()),
-            (mask_node, mask.view().into()),
-            (kinds_node, kinds.view().into()),
-        ];
+        let inputs =
+            vec![(ids_node, ids.view().into()), (mask_node, mask.view().into()), (kinds_node, kinds.view().into())];
         let options = RunOptions::default().with_thread_pool(Some(self.threads.clone()));
-        let [states] = self
-            .model
-            .run_n(inputs, [self.output], Some(options))
-            .map_err(failed)?;
+        let [states] = self.model.run_n(inputs, [self.output], Some(options)).map_err(failed)?;
         let states: NdTensor<f32, 3> = states.try_into().map_err(failed)?;
         Ok(unit(mean_of_rows(&states)))
     }
@@ -175,21 +151,12 @@ fn spread(count: usize, most: usize) -> Vec<usize> {
     if count <= most {
         return (0..count).collect();
     }
-    (0..most)
-        .map(|index| index * (count - 1) / (most - 1).max(1))
-        .collect()
+    (0..most).map(|index| index * (count - 1) / (most - 1).max(1)).collect()
 }
 
 fn check(name: &'static str, bytes: &[u8], expected: &str) -> Result<(), LoadError> {
-    let hash: String = Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    if hash == expected {
-        Ok(())
-    } else {
-        Err(LoadError::Hash(name))
-    }
+    let hash: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    if hash == expected { Ok(()) } else { Err(LoadError::Hash(name)) }
 }
 
 fn failed(error: impl std::fmt::Display) -> AiFailure {
@@ -225,10 +192,7 @@ mod tests {
         ];
         for (text, expected) in others {
             let ours = cosine(&first, &embed(text));
-            assert!(
-                (ours - expected).abs() < 1e-4,
-                "{ours} instead of {expected}: {text}"
-            );
+            assert!((ours - expected).abs() < 1e-4, "{ours} instead of {expected}: {text}");
         }
         assert!(embedder.embed("\u{301}", 1, &cancel).unwrap().is_none());
     }

@@ -53,12 +53,7 @@ const RULES: &[Rule] = &[
 
 pub(super) fn run(input: &ExtractInput, cancel: &CancellationToken) -> Result<Draft, AiFailure> {
     let found = search(&input.text, cancel)?;
-    let wanted = |found: &Found| {
-        input
-            .types
-            .as_ref()
-            .is_none_or(|types| types.contains(&found.kind))
-    };
+    let wanted = |found: &Found| input.types.as_ref().is_none_or(|types| types.contains(&found.kind));
     let mut found: Vec<Found> = found.into_iter().filter(wanted).collect();
     let truncated = found.len() > MAX_ENTITIES;
     found.truncate(MAX_ENTITIES);
@@ -69,11 +64,7 @@ pub(super) fn run(input: &ExtractInput, cancel: &CancellationToken) -> Result<Dr
     if truncated {
         output["truncated"] = json!(true);
     }
-    Ok(Draft {
-        output,
-        written,
-        model: "rules".to_owned(),
-    })
+    Ok(Draft { output, written, model: "rules".to_owned() })
 }
 
 /// Everything that was found, without overlaps, by place.
@@ -124,13 +115,9 @@ fn without_overlaps(mut candidates: Vec<Found>) -> Vec<Found> {
 /// Lower is stronger: what carries its own proof goes before what only looks right.
 fn strength(kind: EntityType) -> usize {
     use EntityType::*;
-    const ORDER: [EntityType; 13] = [
-        Url, Email, Iban, Card, Ip, Date, Money, Percent, Time, Phone, Hashtag, Mention, Name,
-    ];
-    ORDER
-        .iter()
-        .position(|other| *other == kind)
-        .unwrap_or(ORDER.len())
+    const ORDER: [EntityType; 13] =
+        [Url, Email, Iban, Card, Ip, Date, Money, Percent, Time, Phone, Hashtag, Mention, Name];
+    ORDER.iter().position(|other| *other == kind).unwrap_or(ORDER.len())
 }
 
 /// The entities as they are answered: offsets in characters.
@@ -144,10 +131,7 @@ fn described(text: &str, found: &[Found]) -> Vec<Value> {
     found
         .iter()
         .map(|found| {
-            let shown = found
-                .shown
-                .as_deref()
-                .unwrap_or(&text[found.start..found.end]);
+            let shown = found.shown.as_deref().unwrap_or(&text[found.start..found.end]);
             let mut entity = json!({
                 "type": found.kind.as_str(),
                 "text": shown,

@@ -44,10 +44,7 @@ impl Pool {
                 tracing::error!(%error, number, "a processor thread could not be started");
             }
         }
-        Pool {
-            tasks,
-            places: Arc::new(Semaphore::new(places)),
-        }
+        Pool { tasks, places: Arc::new(Semaphore::new(places)) }
     }
 
     /// Waits for a place, then for the result. A dropped future gives up the result, not the place:
@@ -56,12 +53,7 @@ impl Pool {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PoolError> {
-        let place = self
-            .places
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| PoolError::Closed)?;
+        let place = self.places.clone().acquire_owned().await.map_err(|_| PoolError::Closed)?;
         let (reply, result) = oneshot::channel();
         let task: Task = Box::new(move || {
             let outcome = guarded(work, place);
@@ -91,10 +83,8 @@ fn guarded<T>(work: impl FnOnce() -> T, place: OwnedSemaphorePermit) -> Result<T
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
+    let text =
+        panic.downcast_ref::<&str>().map(|text| (*text).to_owned()).or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "no message".to_owned())
 }
 
@@ -136,9 +126,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let mut beyond = Box::pin(pool.run(|| 9));
-        let polled = std::future::poll_fn(|cx| {
-            std::task::Poll::Ready(beyond.as_mut().poll(cx).is_pending())
-        });
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(beyond.as_mut().poll(cx).is_pending()));
         assert!(polled.await, "the fourth task must wait outside");
         release.send(()).unwrap();
         first.await.unwrap().unwrap();

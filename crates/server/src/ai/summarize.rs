@@ -4,12 +4,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{AiFailure, Draft, SummarizeInput};
 
-pub(super) fn run(
-    _input: &SummarizeInput,
-    _cancel: &CancellationToken,
-) -> Result<Draft, AiFailure> {
-    Err(AiFailure::fatal(
-        "not-built",
-        "This processor is not built yet.",
-    ))
+pub(super) fn run(_input: &SummarizeInput, _cancel: &CancellationToken) -> Result<Draft, AiFailure> {
+    Err(AiFailure::fatal("not-built", "This processor is not built yet."))
 }

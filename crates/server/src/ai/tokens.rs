@@ -9,10 +9,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// Tokens of all `texts` together. Linear in their length. Texts longer than a piece are cut between
 /// words where they have any, so a count may differ by one at a cut.
-pub(super) fn count<'a>(
-    texts: impl Iterator<Item = &'a str>,
-    cancel: &CancellationToken,
-) -> Result<u64, AiFailure> {
+pub(super) fn count<'a>(texts: impl Iterator<Item = &'a str>, cancel: &CancellationToken) -> Result<u64, AiFailure> {
     let tokenizer = bpe_openai::o200k_base();
     let mut total = 0;
     for text in texts {

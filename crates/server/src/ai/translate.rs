@@ -16,9 +16,6 @@ impl Translator {
         Translator
     }
     pub(super) async fn run(&self, _: Plan, _: &CancellationToken) -> Result<Draft, AiFailure> {
-        Err(AiFailure::fatal(
-            "translation-unavailable",
-            "Translation is not built yet.",
-        ))
+        Err(AiFailure::fatal("translation-unavailable", "Translation is not built yet."))
     }
 }

@@ -36,9 +36,7 @@ pub(super) fn score(text: &str, cancel: &CancellationToken) -> Result<Score, AiF
     checkpoint(cancel)?;
     let words = Words::read(text.trim());
     checkpoint(cancel)?;
-    let mut ratings: Vec<f64> = (0..words.lower.len())
-        .map(|index| words.rate(index))
-        .collect();
+    let mut ratings: Vec<f64> = (0..words.lower.len()).map(|index| words.rate(index)).collect();
     words.shift_at_but(&mut ratings);
     Ok(total(&ratings, emphasis(&text)))
 }
@@ -83,10 +81,7 @@ fn total(ratings: &[f64], emphasis: f64) -> Score {
         magnitude += emphasis;
     }
     let compound = (sum / (sum * sum + ALPHA).sqrt()).clamp(-1.0, 1.0);
-    Score {
-        compound: rounded(compound),
-        magnitude: rounded(magnitude),
-    }
+    Score { compound: rounded(compound), magnitude: rounded(magnitude) }
 }
 
 fn rounded(number: f64) -> f64 {
@@ -107,10 +102,7 @@ impl Words {
         let mixed = capitals.contains(&true) && capitals.contains(&false);
         Words {
             lower: words.iter().map(|word| word.to_lowercase()).collect(),
-            shouted: capitals
-                .into_iter()
-                .map(|capital| capital && mixed)
-                .collect(),
+            shouted: capitals.into_iter().map(|capital| capital && mixed).collect(),
         }
     }
 
@@ -153,9 +145,8 @@ impl Words {
     /// "no" has a rating of its own, except before a rated word, which it turns round instead.
     fn with_no(&self, index: usize, listed: f64) -> f64 {
         let before = |back| self.before(index, back);
-        let follows_no = before(1) == "no"
-            || before(2) == "no"
-            || (before(3) == "no" && matches!(before(1), "or" | "nor"));
+        let follows_no =
+            before(1) == "no" || before(2) == "no" || (before(3) == "no" && matches!(before(1), "or" | "nor"));
         if follows_no {
             listed * NEGATION
         } else if self.lower[index] == "no" && words::rating(self.after(index)).is_some() {
@@ -211,37 +202,19 @@ impl Words {
             format!("{three} {two} {one}"),
             format!("{three} {two}"),
         ];
-        let mut rating = ending
-            .iter()
-            .find_map(|p| words::phrase(p))
-            .unwrap_or(rating);
+        let mut rating = ending.iter().find_map(|p| words::phrase(p)).unwrap_or(rating);
         let next = self.after(index);
-        let beginning = [
-            format!("{word} {next}"),
-            format!("{word} {next} {}", self.after(index + 1)),
-        ];
+        let beginning = [format!("{word} {next}"), format!("{word} {next} {}", self.after(index + 1))];
         for phrase in beginning {
             rating = words::phrase(&phrase).unwrap_or(rating);
         }
-        let boosters = [
-            format!("{three} {two} {one}"),
-            format!("{three} {two}"),
-            format!("{two} {one}"),
-        ];
-        rating
-            + boosters
-                .iter()
-                .filter_map(|p| words::booster(p))
-                .sum::<f64>()
+        let boosters = [format!("{three} {two} {one}"), format!("{three} {two}"), format!("{two} {one}")];
+        rating + boosters.iter().filter_map(|p| words::booster(p)).sum::<f64>()
     }
 
     fn with_least(&self, index: usize, rating: f64) -> f64 {
         let least = self.before(index, 1) == "least" && words::rating("least").is_none();
-        if least && !matches!(self.before(index, 2), "at" | "very") {
-            rating * NEGATION
-        } else {
-            rating
-        }
+        if least && !matches!(self.before(index, 2), "at" | "very") { rating * NEGATION } else { rating }
     }
 
     /// What stands before the first "but" counts half, what stands after it half as much again.
@@ -253,11 +226,7 @@ impl Words {
             return;
         };
         let mut places: HashMap<u64, BTreeSet<usize>> = HashMap::new();
-        for (place, rating) in ratings
-            .iter()
-            .enumerate()
-            .filter(|(_, rating)| **rating != 0.0)
-        {
+        for (place, rating) in ratings.iter().enumerate().filter(|(_, rating)| **rating != 0.0) {
             places.entry(rating.to_bits()).or_default().insert(place);
         }
         for turn in 0..ratings.len() {
@@ -280,11 +249,7 @@ impl Words {
 /// A word without the punctuation around it; emoticons, which would be left with nothing, stay whole.
 fn bare(word: &str) -> &str {
     let inner = word.trim_matches(|c: char| c.is_ascii_punctuation());
-    if inner.chars().nth(2).is_none() {
-        word
-    } else {
-        inner
-    }
+    if inner.chars().nth(2).is_none() { word } else { inner }
 }
 
 /// As Python's `isupper`: some letter has case and none is other than upper case.
@@ -318,10 +283,7 @@ mod tests {
             let (expected, text) = line.split_once('\t').unwrap();
             let expected: f64 = expected.parse().unwrap();
             let ours = score(text, &cancel).unwrap().compound;
-            assert!(
-                (ours - expected).abs() < 1e-3,
-                "{ours} instead of {expected}: {text}"
-            );
+            assert!((ours - expected).abs() < 1e-3, "{ours} instead of {expected}: {text}");
             texts += 1;
         }
         assert_eq!(texts, 520);

@@ -43,20 +43,9 @@ impl WordPiece {
                 _ => beginnings.insert(piece, id),
             };
         }
-        let sign = |name| {
-            beginnings
-                .get(name)
-                .copied()
-                .ok_or(IncompleteVocabulary(name))
-        };
+        let sign = |name| beginnings.get(name).copied().ok_or(IncompleteVocabulary(name));
         let (unknown, cls, sep) = (sign("[UNK]")?, sign("[CLS]")?, sign("[SEP]")?);
-        Ok(WordPiece {
-            beginnings,
-            continuations,
-            unknown,
-            cls,
-            sep,
-        })
+        Ok(WordPiece { beginnings, continuations, unknown, cls, sep })
     }
 
     /// The ids of a text, without signs around them.
@@ -93,18 +82,9 @@ impl WordPiece {
     fn pieces(&self, word: &str, ids: &mut Vec<i32>) -> bool {
         let mut rest = word;
         while !rest.is_empty() {
-            let known = if rest.len() == word.len() {
-                &self.beginnings
-            } else {
-                &self.continuations
-            };
-            let ends = rest
-                .char_indices()
-                .rev()
-                .map(|(start, c)| start + c.len_utf8());
-            let longest = ends
-                .into_iter()
-                .find_map(|end| known.get(&rest[..end]).map(|id| (end, *id)));
+            let known = if rest.len() == word.len() { &self.beginnings } else { &self.continuations };
+            let ends = rest.char_indices().rev().map(|(start, c)| start + c.len_utf8());
+            let longest = ends.into_iter().find_map(|end| known.get(&rest[..end]).map(|id| (end, *id)));
             let Some((end, id)) = longest else {
                 return false;
             };
@@ -123,10 +103,7 @@ fn simplified(text: &str) -> impl Iterator<Item = char> {
         c if is_invisible(c) => None,
         c => Some(c),
     });
-    cleaned
-        .nfd()
-        .filter(|c| !is_nonspacing_mark(*c))
-        .flat_map(char::to_lowercase)
+    cleaned.nfd().filter(|c| !is_nonspacing_mark(*c)).flat_map(char::to_lowercase)
 }
 
 fn stands_alone(c: char) -> bool {

@@ -82,7 +82,9 @@ impl Client {
                 Stop::Usage("LAUNCHKIT_API_KEY is not set; make a key with: launchkit keys create".to_owned())
             }),
             As::Operator => self.config.token.as_ref().ok_or_else(|| {
-                Stop::Usage("LAUNCHKIT_TOKEN is not set; make a token with: launchkit token create --role operator".to_owned())
+                Stop::Usage(
+                    "LAUNCHKIT_TOKEN is not set; make a token with: launchkit token create --role operator".to_owned(),
+                )
             }),
         }
     }

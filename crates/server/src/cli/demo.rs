@@ -46,7 +46,8 @@ pub(super) async fn demo(context: &Context, args: &DemoArgs) -> Result<(), Stop>
     let filter = context.settings.get("RUST_LOG").unwrap_or("warn").to_owned();
     logs::init(&Logging { format: LogFormat::Text, filter, file: None })?;
     let text = args.text.as_deref().map(input::read).transpose()?;
-    let dir = tempfile::tempdir().map_err(|error| Stop::Failed(format!("cannot make a temporary directory: {error}")))?;
+    let dir =
+        tempfile::tempdir().map_err(|error| Stop::Failed(format!("cannot make a temporary directory: {error}")))?;
     let config = private_config(dir.path())?;
     let stop = CancellationToken::new();
     let (ready, started) = oneshot::channel();
@@ -80,7 +81,9 @@ async fn play(context: &Context, started: &app::Started, text: Option<&str>) -> 
     };
     let api_key: SecretString = first.key.clone();
     let client = Client::new(config::Client { url: started.url.clone(), api_key: Some(api_key), token: None })?;
-    context.out.say(&format!("Server on {} with a temporary data directory. Sending one job of each type.\n", started.url));
+    context
+        .out
+        .say(&format!("Server on {} with a temporary data directory. Sending one job of each type.\n", started.url));
     let mut jobs = Vec::new();
     for kind in JobType::ALL {
         let path = format!("/v1/jobs/{}", kind.as_str().to_ascii_lowercase());
@@ -207,7 +210,9 @@ fn result(job: &Value) -> String {
     match job["type"].as_str() {
         _ if !job["error"].is_null() => plain(&job["error"]["message"]),
         Some("SUMMARIZE") => plain(&output["summary"]),
-        Some("CLASSIFY") => format!("{} (confidence {:.2})", plain(&output["classification"]), number(&output["confidence"])),
+        Some("CLASSIFY") => {
+            format!("{} (confidence {:.2})", plain(&output["classification"]), number(&output["confidence"]))
+        }
         Some("SENTIMENT") => format!("{} (score {:+.2})", plain(&output["sentiment"]), number(&output["score"])),
         Some("TRANSLATE") => format!("{}: {}", plain(&output["targetLanguage"]), plain(&output["translation"])),
         Some("EXTRACT") => {
@@ -221,7 +226,11 @@ fn result(job: &Value) -> String {
 
 fn cut(text: &str) -> String {
     let whole = wrap(text, usize::MAX).concat();
-    if whole.chars().count() <= SHOWN_CHARS { whole } else { whole.chars().take(SHOWN_CHARS).chain("…".chars()).collect() }
+    if whole.chars().count() <= SHOWN_CHARS {
+        whole
+    } else {
+        whole.chars().take(SHOWN_CHARS).chain("…".chars()).collect()
+    }
 }
 
 /// `+0.25 s` after the job was created.

@@ -61,7 +61,11 @@ pub(super) async fn doctor(context: &Context) -> Result<(), Stop> {
 fn data_directory(context: &Context) -> Check {
     let dir = data_dir(&context.settings);
     if !dir.exists() {
-        return Check { name: "data directory", result: Verdict::Note, detail: format!("{} will be made at the first start", dir.display()) };
+        return Check {
+            name: "data directory",
+            result: Verdict::Note,
+            detail: format!("{} will be made at the first start", dir.display()),
+        };
     }
     let probe = dir.join(format!(".doctor-{:016x}", rand::random::<u64>()));
     match std::fs::write(&probe, b"probe").and_then(|()| std::fs::remove_file(&probe)) {
@@ -95,7 +99,9 @@ async fn database(config: &Config) -> Check {
 async fn port(config: &Config) -> Check {
     match crate::http::listen::Listener::bind(&config.host, config.port, config.tls.as_ref()).await {
         Ok(listener) => good("address", format!("{} is free", listener.url())),
-        Err(error) => Check { name: "address", result: Verdict::Note, detail: format!("{error} (a server may be running there)") },
+        Err(error) => {
+            Check { name: "address", result: Verdict::Note, detail: format!("{error} (a server may be running there)") }
+        }
     }
 }
 
@@ -123,9 +129,12 @@ fn bad(name: &'static str, detail: impl Into<String>) -> Check {
 
 fn text(report: &Report) -> String {
     let shown = |fact: &&Fact| fact.value.is_some();
-    let rows: Vec<Vec<String>> = report.settings.iter().filter(shown).map(|fact| {
-        vec![fact.name.to_owned(), fact.value.clone().unwrap_or_default(), fact.origin.clone()]
-    }).collect();
+    let rows: Vec<Vec<String>> = report
+        .settings
+        .iter()
+        .filter(shown)
+        .map(|fact| vec![fact.name.to_owned(), fact.value.clone().unwrap_or_default(), fact.origin.clone()])
+        .collect();
     let mut lines = vec![fitted(&["SETTING", "VALUE", "FROM"], &rows), String::new()];
     lines.extend(report.warnings.iter().map(|warning| format!("warning  {warning}")));
     for check in &report.checks {

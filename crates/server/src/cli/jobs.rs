@@ -179,7 +179,18 @@ fn list_text(page: &Value) -> String {
 
 fn job_text(job: &Value) -> String {
     let mut lines = Vec::new();
-    let names = ["id", "type", "status", "attempts", "tokenUsed", "costCents", "createdAt", "startedAt", "completedAt", "nextAttemptAt"];
+    let names = [
+        "id",
+        "type",
+        "status",
+        "attempts",
+        "tokenUsed",
+        "costCents",
+        "createdAt",
+        "startedAt",
+        "completedAt",
+        "nextAttemptAt",
+    ];
     for name in names.into_iter().filter(|name| !job[name].is_null()) {
         lines.push(format!("{name:<14} {}", plain(&job[name])));
     }

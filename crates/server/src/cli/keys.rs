@@ -70,7 +70,9 @@ pub(super) async fn keys(context: &Context, command: KeysCommand) -> Result<(), 
 async fn create(context: &Context, ledger: &Ledger, args: &CreateArgs, now: i64) -> Result<(), Stop> {
     let expires_at = match args.ttl.as_deref().map(duration) {
         None => None,
-        Some(Some(ttl)) if !ttl.is_zero() => Some(now.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX))),
+        Some(Some(ttl)) if !ttl.is_zero() => {
+            Some(now.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX)))
+        }
         Some(_) => return Err(Stop::Usage("--ttl must be a time like 90d".to_owned())),
     };
     let org = org(ledger, args.org.clone(), now).await?;
@@ -95,7 +97,9 @@ async fn list(context: &Context, ledger: &Ledger, asked: Option<String>, now: i6
     let rows = ledger.list_keys(&org).await.map_err(failed)?;
     let keys: Vec<Value> = rows.iter().map(|row| key_json(row, now)).collect();
     context.out.show(&json!({"apiKeys": keys}), |shown| {
-        let cells = |key: &Value| ["id", "prefix", "name", "state", "createdAt", "lastUsedAt"].map(|name| plain(&key[name])).to_vec();
+        let cells = |key: &Value| {
+            ["id", "prefix", "name", "state", "createdAt", "lastUsedAt"].map(|name| plain(&key[name])).to_vec()
+        };
         let rows: Vec<Vec<String>> = shown["apiKeys"].as_array().into_iter().flatten().map(cells).collect();
         fitted(&["ID", "PREFIX", "NAME", "STATE", "CREATED", "LAST USED"], &rows)
     });

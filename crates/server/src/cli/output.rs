@@ -91,7 +91,9 @@ pub(super) fn note(line: &str) {
 fn print(line: &str) {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{line}").and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => note(&format!("launchkit: cannot write the result: {error}")),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            note(&format!("launchkit: cannot write the result: {error}"))
+        }
         _ => {}
     }
 }

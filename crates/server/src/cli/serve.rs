@@ -137,13 +137,16 @@ fn show_first_key(first: &first::FirstKey, data_dir: &std::path::Path) {
     }
     match first::keep(first, data_dir) {
         Ok(path) => tracing::info!("The first API key was written to {}", path.display()),
-        Err(error) => tracing::error!(%error, "The first API key could not be written; make one with: launchkit keys create"),
+        Err(error) => {
+            tracing::error!(%error, "The first API key could not be written; make one with: launchkit keys create")
+        }
     }
 }
 
 /// The first signal asks to stop, the second one does not wait. Ends only with the second.
 async fn pass_on_signals(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be received; stop this process with SIGKILL");
         return std::future::pending().await;
     };

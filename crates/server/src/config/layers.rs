@@ -54,6 +54,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("JWT_AUDIENCE"),
     secret("LAUNCHKIT_SECRET_KEY"),
     plain("WORKER_CONCURRENCY"),
+    plain("LOCK_DURATION"),
     plain("AI_PROVIDER"),
     plain("SHUTDOWN_GRACE"),
     plain("LOG_FORMAT"),
@@ -275,12 +276,18 @@ fn parse_dotenv(text: &str) -> Result<Vec<(String, String)>, String> {
 
 fn dotenv_value(raw: &str) -> Result<String, &'static str> {
     let (value, rest) = match raw.chars().next() {
-        Some('\'') => raw[1..].split_once('\'').map(|(v, rest)| (v.to_owned(), rest)).ok_or("the quote ' is not closed")?,
+        Some('\'') => {
+            raw[1..].split_once('\'').map(|(v, rest)| (v.to_owned(), rest)).ok_or("the quote ' is not closed")?
+        }
         Some('"') => double_quoted(&raw[1..])?,
         _ => return Ok(unquoted(raw).to_owned()),
     };
     let rest = rest.trim_start();
-    if rest.is_empty() || rest.starts_with('#') { Ok(value) } else { Err("only a # comment may follow the closing quote") }
+    if rest.is_empty() || rest.starts_with('#') {
+        Ok(value)
+    } else {
+        Err("only a # comment may follow the closing quote")
+    }
 }
 
 /// Up to a `#` that stands at the start or after white space: `pa#ss` is a value, `x # y` is not.
@@ -323,15 +330,31 @@ mod tests {
                     E=\"\"  # Leave empty\nF=\nG=\"a\\\"b\\\\c\\n\"\nH= # only a comment\n\nI=a=b";
         let got = parse_dotenv(text).unwrap();
         let got: Vec<_> = got.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-        assert_eq!(got, [
-            ("A", "plain"), ("B", "with # sign"), ("C", "raw \\n $x"), ("D", "pa#ss"), ("E", ""), ("F", ""),
-            ("G", "a\"b\\c\n"), ("H", ""), ("I", "a=b"),
-        ]);
+        assert_eq!(
+            got,
+            [
+                ("A", "plain"),
+                ("B", "with # sign"),
+                ("C", "raw \\n $x"),
+                ("D", "pa#ss"),
+                ("E", ""),
+                ("F", ""),
+                ("G", "a\"b\\c\n"),
+                ("H", ""),
+                ("I", "a=b"),
+            ]
+        );
     }
 
     #[test]
     fn a_bad_dotenv_line_is_named_and_not_shown() {
-        for bad in ["A=1\nsecretvalue", "A=1\nB=\"secretvalue", "A=1\nB='secretvalue", "A=1\nB='x' secretvalue", "A=1\nB C=secretvalue"] {
+        for bad in [
+            "A=1\nsecretvalue",
+            "A=1\nB=\"secretvalue",
+            "A=1\nB='secretvalue",
+            "A=1\nB='x' secretvalue",
+            "A=1\nB C=secretvalue",
+        ] {
             let message = parse_dotenv(bad).unwrap_err();
             assert!(message.starts_with("line 2: ") && !message.contains("secretvalue"), "{bad:?}: {message}");
         }
@@ -341,13 +364,18 @@ mod tests {
     fn layers_in_order_and_empty_is_unset() {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("data")).unwrap();
-        std::fs::write(dir.path().join(".env"), "PORT=1\nHOST=dotenv\nJWT_ISSUER=dotenv\nLAUNCHKIT_DATA_DIR=data\n").unwrap();
-        std::fs::write(dir.path().join("data/launchkit.toml"), "port = 2\nhost = 'toml'\nworker_concurrency = 7\n").unwrap();
+        std::fs::write(dir.path().join(".env"), "PORT=1\nHOST=dotenv\nJWT_ISSUER=dotenv\nLAUNCHKIT_DATA_DIR=data\n")
+            .unwrap();
+        std::fs::write(dir.path().join("data/launchkit.toml"), "port = 2\nhost = 'toml'\nworker_concurrency = 7\n")
+            .unwrap();
         let env = environment(&[("HOST", "env"), ("JWT_ISSUER", ""), ("LAUNCHKIT_TYPO", "x"), ("AI_MODEL", "m")]);
         let got = Settings::load(&[("HOST", None), ("PORT", Some("3".into()))], env, dir.path()).unwrap();
         assert_eq!((got.get("PORT"), got.origin("PORT")), (Some("3"), Origin::Flag));
         assert_eq!((got.get("HOST"), got.origin("HOST")), (Some("env"), Origin::Environment));
-        assert_eq!((got.get("JWT_ISSUER"), got.origin("JWT_ISSUER")), (Some("dotenv"), Origin::DotEnv(dir.path().join(".env"))));
+        assert_eq!(
+            (got.get("JWT_ISSUER"), got.origin("JWT_ISSUER")),
+            (Some("dotenv"), Origin::DotEnv(dir.path().join(".env")))
+        );
         assert_eq!(got.get("WORKER_CONCURRENCY"), Some("7"));
         assert!(matches!(got.origin("WORKER_CONCURRENCY"), Origin::File(_)));
         assert_eq!((got.get("LOG_FILE"), got.origin("LOG_FILE")), (None, Origin::Default));
@@ -357,7 +385,9 @@ mod tests {
     #[test]
     fn a_bad_toml_file_is_refused_without_showing_it() {
         let dir = tempfile::tempdir().unwrap();
-        for (text, part) in [("a = 1\njwt_secret = hunter2hunter2", "line 2"), ("prot = 1", "\"prot\""), ("port = [1]", "port must be")] {
+        for (text, part) in
+            [("a = 1\njwt_secret = hunter2hunter2", "line 2"), ("prot = 1", "\"prot\""), ("port = [1]", "port must be")]
+        {
             std::fs::write(dir.path().join("c.toml"), text).unwrap();
             let env = environment(&[("LAUNCHKIT_CONFIG", "c.toml")]);
             let message = Settings::load(&[], env, dir.path()).unwrap_err().to_string();

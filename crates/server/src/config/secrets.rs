@@ -64,9 +64,10 @@ fn write_private(path: &Path, content: &str) -> std::io::Result<()> {
 
 fn read(path: &Path) -> std::io::Result<Option<SecretString>> {
     match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().len() < 32 => {
-            Err(Error::new(ErrorKind::InvalidData, "the kept secret is shorter than 32 bytes; remove the file to make a new one"))
-        }
+        Ok(text) if text.trim().len() < 32 => Err(Error::new(
+            ErrorKind::InvalidData,
+            "the kept secret is shorter than 32 bytes; remove the file to make a new one",
+        )),
         Ok(text) => Ok(Some(SecretString::from(text.trim()))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -83,7 +84,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/jwt-secret");
         let mut made: Vec<String> = std::thread::scope(|scope| {
-            let starts: Vec<_> = (0..8).map(|_| scope.spawn(|| keep(&path).unwrap().expose_secret().to_owned())).collect();
+            let starts: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| keep(&path).unwrap().expose_secret().to_owned())).collect();
             starts.into_iter().map(|start| start.join().unwrap()).collect()
         });
         made.dedup();

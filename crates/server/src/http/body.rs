@@ -106,10 +106,21 @@ mod tests {
 
     #[test]
     fn only_json_in_utf_8() {
-        for good in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\"", "application/json; x=y"] {
+        for good in [
+            "application/json",
+            "Application/JSON; charset=UTF-8",
+            "application/json;charset=\"utf-8\"",
+            "application/json; x=y",
+        ] {
             assert!(must_be_json(&with_type(good)).is_ok(), "{good}");
         }
-        for bad in ["text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin1", "application/jsonp", ""] {
+        for bad in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "application/json; charset=latin1",
+            "application/jsonp",
+            "",
+        ] {
             assert_eq!(must_be_json(&with_type(bad)).unwrap_err().code(), Code::UnsupportedMediaType, "{bad}");
         }
         assert!(must_be_json(&HeaderMap::new()).is_err());
@@ -119,7 +130,10 @@ mod tests {
     async fn a_body_of_exactly_the_limit_is_read_and_one_byte_more_is_not() {
         for (size, good) in [(MOST_BYTES, true), (MOST_BYTES + 1, false)] {
             let read = read(&HeaderMap::new(), Body::from(vec![b' '; size])).await;
-            assert_eq!(read.map(|bytes| bytes.len()).map_err(|p| p.code()), if good { Ok(size) } else { Err(Code::BodyTooLarge) });
+            assert_eq!(
+                read.map(|bytes| bytes.len()).map_err(|p| p.code()),
+                if good { Ok(size) } else { Err(Code::BodyTooLarge) }
+            );
         }
     }
 

@@ -30,7 +30,8 @@ pub async fn outside(State(api): State<Arc<Api>>, mut request: Request, next: Ne
     let id = RequestId(request_id(request.headers()));
     let method = request.method().clone();
     // The pattern and not the path: ids and whatever strangers type stay out of the log.
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
+    let route =
+        request.extensions().get::<MatchedPath>().map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
     request.extensions_mut().insert(id.clone());
     let mut response = finish(next.run(request).await, &id);
     let status = response.status().as_u16();

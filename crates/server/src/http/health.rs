@@ -67,13 +67,20 @@ pub(super) async fn unknown_path() -> Problem {
 
 /// For methods without a handler; axum adds `Allow`.
 pub(super) async fn wrong_method() -> Problem {
-    Problem::new(Code::MethodNotAllowed, "This path does not take this method; the header Allow names those that it takes.")
+    Problem::new(
+        Code::MethodNotAllowed,
+        "This path does not take this method; the header Allow names those that it takes.",
+    )
 }
 
 /// All of its text is ours, so nothing needs escaping.
 fn page(code: Code) -> String {
     let (name, title, status) = (code.name(), code.title(), code.status().as_u16());
-    let again = if code.retryable() { "The same request may succeed later." } else { "The same request will be refused again." };
+    let again = if code.retryable() {
+        "The same request may succeed later."
+    } else {
+        "The same request will be refused again."
+    };
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
          <style>body{{font:16px/1.5 sans-serif;max-width:40em;margin:3em auto;padding:0 1em}}</style>\

@@ -151,7 +151,9 @@ async fn accept(api: &Api, caller: &Caller, parts: &Parts, bytes: &[u8], wanted:
 fn check(wanted: Wanted, headers: &HeaderMap, now: i64) -> Result<NewJob, Problem> {
     let mut faults = Vec::new();
     if let Err(found) = ai::check(wanted.kind, &wanted.input) {
-        faults.extend(found.into_iter().map(|fault| Fault::at(format!("{}{}", wanted.input_at, fault.pointer), fault.message)));
+        faults.extend(
+            found.into_iter().map(|fault| Fault::at(format!("{}{}", wanted.input_at, fault.pointer), fault.message)),
+        );
     }
     let options = match wanted.options {
         None => Ok(Options::default()),
@@ -256,7 +258,9 @@ async fn retry_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Probl
             let detail = format!("The job is {}; only FAILED and CANCELED jobs can be retried.", row.state.as_str());
             Err(Problem::new(Code::JobNotFinished, detail))
         }
-        Retried::Erased => Err(Problem::new(Code::JobNotFinished, "The job's texts were erased; there is nothing to run.")),
+        Retried::Erased => {
+            Err(Problem::new(Code::JobNotFinished, "The job's texts were erased; there is nothing to run."))
+        }
         Retried::QuotaExceeded { quota, limit, resets_at } => Err(quota_exceeded(quota, limit, resets_at)),
         Retried::NotFound => Err(no_such_job()),
     }
@@ -286,7 +290,10 @@ fn quota_exceeded(quota: Quota, limit: i64, resets_at: i64) -> Problem {
         Quota::Tokens => "tokens",
     };
     let until = super::when::rfc3339(resets_at);
-    Problem::new(Code::QuotaExceeded, format!("The plan allows {limit} {what} a month; the next month begins at {until}."))
+    Problem::new(
+        Code::QuotaExceeded,
+        format!("The plan allows {limit} {what} a month; the next month begins at {until}."),
+    )
 }
 
 /// The third segment of the path, decoded.
@@ -325,7 +332,14 @@ mod tests {
         };
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(read(good).as_deref(), Some(good));
-        for bad in ["", "00", &good.replace("00-", "01-"), &good.to_uppercase(), &good[..good.len() - 1], &good.replace('c', "g")] {
+        for bad in [
+            "",
+            "00",
+            &good.replace("00-", "01-"),
+            &good.to_uppercase(),
+            &good[..good.len() - 1],
+            &good.replace('c', "g"),
+        ] {
             assert_eq!(read(bad), None, "{bad}");
         }
     }

@@ -14,8 +14,9 @@ use crate::problem::{Code, Fault, MOST_FAULTS, Problem};
 /// Parses a body strictly. Nesting is limited by the parser (128 levels, told as malformed).
 pub(super) fn parse(body: &[u8]) -> Result<Value, Problem> {
     let malformed = |detail: String| Problem::new(Code::MalformedJson, detail);
-    let text = std::str::from_utf8(body)
-        .map_err(|error| malformed(format!("The body is not UTF-8: the byte at offset {} is not.", error.valid_up_to())))?;
+    let text = std::str::from_utf8(body).map_err(|error| {
+        malformed(format!("The body is not UTF-8: the byte at offset {} is not.", error.valid_up_to()))
+    })?;
     let faults = RefCell::new(Vec::new());
     let mut parser = serde_json::Deserializer::from_str(text);
     let value = Checked { at: None, faults: &faults }
@@ -253,8 +254,18 @@ mod tests {
     fn what_is_not_json_is_malformed() {
         let deep = "[".repeat(200_000);
         let bodies: [&[u8]; 12] = [
-            b"", b"{", b"nope", b"{\"a\":1} x", b"{'a':1}", b"{\"a\":\"\xff\"}", b"\xef\xbb\xbf{}", br#"{"a":"\ud800"}"#,
-            br#"{"a":"\udc00x"}"#, b"{\"a\":\"\n\"}", b"[1e999]", deep.as_bytes(),
+            b"",
+            b"{",
+            b"nope",
+            b"{\"a\":1} x",
+            b"{'a':1}",
+            b"{\"a\":\"\xff\"}",
+            b"\xef\xbb\xbf{}",
+            br#"{"a":"\ud800"}"#,
+            br#"{"a":"\udc00x"}"#,
+            b"{\"a\":\"\n\"}",
+            b"[1e999]",
+            deep.as_bytes(),
         ];
         for body in bodies {
             let shown = String::from_utf8_lossy(&body[..body.len().min(20)]).into_owned();

@@ -103,8 +103,11 @@ where
         }
         tokio::time::sleep(BETWEEN_LOOKS).await;
     }
-    Err(Problem::new(Code::IdempotencyInProgress, "The first request with this Idempotency-Key has not been answered yet.")
-        .retry_after(1))
+    Err(Problem::new(
+        Code::IdempotencyInProgress,
+        "The first request with this Idempotency-Key has not been answered yet.",
+    )
+    .retry_after(1))
 }
 
 /// Does `work` once for this key; without a key, simply does it.

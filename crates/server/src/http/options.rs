@@ -138,7 +138,8 @@ fn webhook_url(fields: &mut Fields) -> Option<String> {
         matches!(url.scheme(), "http" | "https") && url.has_host() && plain
     });
     if text.len() > MOST_URL_BYTES || url.is_none() {
-        let expected = "webhookUrl must be an http or https address of at most 2,048 bytes, without a user name or password.";
+        let expected =
+            "webhookUrl must be an http or https address of at most 2,048 bytes, without a user name or password.";
         fields.fault("webhookUrl", expected);
         return None;
     }

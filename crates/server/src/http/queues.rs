@@ -88,7 +88,15 @@ mod tests {
 
     #[test]
     fn waiting_holds_the_prioritized_and_total_is_the_sum_of_five() {
-        let counts = Counts { waiting: 1, prioritized: 2, delayed: 4, active: 8, waiting_children: 16, completed: 32, failed: 64 };
+        let counts = Counts {
+            waiting: 1,
+            prioritized: 2,
+            delayed: 4,
+            active: 8,
+            waiting_children: 16,
+            completed: 32,
+            failed: 64,
+        };
         let info = Info { counts, oldest_ready: Some(Timestamp::from_millis(900)), ..Info::default() };
         let metrics = serde_json::to_value(Metrics::from_info("ai-jobs", &info, 1_000)).unwrap();
         let expected = serde_json::json!({

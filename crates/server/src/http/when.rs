@@ -7,11 +7,18 @@ use time::{OffsetDateTime, UtcOffset};
 pub fn rfc3339(ms: i64) -> String {
     // The range that four digits of a year can hold.
     let ms = ms.clamp(-62_167_219_200_000, 253_402_300_799_999);
-    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let moment =
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (date, time) = (moment.date(), moment.time());
     format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-        date.year(), u8::from(date.month()), date.day(), time.hour(), time.minute(), time.second(), time.millisecond()
+        date.year(),
+        u8::from(date.month()),
+        date.day(),
+        time.hour(),
+        time.minute(),
+        time.second(),
+        time.millisecond()
     )
 }
 

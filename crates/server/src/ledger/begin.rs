@@ -124,13 +124,7 @@ struct Missed {
 
 impl Ledger {
     /// Begins runs, at most 500 in one commit; answers in the order given. `holder` names the worker.
-    pub async fn begin(
-        &self,
-        kind: Kind,
-        starts: &[Start],
-        holder: &str,
-        now: i64,
-    ) -> Result<Vec<Begun>, LedgerError> {
+    pub async fn begin(&self, kind: Kind, starts: &[Start], holder: &str, now: i64) -> Result<Vec<Begun>, LedgerError> {
         LedgerError::bound(starts.len(), MOST)?;
         if starts.is_empty() {
             return Ok(Vec::new());
@@ -143,11 +137,8 @@ impl Ledger {
         lock_rows(&mut tx, kind, sorted.iter().map(|start| start.id.as_str())).await?;
         let mut runs = begin_rows(&mut tx, kind, &sorted, holder, now).await?;
         let mut answers = Vec::with_capacity(starts.len());
-        let missed = if runs.len() < sorted.len() {
-            read_missed(&mut tx, kind, &sorted, &runs).await?
-        } else {
-            HashMap::new()
-        };
+        let missed =
+            if runs.len() < sorted.len() { read_missed(&mut tx, kind, &sorted, &runs).await? } else { HashMap::new() };
         let begun: Vec<(String, i64)> = runs.keys().cloned().collect();
         for start in starts {
             let key = (start.id.clone(), start.generation);
@@ -179,14 +170,9 @@ impl Ledger {
             // Equal counts mean that the queue has settled our ending: somebody has put the job back by hand since.
             let by_hand = row.state != JobState::Succeeded && row.made == start.made;
             if by_hand && adopt(tx, kind, &start.id, row, now).await? {
-                return Ok(Begun::Adopted {
-                    generation: row.generation + 1,
-                });
+                return Ok(Begun::Adopted { generation: row.generation + 1 });
             }
-            return Ok(Begun::Skip(Mirror {
-                state: row.state,
-                error: row.error.clone(),
-            }));
+            return Ok(Begun::Skip(Mirror { state: row.state, error: row.error.clone() }));
         }
         let late = row.started_at.is_none() && row.start_before.is_some_and(|at| at < now);
         let closing = match (row.cancel_at, late) {
@@ -194,11 +180,7 @@ impl Ledger {
             (None, true) => Closing::Expired,
             (None, false) => return Ok(Begun::Unknown),
         };
-        let guard = Guard {
-            id: &start.id,
-            generation: row.generation,
-            run: row.run,
-        };
+        let guard = Guard { id: &start.id, generation: row.generation, run: row.run };
         if !self.close_row(tx, kind, guard, closing, now).await? {
             return Ok(Begun::Unknown);
         }
@@ -220,10 +202,7 @@ async fn begin_rows(
     holder: &str,
     now: i64,
 ) -> Result<HashMap<(String, i64), Run>, LedgerError> {
-    let rows = starts
-        .iter()
-        .map(|start| vec![Arg::from(&start.id), start.generation.into()])
-        .collect();
+    let rows = starts.iter().map(|start| vec![Arg::from(&start.id), start.generation.into()]).collect();
     let (name, returning) = match kind {
         Kind::Job => (
             "begin.jobs",
@@ -246,11 +225,7 @@ async fn begin_rows(
             AND ({table}.start_before IS NULL OR {table}.started_at IS NOT NULL OR {table}.start_before >= ?)
          RETURNING {table}.id, {table}.gen, {table}.run, {table}.org, {table}.attempts, {table}.max_attempts, {returning}"
     );
-    let sql = Sql::batch(name, text, &["k_id", "k_gen"], rows)
-        .bind(holder)
-        .bind(now)
-        .bind(now)
-        .bind(now);
+    let sql = Sql::batch(name, text, &["k_id", "k_gen"], rows).bind(holder).bind(now).bind(now).bind(now);
     let mut runs = HashMap::with_capacity(starts.len());
     for mut row in tx.rows(sql).await? {
         let run = read_run(kind, &mut row)?;
@@ -327,24 +302,13 @@ async fn read_missed(
 
 /// Queues a row again because somebody retried its dead queue job by hand; not when its texts were erased or the plan's limit
 /// would be passed.
-async fn adopt(
-    tx: &mut Tx<'_>,
-    kind: Kind,
-    id: &str,
-    row: &Missed,
-    now: i64,
-) -> Result<bool, LedgerError> {
+async fn adopt(tx: &mut Tx<'_>, kind: Kind, id: &str, row: &Missed, now: i64) -> Result<bool, LedgerError> {
     match kind {
         Kind::Job => {
             let Some(tokens) = super::cancel::retriable(tx, id).await? else {
                 return Ok(false);
             };
-            let hold = Hold {
-                org: &row.org,
-                jobs: 1,
-                tokens,
-                created: 0,
-            };
+            let hold = Hold { org: &row.org, jobs: 1, tokens, created: 0 };
             if !matches!(periods::reserve(tx, &hold, now).await?, Held::Yes) {
                 return Ok(false);
             }

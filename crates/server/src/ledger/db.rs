@@ -16,11 +16,7 @@ use super::LedgerError;
 /// The connections.
 pub(crate) enum Db {
     /// One writer, so that this process's writers queue up fairly instead of polling a lock; readers beside it.
-    Sqlite {
-        writer: SqlitePool,
-        readers: SqlitePool,
-        texts: Texts,
-    },
+    Sqlite { writer: SqlitePool, readers: SqlitePool, texts: Texts },
     /// One pool for all.
     Pg { pool: PgPool, texts: Texts },
 }
@@ -50,11 +46,7 @@ pub(crate) struct Sql {
 enum Text {
     Plain(&'static str),
     Built(String),
-    Batch {
-        template: String,
-        columns: &'static [&'static str],
-        rows: usize,
-    },
+    Batch { template: String, columns: &'static [&'static str], rows: usize },
 }
 
 /// A row of an answer, read from the left.
@@ -88,20 +80,12 @@ pub(crate) const MOST_ROWS: usize = 500;
 impl Sql {
     /// A statement with `$n` placeholders. `name` tells it apart in tests.
     pub(crate) fn new(name: &'static str, text: &'static str) -> Sql {
-        Sql {
-            name,
-            text: Text::Plain(text),
-            args: Vec::new(),
-        }
+        Sql { name, text: Text::Plain(text), args: Vec::new() }
     }
 
     /// The same for a text put together from constants.
     pub(crate) fn built(name: &'static str, text: String) -> Sql {
-        Sql {
-            name,
-            text: Text::Built(text),
-            args: Vec::new(),
-        }
+        Sql { name, text: Text::Built(text), args: Vec::new() }
     }
 
     /// A statement over rows, which come first among its arguments.
@@ -114,10 +98,7 @@ impl Sql {
         let wanted = shape(rows.len());
         let mut args = Vec::with_capacity(wanted * columns.len() + 4);
         let count = rows.len();
-        let kinds: Vec<Arg> = rows
-            .first()
-            .map(|row| row.iter().map(Arg::null).collect())
-            .unwrap_or_default();
+        let kinds: Vec<Arg> = rows.first().map(|row| row.iter().map(Arg::null).collect()).unwrap_or_default();
         for row in rows {
             debug_assert_eq!(row.len(), columns.len(), "{name}");
             args.extend(row);
@@ -125,15 +106,7 @@ impl Sql {
         for _ in count..wanted {
             args.extend(kinds.iter().cloned());
         }
-        Sql {
-            name,
-            text: Text::Batch {
-                template: template.into(),
-                columns,
-                rows: wanted,
-            },
-            args,
-        }
+        Sql { name, text: Text::Batch { template: template.into(), columns, rows: wanted }, args }
     }
 
     /// Adds an argument.
@@ -153,13 +126,9 @@ impl Sql {
                 texts.note(self.name, text);
                 return AssertSqlSafe(text.clone()).into_sql_str();
             }
-            Text::Batch {
-                template,
-                columns,
-                rows,
-            } => texts.batch((self.name, *rows), || {
-                render(template, columns, *rows, placeholder)
-            }),
+            Text::Batch { template, columns, rows } => {
+                texts.batch((self.name, *rows), || render(template, columns, *rows, placeholder))
+            }
         };
         texts.note(self.name, &text);
         AssertSqlSafe(text).into_sql_str()
@@ -173,11 +142,7 @@ enum Placeholder {
 }
 
 fn shape(rows: usize) -> usize {
-    SHAPES
-        .iter()
-        .copied()
-        .find(|shape| *shape >= rows)
-        .unwrap_or(rows)
+    SHAPES.iter().copied().find(|shape| *shape >= rows).unwrap_or(rows)
 }
 
 fn render(template: &str, columns: &[&str], rows: usize, placeholder: Placeholder) -> String {
@@ -238,14 +203,10 @@ impl Db {
     /// Opens a transaction that writes. On SQLite it takes the write lock at once, so that it never fails half way.
     pub(crate) async fn write(&self) -> Result<Tx<'_>, LedgerError> {
         Ok(match self {
-            Db::Sqlite { writer, texts, .. } => Tx {
-                open: Open::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-                texts,
-            },
-            Db::Pg { pool, texts } => Tx {
-                open: Open::Pg(pool.begin().await?),
-                texts,
-            },
+            Db::Sqlite { writer, texts, .. } => {
+                Tx { open: Open::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?), texts }
+            }
+            Db::Pg { pool, texts } => Tx { open: Open::Pg(pool.begin().await?), texts },
         })
     }
 
@@ -343,13 +304,7 @@ where
     let text = sql.text_for(Placeholder::Positional, texts);
     let query = sqlx::query_with(text, sqlite_args(sql.args)?);
     let rows = query.fetch_all(on).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Row {
-            row: EitherRow::Sqlite(row),
-            at: 0,
-        })
-        .collect())
+    Ok(rows.into_iter().map(|row| Row { row: EitherRow::Sqlite(row), at: 0 }).collect())
 }
 
 async fn sqlite_run<'e, E>(on: E, sql: Sql, texts: &Texts) -> Result<u64, LedgerError>
@@ -368,13 +323,7 @@ where
     let text = sql.text_for(Placeholder::Numbered, texts);
     let query = sqlx::query_with(text, pg_args(sql.args)?);
     let rows = query.fetch_all(on).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Row {
-            row: EitherRow::Pg(row),
-            at: 0,
-        })
-        .collect())
+    Ok(rows.into_iter().map(|row| Row { row: EitherRow::Pg(row), at: 0 }).collect())
 }
 
 async fn pg_run<'e, E>(on: E, sql: Sql, texts: &Texts) -> Result<u64, LedgerError>

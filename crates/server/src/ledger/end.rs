@@ -128,12 +128,7 @@ const DECIDE: &str = "
 
 impl Ledger {
     /// Ends runs, at most 500 in one commit; answers in the order given.
-    pub async fn end(
-        &self,
-        kind: Kind,
-        ends: Vec<Finish>,
-        now: i64,
-    ) -> Result<Vec<Ended>, LedgerError> {
+    pub async fn end(&self, kind: Kind, ends: Vec<Finish>, now: i64) -> Result<Vec<Ended>, LedgerError> {
         LedgerError::bound(ends.len(), MOST)?;
         if ends.is_empty() {
             return Ok(Vec::new());
@@ -175,11 +170,7 @@ impl Ledger {
 
     /// Notes progress (0–100) of runs given as (id, generation, run, progress), at most 500 in one commit; stale runs are left
     /// alone.
-    pub async fn progress(
-        &self,
-        kind: Kind,
-        runs: &[(String, i64, i64, i64)],
-    ) -> Result<(), LedgerError> {
+    pub async fn progress(&self, kind: Kind, runs: &[(String, i64, i64, i64)]) -> Result<(), LedgerError> {
         LedgerError::bound(runs.len(), MOST)?;
         if runs.is_empty() {
             return Ok(());
@@ -189,12 +180,7 @@ impl Ledger {
         let rows = sorted
             .iter()
             .map(|(id, generation, run, progress)| {
-                vec![
-                    Arg::from(id),
-                    (*generation).into(),
-                    (*run).into(),
-                    (*progress).clamp(0, 100).into(),
-                ]
+                vec![Arg::from(id), (*generation).into(), (*run).into(), (*progress).clamp(0, 100).into()]
             })
             .collect();
         let (name, table) = match kind {
@@ -231,12 +217,7 @@ impl Hit {
     }
 }
 
-async fn apply(
-    tx: &mut Tx<'_>,
-    kind: Kind,
-    ends: &[&Finish],
-    now: i64,
-) -> Result<Vec<Hit>, LedgerError> {
+async fn apply(tx: &mut Tx<'_>, kind: Kind, ends: &[&Finish], now: i64) -> Result<Vec<Hit>, LedgerError> {
     let rows = ends.iter().map(|end| args(end)).collect();
     let (name, more, returning) = match kind {
         Kind::Job => (
@@ -245,11 +226,7 @@ async fn apply(
              provider = v.k_provider, model = v.k_model, cost_micros = v.k_cost",
             SETTLED,
         ),
-        Kind::Delivery => (
-            "end.deliveries",
-            "",
-            "deliveries.id, deliveries.gen, deliveries.run, deliveries.state",
-        ),
+        Kind::Delivery => ("end.deliveries", "", "deliveries.id, deliveries.gen, deliveries.run, deliveries.state"),
     };
     let table = kind.table();
     let text = format!(
@@ -258,11 +235,7 @@ async fn apply(
             AND {table}.state = 'PROCESSING'
          RETURNING {table}.next_at, {returning}"
     );
-    let sql = Sql::batch(name, text, &COLUMNS, rows)
-        .bind(now)
-        .bind(now)
-        .bind(now)
-        .bind(now);
+    let sql = Sql::batch(name, text, &COLUMNS, rows).bind(now).bind(now).bind(now).bind(now);
     let rows = tx.rows(sql).await?;
     rows.into_iter().map(|row| read_hit(kind, row)).collect()
 }
@@ -270,11 +243,7 @@ async fn apply(
 fn args(end: &Finish) -> Vec<Arg> {
     let (what, output, error, at, usage) = match &end.what {
         What::Succeeded { output, usage } => ("done", Some(output), None, None, usage.as_ref()),
-        What::Failed {
-            error,
-            usage,
-            retry_at,
-        } => ("fail", None, Some(error), *retry_at, usage.as_ref()),
+        What::Failed { error, usage, retry_at } => ("fail", None, Some(error), *retry_at, usage.as_ref()),
         What::GiveBack { until } => ("back", None, None, *until, None),
         What::Canceled => ("stop", None, None, None, None),
     };
@@ -363,9 +332,7 @@ fn attach_usage(settled: &mut [Settled], ends: &[&Finish]) {
         })
         .collect();
     for row in settled {
-        row.usage = used
-            .get(&(row.id.as_str(), row.run))
-            .map(|usage| (*usage).clone());
+        row.usage = used.get(&(row.id.as_str(), row.run)).map(|usage| (*usage).clone());
     }
 }
 
@@ -375,8 +342,6 @@ fn decision(end: &Finish, state: JobState, next_at: Option<i64>, now: i64) -> En
         (JobState::Failed, _) => Decision::Dead,
         (JobState::Canceled, _) => Decision::Canceled,
         (_, What::GiveBack { .. }) => Decision::GivenBack { until: next_at },
-        (_, _) => Decision::Retry {
-            at: next_at.unwrap_or(now),
-        },
+        (_, _) => Decision::Retry { at: next_at.unwrap_or(now) },
     })
 }

@@ -193,11 +193,7 @@ pub(crate) fn read_job(row: &mut Row) -> Result<JobRow, LedgerError> {
 /// Reads `error_code, error_message, error_retryable`.
 pub(crate) fn read_error(row: &mut Row) -> Result<Option<JobError>, LedgerError> {
     let (code, message, retryable) = (row.opt_text()?, row.opt_text()?, row.opt_int()?);
-    Ok(code.map(|code| JobError {
-        code,
-        message: message.unwrap_or_default(),
-        retryable: retryable == Some(1),
-    }))
+    Ok(code.map(|code| JobError { code, message: message.unwrap_or_default(), retryable: retryable == Some(1) }))
 }
 
 fn read_usage(row: &mut Row) -> Result<Option<Usage>, LedgerError> {
@@ -245,8 +241,7 @@ impl JobState {
     }
 
     pub(crate) fn read(word: &str) -> Result<JobState, LedgerError> {
-        JobState::parse(word)
-            .ok_or_else(|| LedgerError::Unreadable(format!("the job state {word:?}")))
+        JobState::parse(word).ok_or_else(|| LedgerError::Unreadable(format!("the job state {word:?}")))
     }
 }
 
@@ -271,9 +266,7 @@ impl Filter {
         let Ok(found) = serde_json::from_str::<serde_json::Value>(text) else {
             return false;
         };
-        self.metadata
-            .iter()
-            .all(|(key, value)| found.get(key).and_then(|found| found.as_str()) == Some(value))
+        self.metadata.iter().all(|(key, value)| found.get(key).and_then(|found| found.as_str()) == Some(value))
     }
 }
 
@@ -285,21 +278,11 @@ impl Ledger {
         }
         let text = format!("SELECT {JOB} FROM jobs WHERE jobs.id = $1 AND jobs.org = $2");
         let sql = Sql::built("jobs.get", text).bind(id).bind(org);
-        self.db()
-            .row(sql)
-            .await?
-            .map(|mut row| read_job(&mut row))
-            .transpose()
+        self.db().row(sql).await?.map(|mut row| read_job(&mut row)).transpose()
     }
 
     /// Jobs of this organisation, newest first; `limit` 1–100.
-    pub async fn list(
-        &self,
-        org: &str,
-        filter: &Filter,
-        page: &Page,
-        limit: usize,
-    ) -> Result<ListPage, LedgerError> {
+    pub async fn list(&self, org: &str, filter: &Filter, page: &Page, limit: usize) -> Result<ListPage, LedgerError> {
         LedgerError::bound(limit, MOST_LIMIT)?;
         if let Page::Offset(offset) = page {
             LedgerError::bound(*offset, MOST_OFFSET)?;
@@ -307,16 +290,8 @@ impl Ledger {
         let (ids, next_cursor) = self.page_ids(org, filter, page, limit).await?;
         let mut jobs = self.jobs_by_id(org, &ids).await?;
         jobs.sort_unstable_by(|one, other| other.id.cmp(&one.id));
-        let total = if filter.is_empty() {
-            Some(self.total(org).await?)
-        } else {
-            None
-        };
-        Ok(ListPage {
-            jobs,
-            total,
-            next_cursor,
-        })
+        let total = if filter.is_empty() { Some(self.total(org).await?) } else { None };
+        Ok(ListPage { jobs, total, next_cursor })
     }
 
     /// The ids of a page and the cursor to what follows. Walks the newest rows in steps until the page is full or the window
@@ -333,21 +308,11 @@ impl Ledger {
             Page::After(id) => (0, Some(id.clone())),
         };
         let from = filter.created_after.map_or(String::new(), first_at);
-        let until = filter
-            .created_before
-            .map_or_else(|| first_at(i64::MAX), first_at);
+        let until = filter.created_before.map_or_else(|| first_at(i64::MAX), first_at);
         let mut until = before.map_or(until.clone(), |before| before.min(until));
-        let step = if filter.is_empty() {
-            (skip + limit + 1).min(STEP)
-        } else {
-            STEP
-        };
+        let step = if filter.is_empty() { (skip + limit + 1).min(STEP) } else { STEP };
         // Without a filter every row fits, and the offset bounds the walk.
-        let window = if filter.is_empty() {
-            MOST_OFFSET + MOST_LIMIT + STEP
-        } else {
-            WINDOW
-        };
+        let window = if filter.is_empty() { MOST_OFFSET + MOST_LIMIT + STEP } else { WINDOW };
         let mut ids: Vec<String> = Vec::with_capacity(limit);
         let mut looked = 0;
         while looked < window {
@@ -355,8 +320,7 @@ impl Ledger {
             let last = rows.len() < step;
             for mut row in rows {
                 looked += 1;
-                let (id, state, job_type, metadata) =
-                    (row.text()?, row.text()?, row.text()?, row.text()?);
+                let (id, state, job_type, metadata) = (row.text()?, row.text()?, row.text()?, row.text()?);
                 if filter.fits(&state, &job_type, &metadata) {
                     if skip > 0 {
                         skip -= 1;
@@ -376,23 +340,15 @@ impl Ledger {
         Ok((ids, Some(until)))
     }
 
-    async fn step(
-        &self,
-        org: &str,
-        filter: &Filter,
-        span: (&str, &str),
-        most: usize,
-    ) -> Result<Vec<Row>, LedgerError> {
+    async fn step(&self, org: &str, filter: &Filter, span: (&str, &str), most: usize) -> Result<Vec<Row>, LedgerError> {
         // The literal lists let the planner see that a partial index has all the rows wanted.
         let (name, narrowed) = match filter.state {
-            Some(JobState::Queued | JobState::Processing) => (
-                "jobs.list.open",
-                "state IN ('QUEUED', 'PROCESSING') AND state = $5",
-            ),
-            Some(JobState::Failed | JobState::Canceled) => (
-                "jobs.list.failed",
-                "state IN ('FAILED', 'CANCELED') AND state = $5",
-            ),
+            Some(JobState::Queued | JobState::Processing) => {
+                ("jobs.list.open", "state IN ('QUEUED', 'PROCESSING') AND state = $5")
+            }
+            Some(JobState::Failed | JobState::Canceled) => {
+                ("jobs.list.failed", "state IN ('FAILED', 'CANCELED') AND state = $5")
+            }
             Some(JobState::Succeeded) | None => ("jobs.list.all", "$5 = $5"),
         };
         let text = format!(
@@ -414,9 +370,7 @@ impl Ledger {
         }
         let sql = Sql::batch(
             "jobs.by_id",
-            format!(
-                "WITH {{v}} SELECT {JOB} FROM v JOIN jobs ON jobs.id = v.k_id WHERE jobs.org = ?"
-            ),
+            format!("WITH {{v}} SELECT {JOB} FROM v JOIN jobs ON jobs.id = v.k_id WHERE jobs.org = ?"),
             &["k_id"],
             ids.iter().map(|id| vec![id.into()]).collect(),
         );
@@ -426,10 +380,8 @@ impl Ledger {
 
     /// All jobs ever made for an organisation, from the counters of its months.
     async fn total(&self, org: &str) -> Result<i64, LedgerError> {
-        let sql = Sql::new(
-            "jobs.total",
-            "SELECT CAST(COALESCE(SUM(created), 0) AS BIGINT) FROM periods WHERE org = $1",
-        );
+        let sql =
+            Sql::new("jobs.total", "SELECT CAST(COALESCE(SUM(created), 0) AS BIGINT) FROM periods WHERE org = $1");
         match self.db().row(sql.bind(org)).await? {
             Some(mut row) => row.int(),
             None => Ok(0),

@@ -40,7 +40,8 @@ pub(crate) struct Guard<'a> {
 }
 
 /// The columns that [`read_settled`] reads, in its order.
-pub(crate) const SETTLED: &str = "jobs.id, jobs.gen, jobs.run, jobs.org, jobs.job_type, jobs.state, jobs.period, jobs.reserved, jobs.webhook_url";
+pub(crate) const SETTLED: &str =
+    "jobs.id, jobs.gen, jobs.run, jobs.org, jobs.job_type, jobs.state, jobs.period, jobs.reserved, jobs.webhook_url";
 
 /// Reads [`SETTLED`].
 pub(crate) fn read_settled(row: &mut super::db::Row) -> Result<Settled, LedgerError> {
@@ -146,12 +147,7 @@ impl Ledger {
 
     /// Writes what follows from job rows that were just hit: bills usage, and for those that have ended gives reservations
     /// back and writes events and deliveries.
-    pub(crate) async fn settle(
-        &self,
-        tx: &mut Tx<'_>,
-        rows: Vec<Settled>,
-        now: i64,
-    ) -> Result<(), LedgerError> {
+    pub(crate) async fn settle(&self, tx: &mut Tx<'_>, rows: Vec<Settled>, now: i64) -> Result<(), LedgerError> {
         let mut changes: BTreeMap<(String, String), Change> = BTreeMap::new();
         for billed in bill(tx, &rows, now).await? {
             let change = changes.entry((billed.org, billed.period)).or_default();
@@ -160,9 +156,7 @@ impl Ledger {
         }
         let ended: Vec<&Settled> = rows.iter().filter(|row| row.state.is_final()).collect();
         for row in &ended {
-            let change = changes
-                .entry((row.org.clone(), row.period.clone()))
-                .or_default();
+            let change = changes.entry((row.org.clone(), row.period.clone())).or_default();
             change.reserved_jobs -= 1;
             change.reserved_tokens -= row.reserved;
         }
@@ -211,15 +205,7 @@ impl Ledger {
                     state, gen, run, made, attempts, queued_gen, lost, progress, updated_at, created_at)
                  SELECT k_id, k_org, k_event, k_event_type, k_endpoint, k_url, k_max_attempts,
                     'QUEUED', 1, 0, 0, 0, 0, 0, 0, ?, ? FROM v WHERE k_id IS NOT NULL",
-                &[
-                    "k_id",
-                    "k_org",
-                    "k_event",
-                    "k_event_type",
-                    "k_endpoint",
-                    "k_url",
-                    "k_max_attempts",
-                ],
+                &["k_id", "k_org", "k_event", "k_event_type", "k_endpoint", "k_url", "k_max_attempts"],
                 rows,
             );
             tx.run(sql.bind(now).bind(now)).await?;
@@ -299,12 +285,7 @@ async fn bill(tx: &mut Tx<'_>, rows: &[Settled], now: i64) -> Result<Vec<Billed>
             used,
         );
         for mut row in tx.rows(sql.bind(now)).await? {
-            billed.push(Billed {
-                org: row.text()?,
-                period: row.text()?,
-                jobs: row.int()?,
-                tokens: row.int()?,
-            });
+            billed.push(Billed { org: row.text()?, period: row.text()?, jobs: row.int()?, tokens: row.int()? });
         }
     }
     Ok(billed)
@@ -348,8 +329,7 @@ async fn write_events(tx: &mut Tx<'_>, ended: &[&Settled], now: i64) -> Result<(
             cost_cents: usage.map_or(0, |usage| usage.cost_micros.div_euclid(10_000)),
             completed_at: completed_at.clone(),
         };
-        let data =
-            serde_json::to_string(&data).map_err(|why| LedgerError::Unreadable(why.to_string()))?;
+        let data = serde_json::to_string(&data).map_err(|why| LedgerError::Unreadable(why.to_string()))?;
         rows.push(vec![
             event_id(job).into(),
             job.org.as_str().into(),
@@ -384,10 +364,7 @@ impl Wanting {
     }
 }
 
-async fn endpoints_of(
-    tx: &mut Tx<'_>,
-    ended: &[&Settled],
-) -> Result<BTreeMap<String, Vec<Wanting>>, LedgerError> {
+async fn endpoints_of(tx: &mut Tx<'_>, ended: &[&Settled]) -> Result<BTreeMap<String, Vec<Wanting>>, LedgerError> {
     let orgs: BTreeSet<&str> = ended.iter().map(|job| job.org.as_str()).collect();
     let sql = Sql::batch(
         "settle.endpoints",

@@ -67,10 +67,7 @@ pub(super) struct Lane {
 impl Lane {
     pub(super) fn new() -> Self {
         Self {
-            bell: Bell {
-                work: Arc::new(Notify::new()),
-                events: watch::channel(Position::START).0,
-            },
+            bell: Bell { work: Arc::new(Notify::new()), events: watch::channel(Position::START).0 },
             jobs: BTreeMap::new(),
             order: BTreeMap::new(),
             counts: Counts::default(),
@@ -151,13 +148,7 @@ impl Lane {
         }
         self.seq += 1;
         for (event, index) in told.into_iter().zip(0..) {
-            self.events.push_back((
-                Position {
-                    seq: self.seq,
-                    index,
-                },
-                event,
-            ));
+            self.events.push_back((Position { seq: self.seq, index }, event));
         }
         while self.events.len() as u64 > MAX_EVENTS {
             if let Some((position, _)) = self.events.pop_front() {

@@ -14,10 +14,7 @@ use crate::time::Timestamp;
 impl Lane {
     pub(super) fn add(&mut self, jobs: Vec<NewJob>, now: Timestamp) -> Vec<Added> {
         let mut told = Vec::with_capacity(2 * jobs.len());
-        let added = jobs
-            .into_iter()
-            .map(|job| self.add_one(job, now, &mut told))
-            .collect();
+        let added = jobs.into_iter().map(|job| self.add_one(job, now, &mut told)).collect();
         self.tell(told);
         self.bell.work.notify_one();
         added
@@ -30,28 +27,15 @@ impl Lane {
             told.push(Event::Duplicated { id: id.clone() });
             return Added::Existing(id);
         }
-        told.push(Event::Added {
-            id: id.clone(),
-            name: new.name.clone(),
-        });
+        told.push(Event::Added { id: id.clone(), name: new.name.clone() });
         let options = &new.options;
         let (place, key) = if !options.delay.is_zero() {
             let due = now.plus(options.delay);
-            told.push(Event::Delayed {
-                id: id.clone(),
-                due,
-            });
+            told.push(Event::Delayed { id: id.clone(), due });
             (Place::Delayed, (due.millis(), self.back()))
         } else {
-            told.push(Event::Waiting {
-                id: id.clone(),
-                prev: None,
-            });
-            let turn = if options.lifo && options.priority == 0 {
-                self.front()
-            } else {
-                self.back()
-            };
+            told.push(Event::Waiting { id: id.clone(), prev: None });
+            let turn = if options.lifo && options.priority == 0 { self.front() } else { self.back() };
             (Place::Ready, (i64::from(options.priority), turn))
         };
         let job = Job {
@@ -112,11 +96,7 @@ impl Lane {
         };
         let ours = job.token.as_ref() == Some(&verdict.lock.token);
         if job.place != Place::Active || !ours || job.key.0 <= now.millis() {
-            return if ours && job.place != Place::Active {
-                End::AlreadyApplied
-            } else {
-                End::LockLost
-            };
+            return if ours && job.place != Place::Active { End::AlreadyApplied } else { End::LockLost };
         }
         match verdict.outcome {
             Outcome::Done(result) => {
@@ -125,16 +105,10 @@ impl Lane {
                 self.finish(id, Place::Completed, verdict.keep, now);
             }
             Outcome::Dead(failure) => {
-                told.push(Event::Failed {
-                    id: id.clone(),
-                    failure: failure.clone(),
-                });
+                told.push(Event::Failed { id: id.clone(), failure: failure.clone() });
                 let made = job.made + 1;
                 if made >= job.options.attempts {
-                    told.push(Event::RetriesExhausted {
-                        id: id.clone(),
-                        made,
-                    });
+                    told.push(Event::RetriesExhausted { id: id.clone(), made });
                 }
                 job.failure = Some(failure);
                 self.finish(id, Place::Failed, verdict.keep, now);
@@ -148,10 +122,7 @@ impl Lane {
             Outcome::Back => {
                 let key = (i64::from(job.options.priority), self.front());
                 self.place(id, Place::Ready, key, now);
-                told.push(Event::Waiting {
-                    id: id.clone(),
-                    prev: Some(State::Active),
-                });
+                told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
             }
         }
         End::Applied
@@ -165,16 +136,10 @@ impl Lane {
         if at > now {
             let key = (at.millis(), self.back());
             self.place(id, Place::Delayed, key, now);
-            told.push(Event::Delayed {
-                id: id.clone(),
-                due: at,
-            });
+            told.push(Event::Delayed { id: id.clone(), due: at });
         } else {
             self.ready(id, options.lifo, now);
-            told.push(Event::Waiting {
-                id: id.clone(),
-                prev: Some(State::Active),
-            });
+            told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
         }
     }
 
@@ -183,11 +148,7 @@ impl Lane {
         let Some(priority) = self.jobs.get(id).map(|job| job.options.priority) else {
             return;
         };
-        let turn = if lifo && priority == 0 {
-            self.front()
-        } else {
-            self.back()
-        };
+        let turn = if lifo && priority == 0 { self.front() } else { self.back() };
         self.place(id, Place::Ready, (i64::from(priority), turn), now);
     }
 
@@ -211,12 +172,8 @@ impl Lane {
             let Some(((finished, _), id)) = self.first(place) else {
                 return;
             };
-            let old = keep
-                .age
-                .is_some_and(|age| finished <= now.minus(age).millis());
-            let many = keep
-                .count
-                .is_some_and(|count| self.counts().of(place.state(0)) > count);
+            let old = keep.age.is_some_and(|age| finished <= now.minus(age).millis());
+            let many = keep.count.is_some_and(|count| self.counts().of(place.state(0)) > count);
             if !old && !many {
                 return;
             }
@@ -224,19 +181,10 @@ impl Lane {
         }
     }
 
-    fn take(
-        &mut self,
-        take: &Take,
-        worker: &Arc<str>,
-        now: Timestamp,
-        told: &mut Vec<Event>,
-    ) -> (Vec<Held>, Next) {
+    fn take(&mut self, take: &Take, worker: &Arc<str>, now: Timestamp, told: &mut Vec<Event>) -> (Vec<Held>, Next) {
         if take.mode == TakeMode::Resume {
             let mine: Vec<JobId> = self.walk(Place::Active).map(|(_, id)| id.clone()).collect();
-            let held: Vec<Held> = mine
-                .iter()
-                .filter_map(|id| self.held(id, &take.token, now))
-                .collect();
+            let held: Vec<Held> = mine.iter().filter_map(|id| self.held(id, &take.token, now)).collect();
             if !held.is_empty() {
                 return (held, Next::More);
             }
@@ -271,10 +219,7 @@ impl Lane {
             match self.first(Place::Delayed) {
                 Some(((due, _), id)) if due <= now.millis() => {
                     self.ready(&id, false, now);
-                    told.push(Event::Waiting {
-                        id,
-                        prev: Some(State::Delayed),
-                    });
+                    told.push(Event::Waiting { id, prev: Some(State::Delayed) });
                     promoted += 1;
                 }
                 _ => break,
@@ -293,10 +238,7 @@ impl Lane {
     ) -> Option<Held> {
         let key = (now.plus(take.lock_for).millis(), self.back());
         let prev = self.jobs.get(id)?.state();
-        told.push(Event::Active {
-            id: id.clone(),
-            prev,
-        });
+        told.push(Event::Active { id: id.clone(), prev });
         self.place(id, Place::Active, key, now);
         let job = self.jobs.get_mut(id)?;
         job.started += 1;
@@ -309,10 +251,7 @@ impl Lane {
     /// The job as its holder sees it, if it is active under this token.
     fn held(&self, id: &JobId, token: &Token, now: Timestamp) -> Option<Held> {
         let job = self.jobs.get(id)?;
-        if job.place != Place::Active
-            || job.token.as_ref() != Some(token)
-            || job.key.0 <= now.millis()
-        {
+        if job.place != Place::Active || job.token.as_ref() != Some(token) || job.key.0 <= now.millis() {
             return None;
         }
         let doom = Doom {
@@ -322,11 +261,7 @@ impl Lane {
             started: job.started > 1,
         };
         Some(Held {
-            lock: Lock {
-                id: id.clone(),
-                token: token.clone(),
-                row: 0,
-            },
+            lock: Lock { id: id.clone(), token: token.clone(), row: 0 },
             name: job.name.clone(),
             data: job.data.clone(),
             options: job.options.clone(),
@@ -339,15 +274,10 @@ impl Lane {
     }
 
     pub(super) fn beat(&mut self, beat: Beat, now: Timestamp) -> Beaten {
-        let mut beaten = Beaten {
-            paused: self.paused,
-            ..Beaten::default()
-        };
+        let mut beaten = Beaten { paused: self.paused, ..Beaten::default() };
         for lock in &beat.locks {
             let holds = self.jobs.get(&lock.id).filter(|job| {
-                job.place == Place::Active
-                    && job.token.as_ref() == Some(&lock.token)
-                    && job.key.0 > now.millis()
+                job.place == Place::Active && job.token.as_ref() == Some(&lock.token) && job.key.0 > now.millis()
             });
             let Some(job) = holds else {
                 beaten.lost.push(lock.id.clone());
@@ -359,10 +289,8 @@ impl Lane {
             let key = (now.plus(beat.lock_for).millis(), job.key.1);
             self.place(&lock.id, Place::Active, key, now);
         }
-        self.workers
-            .retain(|_, (_, seen)| now.since(*seen) < WORKER_GONE);
-        self.workers
-            .insert(beat.worker.id.clone(), (beat.worker, now));
+        self.workers.retain(|_, (_, seen)| now.since(*seen) < WORKER_GONE);
+        self.workers.insert(beat.worker.id.clone(), (beat.worker, now));
         beaten
     }
 
@@ -385,28 +313,19 @@ impl Lane {
             job.token = None;
             let key = (i64::from(job.options.priority), turn);
             self.place(id, Place::Ready, key, now);
-            told.push(Event::Waiting {
-                id: id.clone(),
-                prev: Some(State::Active),
-            });
+            told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
             told.push(Event::Stalled { id: id.clone() });
         }
         self.tell(told);
         if !expired.is_empty() {
             self.bell.work.notify_one();
         }
-        Rescued {
-            more: expired.len() == rescue.most as usize,
-            jobs: expired,
-        }
+        Rescued { more: expired.len() == rescue.most as usize, jobs: expired }
     }
 
     pub(super) fn edit(&mut self, edits: Vec<Edit>, now: Timestamp) -> Vec<Edited> {
         let mut told = Vec::new();
-        let edited = edits
-            .into_iter()
-            .map(|edit| self.edit_one(edit, now, &mut told))
-            .collect();
+        let edited = edits.into_iter().map(|edit| self.edit_one(edit, now, &mut told)).collect();
         self.tell(told);
         self.bell.work.notify_one();
         edited
@@ -434,10 +353,7 @@ impl Lane {
             Edit::Data(_, data) => job.data = data,
             Edit::Promote(_) if state == State::Delayed => {
                 self.ready(&id, false, now);
-                told.push(Event::Waiting {
-                    id,
-                    prev: Some(State::Delayed),
-                });
+                told.push(Event::Waiting { id, prev: Some(State::Delayed) });
             }
             Edit::Retry(_, made) if state.is_final() => self.revive(&id, made, state, now, told),
             Edit::Promote(_) | Edit::Retry(..) => return Edited::WrongState(state),
@@ -454,14 +370,7 @@ impl Lane {
         Edited::Done
     }
 
-    fn revive(
-        &mut self,
-        id: &JobId,
-        made: Made,
-        from: State,
-        now: Timestamp,
-        told: &mut Vec<Event>,
-    ) {
+    fn revive(&mut self, id: &JobId, made: Made, from: State, now: Timestamp, told: &mut Vec<Event>) {
         let Some(job) = self.jobs.get_mut(id) else {
             return;
         };
@@ -472,10 +381,7 @@ impl Lane {
         }
         let lifo = job.options.lifo;
         self.ready(id, lifo, now);
-        told.push(Event::Waiting {
-            id: id.clone(),
-            prev: Some(from),
-        });
+        told.push(Event::Waiting { id: id.clone(), prev: Some(from) });
     }
 
     pub(super) fn sweep(&mut self, sweep: &Sweep, now: Timestamp) -> Swept {
@@ -500,22 +406,15 @@ impl Lane {
                 SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => {
                     self.remove(id);
                 }
-                SweepWhat::RetryFailed(_) => {
-                    self.revive(id, Made::Keep, State::Failed, now, &mut told)
-                }
+                SweepWhat::RetryFailed(_) => self.revive(id, Made::Keep, State::Failed, now, &mut told),
                 SweepWhat::PromoteDelayed => {
                     self.ready(id, false, now);
-                    told.push(Event::Waiting {
-                        id: id.clone(),
-                        prev: Some(State::Delayed),
-                    });
+                    told.push(Event::Waiting { id: id.clone(), prev: Some(State::Delayed) });
                 }
             }
         }
         if matches!(sweep.what, SweepWhat::Clean(..)) {
-            told.push(Event::Cleaned {
-                count: seen.len() as u64,
-            });
+            told.push(Event::Cleaned { count: seen.len() as u64 });
         }
         self.tell(told);
         self.bell.work.notify_one();
@@ -528,11 +427,7 @@ impl Lane {
             return;
         }
         self.paused = paused;
-        self.tell(vec![if paused {
-            Event::Paused
-        } else {
-            Event::Resumed
-        }]);
+        self.tell(vec![if paused { Event::Paused } else { Event::Resumed }]);
         self.bell.work.notify_one();
     }
 }

@@ -20,10 +20,7 @@ pub(super) fn add(tx: &mut Tx<'_>, (add, now): &(Add, Timestamp)) -> Result<Vec<
     let mut added = Vec::with_capacity(add.jobs.len());
     for job in &add.jobs {
         let counted = lane.next_id();
-        let id = job
-            .id
-            .clone()
-            .unwrap_or_else(|| JobId::stored(counted.to_string()));
+        let id = job.id.clone().unwrap_or_else(|| JobId::stored(counted.to_string()));
         let options = &job.options;
         let due = (!options.delay.is_zero()).then(|| now.plus(options.delay));
         let lifo = options.lifo && options.priority == 0;
@@ -31,11 +28,7 @@ pub(super) fn add(tx: &mut Tx<'_>, (add, now): &(Add, Timestamp)) -> Result<Vec<
             Some(due) => (Place::Delayed, due.millis()),
             None => (Place::Ready, i64::from(options.priority)),
         };
-        let turn = if lifo && due.is_none() {
-            lane.front()
-        } else {
-            lane.back()
-        };
+        let turn = if lifo && due.is_none() { lane.front() } else { lane.back() };
         let data = job.data.as_str();
         let inline = data.len() <= INLINE;
         let flags = if options.lifo { LIFO } else { 0 } | if inline { 0 } else { BODY };
@@ -61,24 +54,15 @@ pub(super) fn add(tx: &mut Tx<'_>, (add, now): &(Add, Timestamp)) -> Result<Vec<
             conn.prepare_cached("INSERT INTO bodies (row, data) VALUES (?1, ?2)")?
                 .execute(params![conn.last_insert_rowid(), data])?;
         }
-        lane.tell(Event::Added {
-            id: id.clone(),
-            name: job.name.clone(),
-        });
+        lane.tell(Event::Added { id: id.clone(), name: job.name.clone() });
         match due {
             Some(due) => {
                 lane.entered(State::Delayed);
-                lane.tell(Event::Delayed {
-                    id: id.clone(),
-                    due,
-                });
+                lane.tell(Event::Delayed { id: id.clone(), due });
             }
             None => {
                 lane.entered(State::ready(options.priority));
-                lane.tell(Event::Waiting {
-                    id: id.clone(),
-                    prev: None,
-                });
+                lane.tell(Event::Waiting { id: id.clone(), prev: None });
             }
         }
         added.push(Added::New(id));

@@ -15,10 +15,7 @@ const RENEW: &str = "UPDATE jobs SET k1 = ?4 WHERE row = ?1 AND token = ?2 AND p
 
 pub(super) fn beat(tx: &mut Tx<'_>, (beat, now): &(Beat, Timestamp)) -> Result<Beaten, Fault> {
     let (conn, _, lane) = tx.lane(&beat.queue)?;
-    let mut beaten = Beaten {
-        paused: lane.paused,
-        ..Beaten::default()
-    };
+    let mut beaten = Beaten { paused: lane.paused, ..Beaten::default() };
     let mut renew = conn.prepare_cached(RENEW)?;
     let until = now.plus(beat.lock_for).millis();
     for lock in &beat.locks {
@@ -27,19 +24,14 @@ pub(super) fn beat(tx: &mut Tx<'_>, (beat, now): &(Beat, Timestamp)) -> Result<B
             row => row,
         };
         let args = params![row, lock.token.as_str(), now.millis(), until];
-        match renew
-            .query_row(args, |row| row.get::<_, i64>(0))
-            .optional()?
-        {
+        match renew.query_row(args, |row| row.get::<_, i64>(0)).optional()? {
             Some(flags) if flags & CANCELED != 0 => beaten.cancel.push(lock.id.clone()),
             Some(_) => {}
             None => beaten.lost.push(lock.id.clone()),
         }
     }
-    let info = serde_json::to_string(&beat.worker).map_err(|error| Fault::Damaged {
-        what: "workers",
-        why: error.to_string(),
-    })?;
+    let info = serde_json::to_string(&beat.worker)
+        .map_err(|error| Fault::Damaged { what: "workers", why: error.to_string() })?;
     conn.prepare_cached(
         "INSERT INTO workers (q, id, seen, info) VALUES (?1, ?2, ?3, ?4) \
          ON CONFLICT (q, id) DO UPDATE SET seen = excluded.seen, info = excluded.info",
@@ -51,22 +43,15 @@ pub(super) fn beat(tx: &mut Tx<'_>, (beat, now): &(Beat, Timestamp)) -> Result<B
 }
 
 /// Jobs whose lock has run out. `?1` q, `?2` now, `?3` how many.
-const EXPIRED: &str = "SELECT row, priority, stalls, id FROM jobs WHERE q = ?1 AND place = 2 AND k1 <= ?2 ORDER BY k1, k2 LIMIT ?3";
+const EXPIRED: &str =
+    "SELECT row, priority, stalls, id FROM jobs WHERE q = ?1 AND place = 2 AND k1 <= ?2 ORDER BY k1, k2 LIMIT ?3";
 
-pub(super) fn rescue(
-    tx: &mut Tx<'_>,
-    (rescue, now): &(Rescue, Timestamp),
-) -> Result<Rescued, Fault> {
+pub(super) fn rescue(tx: &mut Tx<'_>, (rescue, now): &(Rescue, Timestamp)) -> Result<Rescued, Fault> {
     let (conn, _, lane) = tx.lane(&rescue.queue)?;
     let expired = conn
         .prepare_cached(EXPIRED)?
         .query_map(params![lane.q, now.millis(), rescue.most], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, u32>(1)?,
-                row.get::<_, u32>(2)?,
-                row.get::<_, String>(3)?,
-            ))
+            Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?, row.get::<_, u32>(2)?, row.get::<_, String>(3)?))
         })?
         .collect::<Result<Vec<_>, _>>()?;
     let mut put_back = conn.prepare_cached(
@@ -75,28 +60,15 @@ pub(super) fn rescue(
     )?;
     // Backwards, so that the job that was to expire first ends up in front.
     for (row, priority, stalls, id) in expired.iter().rev() {
-        let doomed = if stalls + 1 > rescue.max_stalled {
-            STALLED_OUT
-        } else {
-            0
-        };
+        let doomed = if stalls + 1 > rescue.max_stalled { STALLED_OUT } else { 0 };
         let turn = lane.front();
         put_back.execute(params![row, turn, now.millis(), doomed])?;
         lane.moved(*priority, Place::Active, Place::Ready);
         let id = JobId::stored(id.as_str());
-        lane.tell(Event::Waiting {
-            id: id.clone(),
-            prev: Some(State::Active),
-        });
+        lane.tell(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
         lane.tell(Event::Stalled { id });
     }
     lane.ring |= !expired.is_empty();
     let more = expired.len() == rescue.most as usize;
-    Ok(Rescued {
-        jobs: expired
-            .into_iter()
-            .map(|(_, _, _, id)| JobId::stored(id))
-            .collect(),
-        more,
-    })
+    Ok(Rescued { jobs: expired.into_iter().map(|(_, _, _, id)| JobId::stored(id)).collect(), more })
 }

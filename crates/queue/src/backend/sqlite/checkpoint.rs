@@ -26,19 +26,11 @@ struct Shared {
 
 impl Checkpointer {
     pub(super) fn start(conn: Connection, desk: Arc<Desk>) -> Result<Self, Fault> {
-        let shared = Arc::new(Shared {
-            stop: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared { stop: AtomicBool::new(false) });
         let mine = shared.clone();
         let thread = std::thread::Builder::new().name("lk-sqlite-checkpoint".into());
-        let thread = thread
-            .spawn(move || work(&conn, &desk, &mine))
-            .map_err(Fault::Thread)?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-            commits: AtomicU64::new(0),
-        })
+        let thread = thread.spawn(move || work(&conn, &desk, &mine)).map_err(Fault::Thread)?;
+        Ok(Self { shared, thread: Some(thread), commits: AtomicU64::new(0) })
     }
 
     /// The writer has committed; now and then that is a reason to look.
@@ -73,7 +65,5 @@ fn work(conn: &Connection, desk: &Desk, shared: &Shared) {
 
 /// Moves what can be moved without waiting for anybody; answers how many pages the log has.
 pub(super) fn passive(conn: &Connection) -> Result<i64, Fault> {
-    Ok(conn
-        .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?
-        .query_row([], |row| row.get(1))?)
+    Ok(conn.prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")?.query_row([], |row| row.get(1))?)
 }

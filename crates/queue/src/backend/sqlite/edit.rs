@@ -14,15 +14,9 @@ use crate::job::{JobId, Payload, QueueName};
 use crate::state::{Place, State};
 use crate::time::Timestamp;
 
-pub(super) fn edit(
-    tx: &mut Tx<'_>,
-    (all, now): &(EditAll, Timestamp),
-) -> Result<Vec<Edited>, Fault> {
+pub(super) fn edit(tx: &mut Tx<'_>, (all, now): &(EditAll, Timestamp)) -> Result<Vec<Edited>, Fault> {
     let (conn, _, lane) = tx.lane(&all.queue)?;
-    all.edits
-        .iter()
-        .map(|edit| edit_one(conn, lane, edit, *now))
-        .collect()
+    all.edits.iter().map(|edit| edit_one(conn, lane, edit, *now)).collect()
 }
 
 pub(super) fn control(tx: &mut Tx<'_>, (queue, what): &(QueueName, Control)) -> Result<(), Fault> {
@@ -30,22 +24,13 @@ pub(super) fn control(tx: &mut Tx<'_>, (queue, what): &(QueueName, Control)) -> 
     let paused = *what == Control::Pause;
     if lane.paused != paused {
         lane.paused = paused;
-        lane.tell(if paused {
-            Event::Paused
-        } else {
-            Event::Resumed
-        });
+        lane.tell(if paused { Event::Paused } else { Event::Resumed });
         lane.ring = true;
     }
     Ok(())
 }
 
-fn edit_one(
-    conn: &Connection,
-    lane: &mut Lane,
-    edit: &Edit,
-    now: Timestamp,
-) -> Result<Edited, Fault> {
+fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> Result<Edited, Fault> {
     let (Edit::Progress(id, _)
     | Edit::Log(id, _)
     | Edit::Data(id, _)
@@ -67,10 +52,7 @@ fn edit_one(
         Edit::Data(_, data) => replace(conn, &row, data)?,
         Edit::Promote(_) if state == State::Delayed => {
             row.make_ready(conn, lane, Lifo::Ignored, now.millis())?;
-            lane.tell(Event::Waiting {
-                id: id.clone(),
-                prev: Some(State::Delayed),
-            });
+            lane.tell(Event::Waiting { id: id.clone(), prev: Some(State::Delayed) });
         }
         Edit::Retry(_, made) if state.is_final() => revive(conn, lane, &row, id, *made, now)?,
         Edit::Promote(_) | Edit::Retry(..) => return Ok(Edited::WrongState(state)),
@@ -79,10 +61,7 @@ fn edit_one(
                 return Ok(Edited::Locked);
             }
             row.remove(conn, lane)?;
-            lane.tell(Event::Removed {
-                id: id.clone(),
-                prev: state,
-            });
+            lane.tell(Event::Removed { id: id.clone(), prev: state });
         }
         Edit::Cancel(_) if state.is_final() => return Ok(Edited::WrongState(state)),
         Edit::Cancel(_) => {
@@ -103,8 +82,7 @@ pub(super) fn revive(
     now: Timestamp,
 ) -> Result<(), Fault> {
     if row.flags & SIDE != 0 {
-        conn.prepare_cached("UPDATE sides SET result = NULL, failure = NULL WHERE row = ?1")?
-            .execute([row.row])?;
+        conn.prepare_cached("UPDATE sides SET result = NULL, failure = NULL WHERE row = ?1")?.execute([row.row])?;
     }
     let keep = i64::from(made == Made::Keep);
     conn.prepare_cached(
@@ -112,17 +90,13 @@ pub(super) fn revive(
     )?
     .execute(params![row.row, keep])?;
     row.make_ready(conn, lane, Lifo::Honoured, now.millis())?;
-    lane.tell(Event::Waiting {
-        id: id.clone(),
-        prev: Some(row.place.state(row.priority)),
-    });
+    lane.tell(Event::Waiting { id: id.clone(), prev: Some(row.place.state(row.priority)) });
     Ok(())
 }
 
 fn set_flag(conn: &Connection, row: &Row, flag: i64) -> Result<(), Fault> {
     if row.flags & flag == 0 {
-        conn.prepare_cached("UPDATE jobs SET flags = flags | ?2 WHERE row = ?1")?
-            .execute([row.row, flag])?;
+        conn.prepare_cached("UPDATE jobs SET flags = flags | ?2 WHERE row = ?1")?.execute([row.row, flag])?;
     }
     Ok(())
 }
@@ -130,13 +104,12 @@ fn set_flag(conn: &Connection, row: &Row, flag: i64) -> Result<(), Fault> {
 fn replace(conn: &Connection, row: &Row, data: &Payload) -> Result<(), Fault> {
     let text = data.as_str();
     let inline = text.len() <= INLINE;
-    let flags = if inline {
-        row.flags & !BODY
-    } else {
-        row.flags | BODY
-    };
-    conn.prepare_cached("UPDATE jobs SET data = ?2, flags = ?3 WHERE row = ?1")?
-        .execute(params![row.row, inline.then_some(text), flags])?;
+    let flags = if inline { row.flags & !BODY } else { row.flags | BODY };
+    conn.prepare_cached("UPDATE jobs SET data = ?2, flags = ?3 WHERE row = ?1")?.execute(params![
+        row.row,
+        inline.then_some(text),
+        flags
+    ])?;
     if inline {
         return row::remove_sides(conn, row.row, row.flags & BODY);
     }
@@ -148,13 +121,9 @@ fn replace(conn: &Connection, row: &Row, data: &Payload) -> Result<(), Fault> {
 }
 
 fn append(conn: &Connection, row: &Row, lines: &[Arc<str>]) -> Result<(), Fault> {
-    let options: String = conn
-        .prepare_cached("SELECT opts FROM jobs WHERE row = ?1")?
-        .query_row([row.row], |row| row.get(0))?;
-    let keep = row::decode_options(&options)?
-        .keep_logs
-        .unwrap_or(MAX_LOGS)
-        .min(MAX_LOGS);
+    let options: String =
+        conn.prepare_cached("SELECT opts FROM jobs WHERE row = ?1")?.query_row([row.row], |row| row.get(0))?;
+    let keep = row::decode_options(&options)?.keep_logs.unwrap_or(MAX_LOGS).min(MAX_LOGS);
     let mut last: i64 = conn
         .prepare_cached("SELECT COALESCE(MAX(n), 0) FROM logs WHERE row = ?1")?
         .query_row([row.row], |row| row.get(0))?;
@@ -182,14 +151,7 @@ pub(super) fn sweep(tx: &mut Tx<'_>, (sweep, now): &(Sweep, Timestamp)) -> Resul
     )?;
     let found = find
         .query_map(params![lane.q, place as i64, last, sweep.most], |row| {
-            let found = Row {
-                row: row.get(0)?,
-                place,
-                k1: 0,
-                priority: row.get(1)?,
-                flags: row.get(2)?,
-                token: None,
-            };
+            let found = Row { row: row.get(0)?, place, k1: 0, priority: row.get(1)?, flags: row.get(2)?, token: None };
             Ok((found, row.get::<_, String>(3)?))
         })?
         .collect::<Result<Vec<_>, _>>()?;
@@ -197,24 +159,17 @@ pub(super) fn sweep(tx: &mut Tx<'_>, (sweep, now): &(Sweep, Timestamp)) -> Resul
     for (row, id) in found {
         let id = JobId::stored(id);
         match sweep.what {
-            SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => {
-                row.remove(conn, lane)?
-            }
+            SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => row.remove(conn, lane)?,
             SweepWhat::RetryFailed(_) => revive(conn, lane, &row, &id, Made::Keep, *now)?,
             SweepWhat::PromoteDelayed => {
                 row.make_ready(conn, lane, Lifo::Ignored, now.millis())?;
-                lane.tell(Event::Waiting {
-                    id: id.clone(),
-                    prev: Some(State::Delayed),
-                });
+                lane.tell(Event::Waiting { id: id.clone(), prev: Some(State::Delayed) });
             }
         }
         done.push(id);
     }
     if matches!(sweep.what, SweepWhat::Clean(..)) {
-        lane.tell(Event::Cleaned {
-            count: done.len() as u64,
-        });
+        lane.tell(Event::Cleaned { count: done.len() as u64 });
     }
     let more = sweep.most > 0 && done.len() == sweep.most as usize;
     Ok(Swept { done, more })

@@ -9,20 +9,14 @@ pub(super) enum Fault {
     #[error(transparent)]
     Sql(#[from] rusqlite::Error),
     #[error("SQLite did not take the setting {name} = {wanted}; it stands at {got}")]
-    Setting {
-        name: &'static str,
-        wanted: String,
-        got: String,
-    },
+    Setting { name: &'static str, wanted: String, got: String },
     #[error("the file belongs to another program")]
     Foreign,
     #[error("the file has schema {found}, this version knows up to {known}: use a newer version")]
     Newer { found: usize, known: usize },
     #[error("row of {what} does not decode: {why}")]
     Damaged { what: &'static str, why: String },
-    #[error(
-        "{0} is on a network file system, where SQLite's locks do not hold: use a local disk, or Redis"
-    )]
+    #[error("{0} is on a network file system, where SQLite's locks do not hold: use a local disk, or Redis")]
     Network(String),
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
@@ -33,10 +27,7 @@ impl From<Fault> for StoreError {
         match fault {
             Fault::Damaged { .. } => StoreError::Damaged(fault.to_string()),
             Fault::Sql(rusqlite::Error::SqliteFailure(code, _))
-                if matches!(
-                    code.code,
-                    ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase
-                ) =>
+                if matches!(code.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) =>
             {
                 StoreError::Damaged(fault.to_string())
             }

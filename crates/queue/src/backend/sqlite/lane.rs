@@ -59,15 +59,9 @@ impl Lane {
                     completed: row.get(10)?,
                     failed: row.get(11)?,
                 },
-                newest: Position {
-                    seq: row.get(12)?,
-                    index: row.get(13)?,
-                },
+                newest: Position { seq: row.get(12)?, index: row.get(13)? },
                 kept: row.get(14)?,
-                trimmed: Position {
-                    seq: row.get(15)?,
-                    index: row.get(16)?,
-                },
+                trimmed: Position { seq: row.get(15)?, index: row.get(16)? },
                 ring: false,
                 told: Vec::new(),
             })
@@ -80,12 +74,8 @@ impl Lane {
         if let Some(lane) = Self::find(conn, name)? {
             return Ok(lane);
         }
-        conn.prepare_cached("INSERT INTO queues (name) VALUES (?1)")?
-            .execute([name.as_str()])?;
-        Self::find(conn, name)?.ok_or(Fault::Damaged {
-            what: "queues",
-            why: "a new row is not there".into(),
-        })
+        conn.prepare_cached("INSERT INTO queues (name) VALUES (?1)")?.execute([name.as_str()])?;
+        Self::find(conn, name)?.ok_or(Fault::Damaged { what: "queues", why: "a new row is not there".into() })
     }
 
     /// Writes the row and the events back.
@@ -176,24 +166,14 @@ impl Lane {
         if self.told.is_empty() {
             return Ok(());
         }
-        let mut insert =
-            conn.prepare_cached("INSERT INTO events (pos, n, packed) VALUES (?1, ?2, ?3)")?;
+        let mut insert = conn.prepare_cached("INSERT INTO events (pos, n, packed) VALUES (?1, ?2, ?3)")?;
         let told = std::mem::take(&mut self.told);
         let mut rows = 0;
         for chunk in told.chunks(EVENTS_PER_ROW) {
-            let packed = serde_json::to_string(chunk).map_err(|error| Fault::Damaged {
-                what: "events",
-                why: error.to_string(),
-            })?;
-            self.newest = Position {
-                seq: self.newest.seq + 1,
-                index: chunk.len() as u32 - 1,
-            };
-            insert.execute(params![
-                Self::event_key(self.q, self.newest.seq),
-                chunk.len(),
-                packed
-            ])?;
+            let packed = serde_json::to_string(chunk)
+                .map_err(|error| Fault::Damaged { what: "events", why: error.to_string() })?;
+            self.newest = Position { seq: self.newest.seq + 1, index: chunk.len() as u32 - 1 };
+            insert.execute(params![Self::event_key(self.q, self.newest.seq), chunk.len(), packed])?;
             self.kept += chunk.len() as u64;
             rows += 1;
         }
@@ -201,30 +181,19 @@ impl Lane {
     }
 
     fn trim_events(&mut self, conn: &Connection, most: usize) -> Result<(), Fault> {
-        let mut oldest = conn.prepare_cached(
-            "SELECT pos, n FROM events WHERE pos > ?1 AND pos < ?2 ORDER BY pos LIMIT 1",
-        )?;
+        let mut oldest =
+            conn.prepare_cached("SELECT pos, n FROM events WHERE pos > ?1 AND pos < ?2 ORDER BY pos LIMIT 1")?;
         let mut delete = conn.prepare_cached("DELETE FROM events WHERE pos = ?1")?;
         for _ in 0..most {
             if self.kept <= MAX_EVENTS {
                 break;
             }
-            let bounds = [
-                Self::event_key(self.q, self.trimmed.seq),
-                Self::event_key(self.q, self.newest.seq),
-            ];
-            let row = oldest
-                .query_row(bounds, |row| {
-                    Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?))
-                })
-                .optional()?;
+            let bounds = [Self::event_key(self.q, self.trimmed.seq), Self::event_key(self.q, self.newest.seq)];
+            let row = oldest.query_row(bounds, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u32>(1)?))).optional()?;
             let Some((key, n)) = row else { break };
             delete.execute([key])?;
             self.kept = self.kept.saturating_sub(u64::from(n));
-            self.trimmed = Position {
-                seq: Self::event_seq(key),
-                index: n.saturating_sub(1),
-            };
+            self.trimmed = Position { seq: Self::event_seq(key), index: n.saturating_sub(1) };
         }
         Ok(())
     }

@@ -36,17 +36,13 @@ pub(super) fn place(number: i64) -> Result<Place, Fault> {
     usize::try_from(number)
         .ok()
         .and_then(|index| Place::ALL.get(index).copied())
-        .ok_or_else(|| Fault::Damaged {
-            what: "jobs.place",
-            why: number.to_string(),
-        })
+        .ok_or_else(|| Fault::Damaged { what: "jobs.place", why: number.to_string() })
 }
 
 impl Row {
     pub(super) fn find(conn: &Connection, lane: &Lane, id: &JobId) -> Result<Option<Row>, Fault> {
-        let mut find = conn.prepare_cached(
-            "SELECT row, place, k1, priority, flags, token FROM jobs WHERE q = ?1 AND id = ?2",
-        )?;
+        let mut find =
+            conn.prepare_cached("SELECT row, place, k1, priority, flags, token FROM jobs WHERE q = ?1 AND id = ?2")?;
         let found = find
             .query_row(params![lane.q, id.as_str()], |row| {
                 let (number, place, k1) = (row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?);
@@ -55,40 +51,24 @@ impl Row {
             .optional()?;
         found
             .map(|(row, number, k1, priority, flags, token)| {
-                Ok(Row {
-                    row,
-                    place: place(number)?,
-                    k1,
-                    priority,
-                    flags,
-                    token,
-                })
+                Ok(Row { row, place: place(number)?, k1, priority, flags, token })
             })
             .transpose()
     }
 
     /// Removes the job with everything that hangs on it.
     pub(super) fn remove(&self, conn: &Connection, lane: &mut Lane) -> Result<(), Fault> {
-        conn.prepare_cached("DELETE FROM jobs WHERE row = ?1")?
-            .execute([self.row])?;
+        conn.prepare_cached("DELETE FROM jobs WHERE row = ?1")?.execute([self.row])?;
         lane.left(self.place.state(self.priority));
         remove_sides(conn, self.row, self.flags)
     }
 
     /// Puts the job among the ready ones: at the back, or in front when it asks for LIFO and that counts here.
-    pub(super) fn make_ready(
-        &self,
-        conn: &Connection,
-        lane: &mut Lane,
-        lifo: Lifo,
-        now: i64,
-    ) -> Result<(), Fault> {
+    pub(super) fn make_ready(&self, conn: &Connection, lane: &mut Lane, lifo: Lifo, now: i64) -> Result<(), Fault> {
         let in_front = lifo == Lifo::Honoured && self.flags & LIFO != 0 && self.priority == 0;
         let turn = if in_front { lane.front() } else { lane.back() };
-        conn.prepare_cached(
-            "UPDATE jobs SET place = 0, k1 = priority, k2 = ?2, since = ?3 WHERE row = ?1",
-        )?
-        .execute(params![self.row, turn, now])?;
+        conn.prepare_cached("UPDATE jobs SET place = 0, k1 = priority, k2 = ?2, since = ?3 WHERE row = ?1")?
+            .execute(params![self.row, turn, now])?;
         lane.moved(self.priority, self.place, Place::Ready);
         lane.ring = true;
         Ok(())
@@ -120,10 +100,8 @@ pub(super) fn remove_sides(conn: &Connection, row: i64, flags: i64) -> Result<()
 
 /// The stored text of options; the defaults are the empty text.
 pub(super) fn encode_options(options: &JobOptions) -> Result<String, Fault> {
-    let text = serde_json::to_string(options).map_err(|error| Fault::Damaged {
-        what: "options",
-        why: error.to_string(),
-    })?;
+    let text =
+        serde_json::to_string(options).map_err(|error| Fault::Damaged { what: "options", why: error.to_string() })?;
     Ok(if text == "{}" { String::new() } else { text })
 }
 
@@ -147,11 +125,7 @@ impl OptionsCache {
     }
 
     pub(super) fn encode(&mut self, options: &Arc<JobOptions>) -> Result<&str, Fault> {
-        if !self
-            .encoded
-            .as_ref()
-            .is_some_and(|(known, _)| Arc::ptr_eq(known, options))
-        {
+        if !self.encoded.as_ref().is_some_and(|(known, _)| Arc::ptr_eq(known, options)) {
             self.encoded = Some((options.clone(), encode_options(options)?));
         }
         Ok(self.encoded.as_ref().map_or("", |(_, text)| text))
@@ -162,8 +136,5 @@ pub(super) fn decode_options(text: &str) -> Result<JobOptions, Fault> {
     if text.is_empty() {
         return Ok(JobOptions::default());
     }
-    serde_json::from_str(text).map_err(|error| Fault::Damaged {
-        what: "jobs.opts",
-        why: error.to_string(),
-    })
+    serde_json::from_str(text).map_err(|error| Fault::Damaged { what: "jobs.opts", why: error.to_string() })
 }

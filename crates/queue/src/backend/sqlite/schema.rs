@@ -58,39 +58,18 @@ fn set(conn: &Connection, name: &'static str, value: &str) -> Result<(), Fault> 
         rusqlite::types::Value::Text(text) => text,
         other => format!("{other:?}"),
     };
-    if now == value {
-        Ok(())
-    } else {
-        Err(Fault::Setting {
-            name,
-            wanted: value.to_owned(),
-            got: now,
-        })
-    }
+    if now == value { Ok(()) } else { Err(Fault::Setting { name, wanted: value.to_owned(), got: now }) }
 }
 
 /// File systems whose locks do not hold between hosts, by the numbers of statfs(2): NFS, SMB (two), CIFS, AFS, Ceph, 9P.
 #[cfg(target_os = "linux")]
-const NETWORK: [u32; 7] = [
-    0x6969,
-    0x517b,
-    0xfe53_4d42,
-    0xff53_4d42,
-    0x5346_414f,
-    0x00c3_6400,
-    0x0102_1997,
-];
+const NETWORK: [u32; 7] = [0x6969, 0x517b, 0xfe53_4d42, 0xff53_4d42, 0x5346_414f, 0x00c3_6400, 0x0102_1997];
 
 #[cfg(target_os = "linux")]
 fn refuse_network(path: &Path) -> Result<(), Fault> {
-    let folder = path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match rustix::fs::statfs(folder) {
-        Ok(stat) if NETWORK.contains(&(stat.f_type as u32)) => {
-            Err(Fault::Network(path.display().to_string()))
-        }
+        Ok(stat) if NETWORK.contains(&(stat.f_type as u32)) => Err(Fault::Network(path.display().to_string())),
         // What cannot be asked is left to SQLite to complain about.
         Ok(_) | Err(_) => Ok(()),
     }
@@ -110,10 +89,7 @@ fn migrate(conn: &mut Connection) -> Result<(), Fault> {
         return Err(Fault::Foreign);
     }
     if version > MIGRATIONS.len() {
-        return Err(Fault::Newer {
-            found: version,
-            known: MIGRATIONS.len(),
-        });
+        return Err(Fault::Newer { found: version, known: MIGRATIONS.len() });
     }
     for step in &MIGRATIONS[version..] {
         tx.execute_batch(step)?;
@@ -127,9 +103,5 @@ fn migrate(conn: &mut Connection) -> Result<(), Fault> {
 }
 
 fn has_tables(conn: &Connection) -> Result<bool, Fault> {
-    Ok(
-        conn.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| {
-            row.get(0)
-        })?,
-    )
+    Ok(conn.query_row("SELECT EXISTS (SELECT 1 FROM sqlite_schema)", [], |row| row.get(0))?)
 }

@@ -18,17 +18,8 @@ use crate::time::Timestamp;
 
 pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<Turned, Fault> {
     let (conn, cache, lane) = tx.lane(&turn.queue)?;
-    let mut settling = Settling {
-        conn,
-        lane,
-        now: *now,
-        evictions: Vec::new(),
-    };
-    let ends = turn
-        .ends
-        .iter()
-        .map(|verdict| settling.settle(verdict))
-        .collect::<Result<Vec<End>, Fault>>()?;
+    let mut settling = Settling { conn, lane, now: *now, evictions: Vec::new() };
+    let ends = turn.ends.iter().map(|verdict| settling.settle(verdict)).collect::<Result<Vec<End>, Fault>>()?;
     let finished = settling.evict()?;
     let (held, next) = match &turn.take {
         Some(wish) => take(conn, cache, lane, wish, &turn.worker, *now)?,
@@ -44,21 +35,14 @@ pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<T
 /// Only while the lock holds: active, under this token, not expired. `?1` row, `?2` token, `?3` now.
 macro_rules! held {
     ($set:literal) => {
-        concat!(
-            "UPDATE jobs SET ",
-            $set,
-            " WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3"
-        )
+        concat!("UPDATE jobs SET ", $set, " WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3")
     };
 }
 
-const FINISH: &str = held!(
-    "place = ?4, k1 = ?3, k2 = ?5, since = ?3, finished_on = ?3, made = made + 1, flags = (flags & ~24) | ?6"
-);
-const DROP: &str =
-    "DELETE FROM jobs WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 RETURNING flags";
-const DELAY: &str =
-    held!("place = 1, k1 = ?4, k2 = ?5, since = ?3, made = made + ?6, flags = flags | ?7");
+const FINISH: &str =
+    held!("place = ?4, k1 = ?3, k2 = ?5, since = ?3, finished_on = ?3, made = made + 1, flags = (flags & ~24) | ?6");
+const DROP: &str = "DELETE FROM jobs WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 RETURNING flags";
+const DELAY: &str = held!("place = 1, k1 = ?4, k2 = ?5, since = ?3, made = made + ?6, flags = flags | ?7");
 const AGAIN: &str = concat!(
     held!(
         "place = 0, k1 = priority, k2 = CASE WHEN priority = 0 AND flags & 32 THEN ?4 ELSE ?5 END, since = ?3, \
@@ -66,10 +50,7 @@ const AGAIN: &str = concat!(
     ),
     " RETURNING priority"
 );
-const BACK: &str = concat!(
-    held!("place = 0, k1 = priority, k2 = ?4, since = ?3"),
-    " RETURNING priority"
-);
+const BACK: &str = concat!(held!("place = 0, k1 = priority, k2 = ?4, since = ?3"), " RETURNING priority");
 
 struct Settling<'a> {
     conn: &'a Connection,
@@ -98,40 +79,27 @@ impl Settling<'_> {
             Outcome::Retry { at, failure } => {
                 let text = encode(failure)?;
                 let applied = self.again(row, verdict, *at, Some(&text))?;
-                applied
-                    .then(|| self.side(row, "failure", &text))
-                    .transpose()?
-                    .is_some()
+                applied.then(|| self.side(row, "failure", &text)).transpose()?.is_some()
             }
             Outcome::Later(at) => self.again(row, verdict, *at, None)?,
             Outcome::Back => {
                 let turn = self.lane.front();
                 let mut back = self.conn.prepare_cached(BACK)?;
                 let args = params![row, verdict.lock.token.as_str(), self.now.millis(), turn];
-                match back
-                    .query_row(args, |row| row.get::<_, u32>(0))
-                    .optional()?
-                {
+                match back.query_row(args, |row| row.get::<_, u32>(0)).optional()? {
                     Some(priority) => self.woken(id, priority),
                     None => false,
                 }
             }
         };
-        if applied {
-            Ok(End::Applied)
-        } else {
-            self.missed(&verdict.lock)
-        }
+        if applied { Ok(End::Applied) } else { self.missed(&verdict.lock) }
     }
 
     /// Why a verdict hit nothing.
     fn missed(&self, lock: &Lock) -> Result<End, Fault> {
         Ok(match Row::find(self.conn, self.lane, &lock.id)? {
             None => End::Gone,
-            Some(row)
-                if row.place != Place::Active
-                    && row.token.as_deref() == Some(lock.token.as_str()) =>
-            {
+            Some(row) if row.place != Place::Active && row.token.as_deref() == Some(lock.token.as_str()) => {
                 End::AlreadyApplied
             }
             Some(_) => End::LockLost,
@@ -139,15 +107,9 @@ impl Settling<'_> {
     }
 
     fn dead(&mut self, row: i64, verdict: &Verdict, failure: &Failure) -> Result<bool, Fault> {
-        let mut read = self
-            .conn
-            .prepare_cached("SELECT made, opts FROM jobs WHERE row = ?1 AND token = ?2")?;
+        let mut read = self.conn.prepare_cached("SELECT made, opts FROM jobs WHERE row = ?1 AND token = ?2")?;
         let args = params![row, verdict.lock.token.as_str()];
-        let before = read
-            .query_row(args, |row| {
-                Ok((row.get::<_, u32>(0)?, row.get::<_, String>(1)?))
-            })
-            .optional()?;
+        let before = read.query_row(args, |row| Ok((row.get::<_, u32>(0)?, row.get::<_, String>(1)?))).optional()?;
         let Some((made, options)) = before else {
             return Ok(false);
         };
@@ -156,10 +118,7 @@ impl Settling<'_> {
             return Ok(false);
         }
         if made + 1 >= row::decode_options(&options)?.attempts {
-            self.lane.tell(Event::RetriesExhausted {
-                id: verdict.lock.id.clone(),
-                made: made + 1,
-            });
+            self.lane.tell(Event::RetriesExhausted { id: verdict.lock.id.clone(), made: made + 1 });
         }
         Ok(true)
     }
@@ -175,11 +134,8 @@ impl Settling<'_> {
         let (id, token) = (&verdict.lock.id, verdict.lock.token.as_str());
         if verdict.keep.count == Some(0) {
             let mut drop = self.conn.prepare_cached(DROP)?;
-            let dropped = drop
-                .query_row(params![row, token, self.now.millis()], |row| {
-                    row.get::<_, i64>(0)
-                })
-                .optional()?;
+            let dropped =
+                drop.query_row(params![row, token, self.now.millis()], |row| row.get::<_, i64>(0)).optional()?;
             let Some(flags) = dropped else {
                 return Ok(false);
             };
@@ -197,20 +153,13 @@ impl Settling<'_> {
                 self.side(row, column, value)?;
             }
             self.lane.moved(0, Place::Active, place);
-            match self
-                .evictions
-                .iter_mut()
-                .find(|(to, keep, _)| *to == place && *keep == verdict.keep)
-            {
+            match self.evictions.iter_mut().find(|(to, keep, _)| *to == place && *keep == verdict.keep) {
                 Some((_, _, times)) => *times += 1,
                 None => self.evictions.push((place, verdict.keep, 1)),
             }
         }
         self.lane.tell(match &verdict.outcome {
-            Outcome::Dead(failure) => Event::Failed {
-                id: id.clone(),
-                failure: failure.clone(),
-            },
+            Outcome::Dead(failure) => Event::Failed { id: id.clone(), failure: failure.clone() },
             Outcome::Done(result) => Event::completed(id.clone(), result),
             _ => return Ok(true),
         });
@@ -218,18 +167,8 @@ impl Settling<'_> {
     }
 
     /// To delayed, or to the back of its class when `at` has come. With a failure text the attempt counts.
-    fn again(
-        &mut self,
-        row: i64,
-        verdict: &Verdict,
-        at: Timestamp,
-        failure: Option<&str>,
-    ) -> Result<bool, Fault> {
-        let (id, token, now) = (
-            &verdict.lock.id,
-            verdict.lock.token.as_str(),
-            self.now.millis(),
-        );
+    fn again(&mut self, row: i64, verdict: &Verdict, at: Timestamp, failure: Option<&str>) -> Result<bool, Fault> {
+        let (id, token, now) = (&verdict.lock.id, verdict.lock.token.as_str(), self.now.millis());
         let (counts, side) = if failure.is_some() { (1, SIDE) } else { (0, 0) };
         let back = self.lane.back();
         if at > self.now {
@@ -238,28 +177,20 @@ impl Settling<'_> {
                 return Ok(false);
             }
             self.lane.moved(0, Place::Active, Place::Delayed);
-            self.lane.tell(Event::Delayed {
-                id: id.clone(),
-                due: at,
-            });
+            self.lane.tell(Event::Delayed { id: id.clone(), due: at });
             self.lane.ring = true;
             return Ok(true);
         }
         let front = self.lane.front();
         let mut again = self.conn.prepare_cached(AGAIN)?;
         let args = params![row, token, now, front, back, counts, side];
-        let priority = again
-            .query_row(args, |row| row.get::<_, u32>(0))
-            .optional()?;
+        let priority = again.query_row(args, |row| row.get::<_, u32>(0)).optional()?;
         Ok(priority.is_some_and(|priority| self.woken(id, priority)))
     }
 
     fn woken(&mut self, id: &JobId, priority: u32) -> bool {
         self.lane.moved(priority, Place::Active, Place::Ready);
-        self.lane.tell(Event::Waiting {
-            id: id.clone(),
-            prev: Some(State::Active),
-        });
+        self.lane.tell(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
         self.lane.ring = true;
         true
     }
@@ -277,40 +208,23 @@ impl Settling<'_> {
             }
             let kept = self.lane.counts.of(place.state(0));
             let surplus = keep.count.map_or(0, |count| kept.saturating_sub(count)) as usize;
-            let cutoff = keep
-                .age
-                .map_or(i64::MIN, |age| self.now.minus(age).millis());
+            let cutoff = keep.age.map_or(i64::MIN, |age| self.now.minus(age).millis());
             let mut oldest = self.conn.prepare_cached(
                 "SELECT row, k1, flags FROM jobs WHERE q = ?1 AND place = ?2 ORDER BY k1, k2 LIMIT ?3",
             )?;
             let most = times * MAX_EVICT;
-            let most = if keep.age.is_some() {
-                most
-            } else {
-                most.min(surplus)
-            };
+            let most = if keep.age.is_some() { most } else { most.min(surplus) };
             if most == 0 {
                 continue;
             }
             let rows = oldest
                 .query_map(params![self.lane.q, place as i64, most as i64], |row| {
-                    Ok((
-                        row.get::<_, i64>(0)?,
-                        row.get::<_, i64>(1)?,
-                        row.get::<_, i64>(2)?,
-                    ))
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
                 })?
                 .collect::<Result<Vec<_>, _>>()?;
             for (index, (number, finished_on, flags)) in rows.into_iter().enumerate() {
                 if index < surplus || finished_on <= cutoff {
-                    let row = Row {
-                        row: number,
-                        place,
-                        k1: finished_on,
-                        priority: 0,
-                        flags,
-                        token: None,
-                    };
+                    let row = Row { row: number, place, k1: finished_on, priority: 0, flags, token: None };
                     row.remove(self.conn, self.lane)?;
                 }
             }
@@ -320,12 +234,7 @@ impl Settling<'_> {
 }
 
 /// Writes one value beside a job.
-pub(super) fn side(
-    conn: &Connection,
-    row: i64,
-    column: &'static str,
-    value: &str,
-) -> Result<(), Fault> {
+pub(super) fn side(conn: &Connection, row: i64, column: &'static str, value: &str) -> Result<(), Fault> {
     let sql = match column {
         "result" => {
             "INSERT INTO sides (row, result) VALUES (?1, ?2) ON CONFLICT (row) DO UPDATE SET result = excluded.result"
@@ -342,10 +251,7 @@ pub(super) fn side(
 }
 
 fn encode(failure: &Failure) -> Result<String, Fault> {
-    serde_json::to_string(failure).map_err(|error| Fault::Damaged {
-        what: "failure",
-        why: error.to_string(),
-    })
+    serde_json::to_string(failure).map_err(|error| Fault::Damaged { what: "failure", why: error.to_string() })
 }
 
 /// `?1` q, `?2` how many, `?3` until, `?4` token, `?5` now, `?6` worker.
@@ -370,10 +276,7 @@ fn take(
         let rows = resume.query(params![lane.q, now.millis(), wish.token.as_str()])?;
         let taken = read(conn, cache, rows, wish, now)?;
         if !taken.is_empty() {
-            return Ok((
-                taken.into_iter().map(|(_, held)| held).collect(),
-                Next::More,
-            ));
+            return Ok((taken.into_iter().map(|(_, held)| held).collect(), Next::More));
         }
     }
     let promoted = promote_due(conn, lane, now)?;
@@ -384,30 +287,16 @@ fn take(
     if lane.ready() > 0 && wish.most > 0 {
         let until = now.plus(wish.lock_for).millis();
         let mut take = conn.prepare_cached(TAKE)?;
-        let args = params![
-            lane.q,
-            wish.most as i64,
-            until,
-            wish.token.as_str(),
-            now.millis(),
-            &**worker
-        ];
+        let args = params![lane.q, wish.most as i64, until, wish.token.as_str(), now.millis(), &**worker];
         let taken = read(conn, cache, take.query(args)?, wish, now)?;
         held.reserve(taken.len());
         for ((priority, _), job) in taken {
             lane.moved(priority, Place::Ready, Place::Active);
-            lane.tell(Event::Active {
-                id: job.lock.id.clone(),
-                prev: State::ready(priority),
-            });
+            lane.tell(Event::Active { id: job.lock.id.clone(), prev: State::ready(priority) });
             held.push(job);
         }
     }
-    let next = if promoted == MAX_PROMOTE || lane.ready() > 0 {
-        Next::More
-    } else {
-        next_due(conn, lane)?
-    };
+    let next = if promoted == MAX_PROMOTE || lane.ready() > 0 { Next::More } else { next_due(conn, lane)? };
     Ok((held, next))
 }
 
@@ -450,11 +339,7 @@ fn read_one(
         started: started > 1,
     };
     let held = Held {
-        lock: Lock {
-            id: JobId::stored(text(row, 1)?),
-            token: token.clone(),
-            row: number,
-        },
+        lock: Lock { id: JobId::stored(text(row, 1)?), token: token.clone(), row: number },
         name: text(row, 2)?.into(),
         data,
         options,
@@ -469,9 +354,7 @@ fn read_one(
 
 pub(super) fn body(conn: &Connection, row: i64) -> Result<Payload, Fault> {
     let mut read = conn.prepare_cached("SELECT data FROM bodies WHERE row = ?1")?;
-    Ok(Payload::stored(
-        read.query_row([row], |row| row.get::<_, String>(0))?,
-    ))
+    Ok(Payload::stored(read.query_row([row], |row| row.get::<_, String>(0))?))
 }
 
 fn promote_due(conn: &Connection, lane: &mut Lane, now: Timestamp) -> Result<usize, Fault> {
@@ -496,10 +379,7 @@ fn promote_due(conn: &Connection, lane: &mut Lane, now: Timestamp) -> Result<usi
         .collect::<Result<Vec<_>, _>>()?;
     for (row, id) in &rows {
         row.make_ready(conn, lane, row::Lifo::Ignored, now.millis())?;
-        lane.tell(Event::Waiting {
-            id: JobId::stored(id.as_str()),
-            prev: Some(State::Delayed),
-        });
+        lane.tell(Event::Waiting { id: JobId::stored(id.as_str()), prev: Some(State::Delayed) });
     }
     Ok(rows.len())
 }
@@ -508,29 +388,16 @@ fn next_due(conn: &Connection, lane: &Lane) -> Result<Next, Fault> {
     if lane.counts.delayed == 0 {
         return Ok(Next::Empty);
     }
-    let mut first = conn
-        .prepare_cached("SELECT k1 FROM jobs WHERE q = ?1 AND place = 1 ORDER BY k1, k2 LIMIT 1")?;
-    let due = first
-        .query_row([lane.q], |row| row.get::<_, i64>(0))
-        .optional()?;
+    let mut first = conn.prepare_cached("SELECT k1 FROM jobs WHERE q = ?1 AND place = 1 ORDER BY k1, k2 LIMIT 1")?;
+    let due = first.query_row([lane.q], |row| row.get::<_, i64>(0)).optional()?;
     Ok(due.map_or(Next::Empty, |due| Next::At(Timestamp::from_millis(due))))
 }
 
 /// A text column, or NULL, without a copy.
 fn text_or_null<'a>(row: &'a SqlRow<'_>, column: usize) -> Result<Option<&'a str>, Fault> {
-    row.get_ref(column)?
-        .as_str_or_null()
-        .map_err(|error| Fault::Damaged {
-            what: "jobs",
-            why: error.to_string(),
-        })
+    row.get_ref(column)?.as_str_or_null().map_err(|error| Fault::Damaged { what: "jobs", why: error.to_string() })
 }
 
 fn text<'a>(row: &'a SqlRow<'_>, column: usize) -> Result<&'a str, Fault> {
-    row.get_ref(column)?
-        .as_str()
-        .map_err(|error| Fault::Damaged {
-            what: "jobs",
-            why: error.to_string(),
-        })
+    row.get_ref(column)?.as_str().map_err(|error| Fault::Damaged { what: "jobs", why: error.to_string() })
 }

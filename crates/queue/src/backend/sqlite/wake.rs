@@ -27,11 +27,8 @@ impl Bells {
     pub(super) fn of(&self, queue: &QueueName) -> Bell {
         let mut bells = self.bells();
         let bell = bells.entry(queue.clone());
-        bell.or_insert_with(|| Bell {
-            work: Arc::new(Notify::new()),
-            events: watch::channel(Position::START).0,
-        })
-        .clone()
+        bell.or_insert_with(|| Bell { work: Arc::new(Notify::new()), events: watch::channel(Position::START).0 })
+            .clone()
     }
 
     /// Work may have come.
@@ -69,18 +66,14 @@ impl Bells {
 }
 
 /// Calls `heard` whenever anybody, this process included, has written to the log of the file.
-pub(super) fn listen(
-    path: &Path,
-    heard: impl Fn() + Send + 'static,
-) -> Result<RecommendedWatcher, notify::Error> {
+pub(super) fn listen(path: &Path, heard: impl Fn() + Send + 'static) -> Result<RecommendedWatcher, notify::Error> {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
-    let mut watcher =
-        notify::recommended_watcher(move |news: Result<notify::Event, notify::Error>| {
-            if news.is_ok_and(|event| event.kind.is_modify()) {
-                heard();
-            }
-        })?;
+    let mut watcher = notify::recommended_watcher(move |news: Result<notify::Event, notify::Error>| {
+        if news.is_ok_and(|event| event.kind.is_modify()) {
+            heard();
+        }
+    })?;
     watcher.watch(Path::new(&log), RecursiveMode::NonRecursive)?;
     Ok(watcher)
 }

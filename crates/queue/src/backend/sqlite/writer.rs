@@ -67,18 +67,11 @@ pub(super) struct Tx<'a> {
 
 impl<'a> Tx<'a> {
     /// The queue's row and the connection to change its jobs with.
-    pub(super) fn lane(
-        &mut self,
-        queue: &QueueName,
-    ) -> Result<(&'a Connection, &mut OptionsCache, &mut Lane), Fault> {
+    pub(super) fn lane(&mut self, queue: &QueueName) -> Result<(&'a Connection, &mut OptionsCache, &mut Lane), Fault> {
         if !self.lanes.contains_key(queue) {
-            self.lanes
-                .insert(queue.clone(), Lane::load(self.conn, queue)?);
+            self.lanes.insert(queue.clone(), Lane::load(self.conn, queue)?);
         }
-        let lane = self.lanes.get_mut(queue).ok_or(Fault::Damaged {
-            what: "queues",
-            why: "vanished".into(),
-        })?;
+        let lane = self.lanes.get_mut(queue).ok_or(Fault::Damaged { what: "queues", why: "vanished".into() })?;
         Ok((self.conn, self.options, lane))
     }
 }
@@ -152,31 +145,14 @@ struct Inner {
 
 impl Writer {
     pub(super) fn start(path: &Path, conn: Connection) -> Result<Writer, Fault> {
-        let desk = Arc::new(Desk {
-            inner: Mutex::default(),
-            come: Condvar::new(),
-            bells: Bells::default(),
-        });
+        let desk = Arc::new(Desk { inner: Mutex::default(), come: Condvar::new(), bells: Bells::default() });
         let checkpointer = Checkpointer::start(schema::checkpointer(path)?, desk.clone())?;
         let thread = std::thread::Builder::new().name("lk-sqlite-writer".into());
-        let mut scribe = Scribe {
-            desk: desk.clone(),
-            conn,
-            checkpointer,
-            options: OptionsCache::default(),
-            full: true,
-            seen: 0,
-        };
+        let mut scribe =
+            Scribe { desk: desk.clone(), conn, checkpointer, options: OptionsCache::default(), full: true, seen: 0 };
         let thread = thread.spawn(move || scribe.work()).map_err(Fault::Thread)?;
-        let rooms = || Rooms {
-            jobs: Arc::new(Semaphore::new(LANE_JOBS)),
-            kib: Arc::new(Semaphore::new(LANE_KIB)),
-        };
-        Ok(Writer {
-            desk,
-            rooms: [rooms(), rooms()],
-            thread: Mutex::new(Some(thread)),
-        })
+        let rooms = || Rooms { jobs: Arc::new(Semaphore::new(LANE_JOBS)), kib: Arc::new(Semaphore::new(LANE_KIB)) };
+        Ok(Writer { desk, rooms: [rooms(), rooms()], thread: Mutex::new(Some(thread)) })
     }
 
     pub(super) fn desk(&self) -> &Arc<Desk> {
@@ -199,22 +175,11 @@ impl Writer {
             Err(why) => return Err(Failed::before(why, input)),
         };
         let (reply, answer) = oneshot::channel();
-        let verb = Verb {
-            input,
-            output: None,
-            run,
-            reply,
-            ticket,
-            _room: room,
-        };
+        let verb = Verb { input, output: None, run, reply, ticket, _room: room };
         self.desk.put(Box::new(verb));
         match answer.await {
             Ok(Ok(output)) => Ok(output),
-            Ok(Err((why, happened, input))) => Err(Failed {
-                why,
-                happened,
-                input: Box::new(input),
-            }),
+            Ok(Err((why, happened, input))) => Err(Failed { why, happened, input: Box::new(input) }),
             // The writer answers every verb, also while it closes; only its own panic leaves one unanswered.
             Err(_) => std::future::pending().await,
         }
@@ -226,10 +191,7 @@ impl Writer {
             return Err(StoreError::OutOfBounds("more than 64 MiB in one request"));
         }
         let rooms = &self.rooms[ticket.urgency as usize];
-        let jobs = rooms
-            .jobs
-            .clone()
-            .acquire_many_owned(ticket.jobs.clamp(1, LANE_JOBS) as u32);
+        let jobs = rooms.jobs.clone().acquire_many_owned(ticket.jobs.clamp(1, LANE_JOBS) as u32);
         let kib = rooms.kib.clone().acquire_many_owned(kib as u32);
         match tokio::time::timeout(ROOM, async { tokio::try_join!(jobs, kib) }).await {
             Ok(Ok((jobs, kib))) => Ok([jobs, kib]),
@@ -242,11 +204,7 @@ impl Writer {
     pub(super) fn close(&self) {
         self.desk.inner().closed = true;
         self.desk.come.notify_all();
-        let thread = self
-            .thread
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
             // A panic of the writer has been reported by the panic hook already.
             let _ = thread.join();
@@ -354,11 +312,7 @@ impl Scribe {
             if inner.closed {
                 return Order::Close;
             }
-            inner = self
-                .desk
-                .come
-                .wait(inner)
-                .unwrap_or_else(PoisonError::into_inner);
+            inner = self.desk.come.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -409,11 +363,7 @@ impl Scribe {
     }
 
     fn run_tasks(&mut self, tasks: &mut [Box<dyn Task>]) -> Result<Vec<Lane>, Fault> {
-        let mut tx = Tx {
-            conn: &self.conn,
-            options: &mut self.options,
-            lanes: HashMap::new(),
-        };
+        let mut tx = Tx { conn: &self.conn, options: &mut self.options, lanes: HashMap::new() };
         for task in tasks {
             task.run(&mut tx)?;
         }
@@ -435,11 +385,7 @@ impl Scribe {
 
     fn set_sync(&mut self, full: bool) -> Result<(), Fault> {
         if full != self.full {
-            let level = if full {
-                "PRAGMA synchronous = 2"
-            } else {
-                "PRAGMA synchronous = 1"
-            };
+            let level = if full { "PRAGMA synchronous = 2" } else { "PRAGMA synchronous = 1" };
             self.run(level)?;
             self.full = full;
         }
@@ -452,10 +398,8 @@ impl Scribe {
 
     /// Wakes everybody when another process has written.
     fn listen(&mut self) {
-        let version = self
-            .conn
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut get| get.query_row([], |row| row.get(0)));
+        let version =
+            self.conn.prepare_cached("PRAGMA data_version").and_then(|mut get| get.query_row([], |row| row.get(0)));
         let Ok(version) = version else { return };
         if self.seen == version {
             return;

@@ -32,10 +32,7 @@ const CODES: &str = "USD EUR GBP JPY CHF CAD AUD NZD CNY INR BRL MXN SEK NOK DKK
 const MAX_DIGITS: usize = 18;
 
 pub(super) fn money(mut cursor: Cursor<'_>) -> Option<Found> {
-    if cursor
-        .before()
-        .is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | ',' | '$'))
-    {
+    if cursor.before().is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | ',' | '$')) {
         return None;
     }
     let mut before = cursor;
@@ -64,21 +61,14 @@ fn amount_of(mut cursor: Cursor<'_>, currency: &str) -> Option<Found> {
     let number = number(&mut cursor)?;
     let factor = magnitude(&mut cursor);
     let value = format!("{} {currency}", number.shifted(factor));
-    cursor
-        .at_word_end()
-        .then(|| cursor.found(EntityType::Money, 0.95, Some(value)))
+    cursor.at_word_end().then(|| cursor.found(EntityType::Money, 0.95, Some(value)))
 }
 
 pub(super) fn percent(mut cursor: Cursor<'_>) -> Option<Found> {
-    if cursor
-        .before()
-        .is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | ',' | '%'))
-    {
+    if cursor.before().is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | ',' | '%')) {
         return None;
     }
-    let minus = cursor
-        .eat(|c| matches!(c, '-' | '−' | '+'))
-        .is_some_and(|c| c != '+');
+    let minus = cursor.eat(|c| matches!(c, '-' | '−' | '+')).is_some_and(|c| c != '+');
     let number = number(&mut cursor)?;
     cursor.eat_space();
     let marked = cursor.eat(|c| matches!(c, '%' | '％')).is_some();
@@ -94,10 +84,7 @@ pub(super) fn percent(mut cursor: Cursor<'_>) -> Option<Found> {
 }
 
 fn sign(cursor: &mut Cursor<'_>) -> Option<&'static str> {
-    SIGNS
-        .iter()
-        .find(|(sign, _)| cursor.eat_str(sign))
-        .map(|(_, currency)| *currency)
+    SIGNS.iter().find(|(sign, _)| cursor.eat_str(sign)).map(|(_, currency)| *currency)
 }
 
 fn code(cursor: &mut Cursor<'_>) -> Option<&'static str> {
@@ -165,11 +152,7 @@ impl Number {
         let (whole, part) = digits.split_at(digits.len() - fraction);
         let whole = whole.trim_start_matches('0');
         let whole = if whole.is_empty() { "0" } else { whole };
-        if part.is_empty() {
-            whole.to_owned()
-        } else {
-            format!("{whole}.{part}")
-        }
+        if part.is_empty() { whole.to_owned() } else { format!("{whole}.{part}") }
     }
 }
 
@@ -204,9 +187,8 @@ fn fraction_of(groups: &[&str], separators: &[char]) -> Option<usize> {
         return Some(0);
     };
     let tail = groups.last()?.len();
-    let thousands = |groups: &[&str]| {
-        groups.len() < 2 || groups[0].len() <= 3 && groups[1..].iter().all(|group| group.len() == 3)
-    };
+    let thousands =
+        |groups: &[&str]| groups.len() < 2 || groups[0].len() <= 3 && groups[1..].iter().all(|group| group.len() == 3);
     let same = |separator: char| earlier.iter().all(|other| *other == separator);
     let zero = groups[0] == "0";
     let last_is_point = matches!(last, ',' | '.')
@@ -243,13 +225,7 @@ mod tests {
             let number = number(&mut Cursor::new(text, 0)).map(|number| number.shifted(0));
             assert_eq!(number.as_deref(), expected, "{text}");
         }
-        let half = Number {
-            digits: "15".to_owned(),
-            fraction: 1,
-        };
-        assert_eq!(
-            (half.shifted(6), half.shifted(-2)),
-            ("1500000".to_owned(), "0.015".to_owned())
-        );
+        let half = Number { digits: "15".to_owned(), fraction: 1 };
+        assert_eq!((half.shifted(6), half.shifted(-2)), ("1500000".to_owned(), "0.015".to_owned()));
     }
 }

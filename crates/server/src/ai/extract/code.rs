@@ -46,10 +46,7 @@ pub(super) fn iban(mut cursor: Cursor<'_>) -> Option<Found> {
 /// The number that the code spells, first four signs moved to the end, modulo 97.
 fn iban_remainder(compact: &str) -> u32 {
     let (head, tail) = compact.split_at(4);
-    let values = tail
-        .chars()
-        .chain(head.chars())
-        .filter_map(|c| c.to_digit(36));
+    let values = tail.chars().chain(head.chars()).filter_map(|c| c.to_digit(36));
     values.fold(0, |sum, value| {
         let shift = if value < 10 { 10 } else { 100 };
         (sum * shift + value) % 97
@@ -57,10 +54,7 @@ fn iban_remainder(compact: &str) -> u32 {
 }
 
 pub(super) fn card(mut cursor: Cursor<'_>) -> Option<Found> {
-    if cursor
-        .before()
-        .is_some_and(|c| c.is_alphanumeric() || matches!(c, '+' | '-' | '.' | '_'))
-    {
+    if cursor.before().is_some_and(|c| c.is_alphanumeric() || matches!(c, '+' | '-' | '.' | '_')) {
         return None;
     }
     let mut digits = String::new();
@@ -78,11 +72,7 @@ pub(super) fn card(mut cursor: Cursor<'_>) -> Option<Found> {
     if !cursor.at_word_end() || !is_card_range(&digits) || !luhn(&digits) {
         return None;
     }
-    let value = format!(
-        "{}{}",
-        "*".repeat(digits.len() - 4),
-        &digits[digits.len() - 4..]
-    );
+    let value = format!("{}{}", "*".repeat(digits.len() - 4), &digits[digits.len() - 4..]);
     let mut found = cursor.found(EntityType::Card, 0.95, Some(value));
     found.shown = Some(masked(cursor.read(), digits.len() - 4));
     Some(found)
@@ -104,10 +94,7 @@ fn masked(text: &str, hidden: usize) -> String {
 
 /// The issuers' ranges and lengths (Visa, Mastercard, American Express, Diners, Discover, JCB).
 fn is_card_range(digits: &str) -> bool {
-    let prefix: u32 = digits
-        .get(..4)
-        .and_then(|prefix| prefix.parse().ok())
-        .unwrap_or(0);
+    let prefix: u32 = digits.get(..4).and_then(|prefix| prefix.parse().ok()).unwrap_or(0);
     match digits.len() {
         13 | 19 => matches!(prefix, 4000..=4999),
         14 => matches!(prefix, 3000..=3059 | 3600..=3699 | 3800..=3999),
@@ -122,38 +109,20 @@ fn is_card_range(digits: &str) -> bool {
 
 fn luhn(digits: &str) -> bool {
     let doubled = |digit: u32| if digit > 4 { digit * 2 - 9 } else { digit * 2 };
-    let values = digits
-        .chars()
-        .rev()
-        .filter_map(|c| c.to_digit(10))
-        .enumerate();
-    let sum: u32 = values
-        .map(|(place, digit)| {
-            if place % 2 == 1 {
-                doubled(digit)
-            } else {
-                digit
-            }
-        })
-        .sum();
+    let values = digits.chars().rev().filter_map(|c| c.to_digit(10)).enumerate();
+    let sum: u32 = values.map(|(place, digit)| if place % 2 == 1 { doubled(digit) } else { digit }).sum();
     sum.is_multiple_of(10)
 }
 
 pub(super) fn ip(mut cursor: Cursor<'_>) -> Option<Found> {
-    let glued = cursor
-        .before()
-        .is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | ':'));
+    let glued = cursor.before().is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | ':'));
     if glued || !cursor.peek()?.is_ascii_hexdigit() && cursor.peek() != Some(':') {
         return None;
     }
     let run = cursor.run(46, |c| c.is_ascii_hexdigit() || matches!(c, ':' | '.'));
     let address = run.trim_end_matches('.');
     if address.contains("::") || address.matches(':').count() >= 2 {
-        let address = if address.ends_with("::") {
-            address
-        } else {
-            address.trim_end_matches(':')
-        };
+        let address = if address.ends_with("::") { address } else { address.trim_end_matches(':') };
         let parsed: Ipv6Addr = address.parse().ok().filter(|_| address.len() > 2)?;
         return address_found(cursor, run, address, parsed.to_string());
     }
@@ -172,17 +141,10 @@ fn address_found(cursor: Cursor<'_>, run: &str, address: &str, value: String) ->
 
 /// International numbers with "+", and North American ones with their separators.
 pub(super) fn phone(cursor: Cursor<'_>) -> Option<Found> {
-    if cursor
-        .before()
-        .is_some_and(|c| c.is_alphanumeric() || matches!(c, '+' | '.' | '-' | '/' | '$'))
-    {
+    if cursor.before().is_some_and(|c| c.is_alphanumeric() || matches!(c, '+' | '.' | '-' | '/' | '$')) {
         return None;
     }
-    if cursor.peek() == Some('+') {
-        international(cursor)
-    } else {
-        north_american(cursor)
-    }
+    if cursor.peek() == Some('+') { international(cursor) } else { north_american(cursor) }
 }
 
 fn international(mut cursor: Cursor<'_>) -> Option<Found> {
@@ -228,9 +190,5 @@ fn north_american(mut cursor: Cursor<'_>) -> Option<Found> {
     if !begins_high(area) || !begins_high(exchange) || !cursor.at_word_end() || dashed {
         return None;
     }
-    Some(cursor.found(
-        EntityType::Phone,
-        0.85,
-        Some(format!("+1{area}{exchange}{line}")),
-    ))
+    Some(cursor.found(EntityType::Phone, 0.85, Some(format!("+1{area}{exchange}{line}"))))
 }

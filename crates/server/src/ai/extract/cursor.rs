@@ -11,11 +11,7 @@ pub(super) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     pub(super) fn new(text: &'a str, start: usize) -> Self {
-        Cursor {
-            text,
-            start,
-            at: start,
-        }
+        Cursor { text, start, at: start }
     }
 
     pub(super) fn rest(&self) -> &'a str {
@@ -58,8 +54,7 @@ impl<'a> Cursor<'a> {
 
     /// One space or no-break space.
     pub(super) fn eat_space(&mut self) -> bool {
-        self.eat(|c| matches!(c, ' ' | '\u{A0}' | '\u{202F}'))
-            .is_some()
+        self.eat(|c| matches!(c, ' ' | '\u{A0}' | '\u{202F}')).is_some()
     }
 
     /// At most `most` characters of a kind.
@@ -91,13 +86,6 @@ impl<'a> Cursor<'a> {
     }
 
     pub(super) fn found(&self, kind: EntityType, confidence: f64, value: Option<String>) -> Found {
-        Found {
-            kind,
-            start: self.start,
-            end: self.at,
-            confidence,
-            value,
-            shown: None,
-        }
+        Found { kind, start: self.start, end: self.at, confidence, value, shown: None }
     }
 }

@@ -20,16 +20,11 @@ const MONTHS: [&str; 12] = [
 
 /// A day that exists, or a month of a year, or a day of every year ("--05-17").
 pub(super) fn date(cursor: Cursor<'_>) -> Option<Found> {
-    if cursor
-        .before()
-        .is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '/' | '.' | ':'))
-    {
+    if cursor.before().is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '/' | '.' | ':')) {
         return None;
     }
     if cursor.peek()?.is_ascii_digit() {
-        year_first(cursor)
-            .or_else(|| day_then_month(cursor))
-            .or_else(|| numeric(cursor))
+        year_first(cursor).or_else(|| day_then_month(cursor)).or_else(|| numeric(cursor))
     } else {
         month_first(cursor)
     }
@@ -40,14 +35,9 @@ pub(super) fn date(cursor: Cursor<'_>) -> Option<Found> {
 pub(super) fn month(word: &str) -> Option<u32> {
     let word = word.to_ascii_lowercase();
     let fits = |name: &&str| {
-        word == **name
-            || word.len() == 3 && name.starts_with(&word)
-            || word == "sept" && name.starts_with("sept")
+        word == **name || word.len() == 3 && name.starts_with(&word) || word == "sept" && name.starts_with("sept")
     };
-    MONTHS
-        .iter()
-        .position(|name| fits(&name))
-        .map(|index| index as u32 + 1)
+    MONTHS.iter().position(|name| fits(&name)).map(|index| index as u32 + 1)
 }
 
 fn eat_month(cursor: &mut Cursor<'_>) -> Option<u32> {
@@ -72,11 +62,7 @@ fn year_first(mut cursor: Cursor<'_>) -> Option<Found> {
     let day = cursor.digits(2, 2)?.parse().ok()?;
     let time_follows = cursor.rest().starts_with('T');
     let ends = time_follows || cursor.at_word_end() && cursor.peek() != Some(separator);
-    if ends {
-        whole(cursor, year, month, day, 0.99)
-    } else {
-        None
-    }
+    if ends { whole(cursor, year, month, day, 0.99) } else { None }
 }
 
 /// "5 March 2024", "5th of March, 2024", "5 Mar".
@@ -90,10 +76,7 @@ fn day_then_month(mut cursor: Cursor<'_>) -> Option<Found> {
     let short = cursor;
     cursor.eat(|c| c == ',');
     let separated = cursor.eat_space() || cursor.eat(|c| c == '-').is_some();
-    let year = cursor
-        .digits(4, 4)
-        .and_then(year)
-        .filter(|_| separated && cursor.at_word_end());
+    let year = cursor.digits(4, 4).and_then(year).filter(|_| separated && cursor.at_word_end());
     match year {
         Some(year) => whole(cursor, year, month, day, 0.97),
         None => yearless(short, month, day),
@@ -107,21 +90,14 @@ fn month_first(mut cursor: Cursor<'_>) -> Option<Found> {
         return None;
     }
     let mut as_year = cursor;
-    if let Some(year) = as_year
-        .digits(4, 4)
-        .and_then(year)
-        .filter(|_| as_year.at_word_end())
-    {
+    if let Some(year) = as_year.digits(4, 4).and_then(year).filter(|_| as_year.at_word_end()) {
         return Some(as_year.found(EntityType::Date, 0.9, Some(format!("{year:04}-{month:02}"))));
     }
     let day = day(&mut cursor)?;
     let short = cursor;
     cursor.eat(|c| c == ',');
     let spaced = cursor.eat_space();
-    let year = cursor
-        .digits(4, 4)
-        .and_then(year)
-        .filter(|_| spaced && cursor.at_word_end());
+    let year = cursor.digits(4, 4).and_then(year).filter(|_| spaced && cursor.at_word_end());
     match year {
         Some(year) => whole(cursor, year, month, day, 0.97),
         None if short.at_word_end() => yearless(short, month, day),
@@ -149,17 +125,12 @@ fn numeric(mut cursor: Cursor<'_>) -> Option<Found> {
 
 fn day(cursor: &mut Cursor<'_>) -> Option<u32> {
     let day = cursor.digits(1, 2)?.parse().ok()?;
-    let _ = ["st", "nd", "rd", "th"]
-        .into_iter()
-        .any(|ending| cursor.eat_str(ending));
+    let _ = ["st", "nd", "rd", "th"].into_iter().any(|ending| cursor.eat_str(ending));
     Some(day)
 }
 
 fn year(digits: &str) -> Option<u32> {
-    digits
-        .parse()
-        .ok()
-        .filter(|year| (1000..3000).contains(year))
+    digits.parse().ok().filter(|year| (1000..3000).contains(year))
 }
 
 fn whole(cursor: Cursor<'_>, year: u32, month: u32, day: u32, confidence: f64) -> Option<Found> {
@@ -170,13 +141,7 @@ fn whole(cursor: Cursor<'_>, year: u32, month: u32, day: u32, confidence: f64) -
 
 fn yearless(cursor: Cursor<'_>, month: u32, day: u32) -> Option<Found> {
     let exists = (1..=days(2000, month)).contains(&day);
-    exists.then(|| {
-        cursor.found(
-            EntityType::Date,
-            0.75,
-            Some(format!("--{month:02}-{day:02}")),
-        )
-    })
+    exists.then(|| cursor.found(EntityType::Date, 0.75, Some(format!("--{month:02}-{day:02}"))))
 }
 
 fn days(year: u32, month: u32) -> u32 {
@@ -192,8 +157,7 @@ fn days(year: u32, month: u32) -> u32 {
 /// "14:05", "14:05:09.5Z", "2:05 pm", "5 p.m.", "T10:00+02:00" after a date.
 pub(super) fn time(mut cursor: Cursor<'_>) -> Option<Found> {
     let before = cursor.before();
-    let glued =
-        before.is_some_and(|c| c.is_alphanumeric() || matches!(c, ':' | '.' | ',' | '/' | '$'));
+    let glued = before.is_some_and(|c| c.is_alphanumeric() || matches!(c, ':' | '.' | ',' | '/' | '$'));
     if glued && before != Some('T') {
         return None;
     }
@@ -204,21 +168,13 @@ pub(super) fn time(mut cursor: Cursor<'_>) -> Option<Found> {
         return Some(cursor.found(EntityType::Time, 0.9, Some(value)));
     };
     let half = half_of_day(&mut cursor);
-    let zone = if half.is_none() {
-        zone(&mut cursor)
-    } else {
-        String::new()
-    };
+    let zone = if half.is_none() { zone(&mut cursor) } else { String::new() };
     let ends = cursor.at_word_end() && !matches!(cursor.peek(), Some(':'));
     let hour = match half {
         Some(half) => on_24_hours(hour, half)?,
         None => Some(hour).filter(|hour| *hour < 24)?,
     };
-    let confidence = if half.is_some() || !second.is_empty() {
-        0.95
-    } else {
-        0.8
-    };
+    let confidence = if half.is_some() || !second.is_empty() { 0.95 } else { 0.8 };
     let value = format!("{hour:02}:{minute:02}{second}{zone}");
     ends.then(|| cursor.found(EntityType::Time, confidence, Some(value)))
 }
@@ -227,11 +183,7 @@ pub(super) fn time(mut cursor: Cursor<'_>) -> Option<Found> {
 fn minutes(cursor: &mut Cursor<'_>) -> Option<(u32, String)> {
     let mut ahead = *cursor;
     ahead.eat(|c| c == ':')?;
-    let minute = ahead
-        .digits(2, 2)?
-        .parse()
-        .ok()
-        .filter(|minute| *minute < 60)?;
+    let minute = ahead.digits(2, 2)?.parse().ok().filter(|minute| *minute < 60)?;
     *cursor = ahead;
     let mut second = String::new();
     if ahead.eat(|c| c == ':').is_some() {
@@ -277,11 +229,7 @@ fn half_of_day(cursor: &mut Cursor<'_>) -> Option<Half> {
 
 fn on_24_hours(hour: u32, half: Half) -> Option<u32> {
     let hour = Some(hour).filter(|hour| (1..=12).contains(hour))? % 12;
-    Some(if half == Half::Afternoon {
-        hour + 12
-    } else {
-        hour
-    })
+    Some(if half == Half::Afternoon { hour + 12 } else { hour })
 }
 
 /// "Z" or "+02:00", as they go into the value.

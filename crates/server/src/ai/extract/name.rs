@@ -8,9 +8,7 @@ const SEVERAL_WORDS: f64 = 0.5;
 const ONE_WORD: f64 = 0.3;
 
 /// Small words that stand inside names ("Bank of England", "Ludwig van Beethoven").
-const LINKS: &[&str] = &[
-    "of", "de", "del", "la", "van", "von", "der", "den", "da", "di", "du", "bin", "al",
-];
+const LINKS: &[&str] = &["of", "de", "del", "la", "van", "von", "der", "den", "da", "di", "du", "bin", "al"];
 
 /// Words that begin a sentence far more often than a name, or are capitalised without naming anything.
 const PLAIN: &[&str] = &[
@@ -139,8 +137,7 @@ pub(super) fn names(text: &str) -> Vec<Found> {
     let mut run: Vec<Word<'_>> = Vec::new();
     let words = Words { text, at: 0 };
     for word in words {
-        let goes_on =
-            run.last().is_some_and(|last| last.touches(&word, text)) && run.len() < MAX_WORDS;
+        let goes_on = run.last().is_some_and(|last| last.touches(&word, text)) && run.len() < MAX_WORDS;
         if !goes_on {
             found.extend(name_of(&run, text));
             run.clear();
@@ -208,11 +205,7 @@ impl<'a> Iterator for Words<'a> {
         let text = body[..length].trim_end_matches(|c: char| !c.is_alphanumeric());
         let start = self.at + skipped;
         self.at = start + length;
-        Some(Word {
-            text,
-            start,
-            begins_sentence,
-        })
+        Some(Word { text, start, begins_sentence })
     }
 }
 
@@ -229,20 +222,10 @@ fn name_of(run: &[Word<'_>], text: &str) -> Option<Found> {
     let end = last.end() - possessive(last.text);
     let confidence = if single { ONE_WORD } else { SEVERAL_WORDS };
     let value = text[first.start..end].to_owned();
-    Some(Found {
-        kind: EntityType::Name,
-        start: first.start,
-        end,
-        confidence,
-        value: Some(value),
-        shown: None,
-    })
+    Some(Found { kind: EntityType::Name, start: first.start, end, confidence, value: Some(value), shown: None })
 }
 
 /// The length of "'s" at the end of a word.
 fn possessive(word: &str) -> usize {
-    ["'s", "’s"]
-        .into_iter()
-        .find(|ending| word.ends_with(ending))
-        .map_or(0, str::len)
+    ["'s", "’s"].into_iter().find(|ending| word.ends_with(ending)).map_or(0, str::len)
 }

@@ -21,14 +21,7 @@ pub(super) fn links(text: &str) -> Vec<Found> {
             }
         };
         let (start, end) = (link.start(), link.end());
-        Some(Found {
-            kind,
-            start,
-            end,
-            confidence,
-            value: Some(value),
-            shown: None,
-        })
+        Some(Found { kind, start, end, confidence, value: Some(value), shown: None })
     });
     links.collect()
 }
@@ -42,11 +35,7 @@ fn mail_value(address: &str) -> String {
 }
 
 fn web_value(address: &str) -> Option<(f64, String)> {
-    let begins = |with: &str| {
-        address
-            .get(..with.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(with))
-    };
+    let begins = |with: &str| address.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
     if ["https://", "http://", "ftp://"].into_iter().any(begins) {
         Some((0.99, address.to_owned()))
     } else if begins("www.") && address.len() > "www.".len() {
@@ -57,9 +46,7 @@ fn web_value(address: &str) -> Option<(f64, String)> {
 }
 
 pub(super) fn hashtag(mut cursor: Cursor<'_>) -> Option<Found> {
-    let glued = cursor
-        .before()
-        .is_some_and(|c| c.is_alphanumeric() || matches!(c, '&' | '#' | '/'));
+    let glued = cursor.before().is_some_and(|c| c.is_alphanumeric() || matches!(c, '&' | '#' | '/'));
     cursor.eat(|c| c == '#' && !glued)?;
     let tag = cursor.run(MAX_TAG, |c| c.is_alphanumeric() || c == '_');
     if !tag.chars().any(char::is_alphabetic) || !cursor.at_word_end() {
@@ -69,14 +56,10 @@ pub(super) fn hashtag(mut cursor: Cursor<'_>) -> Option<Found> {
 }
 
 pub(super) fn mention(mut cursor: Cursor<'_>) -> Option<Found> {
-    let glued = cursor
-        .before()
-        .is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '@' | '_'));
+    let glued = cursor.before().is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | '@' | '_'));
     cursor.eat(|c| c == '@' && !glued)?;
     let handle = cursor.run(MAX_HANDLE, |c| c.is_ascii_alphanumeric() || c == '_');
-    let other = cursor
-        .peek()
-        .is_some_and(|c| c.is_alphanumeric() || c == '@');
+    let other = cursor.peek().is_some_and(|c| c.is_alphanumeric() || c == '@');
     if !handle.bytes().any(|b| b.is_ascii_alphabetic()) || other {
         return None;
     }

@@ -39,11 +39,7 @@ pub(super) fn rating(word: &str) -> Option<f64> {
 
 /// The words that stand for an emoji.
 pub(super) fn emoji(c: char) -> Option<&'static str> {
-    if c.is_ascii() {
-        None
-    } else {
-        EMOJI.get(&c).copied()
-    }
+    if c.is_ascii() { None } else { EMOJI.get(&c).copied() }
 }
 
 const MORE: f64 = 0.293;
@@ -52,20 +48,17 @@ const LESS: f64 = -0.293;
 /// By how much a word strengthens (or weakens) the rated word after it.
 pub(super) fn booster(word: &str) -> Option<f64> {
     match word {
-        "absolutely" | "amazingly" | "awfully" | "completely" | "considerable" | "considerably"
-        | "decidedly" | "deeply" | "effing" | "enormous" | "enormously" | "entirely"
-        | "especially" | "exceptional" | "exceptionally" | "extreme" | "extremely"
-        | "fabulously" | "flippin" | "flipping" | "frackin" | "fracking" | "frickin"
-        | "fricking" | "friggin" | "frigging" | "fuckin" | "fucking" | "fuggin" | "fugging"
-        | "fully" | "greatly" | "hella" | "highly" | "hugely" | "incredible" | "incredibly"
-        | "intensely" | "major" | "majorly" | "more" | "most" | "particularly" | "purely"
-        | "quite" | "really" | "remarkably" | "so" | "substantially" | "thoroughly" | "total"
-        | "totally" | "tremendous" | "tremendously" | "uber" | "unbelievably" | "unusually"
-        | "utter" | "utterly" | "very" => Some(MORE),
-        "almost" | "barely" | "hardly" | "just enough" | "kind of" | "kind-of" | "kinda"
-        | "kindof" | "less" | "little" | "marginal" | "marginally" | "occasional"
-        | "occasionally" | "partly" | "scarce" | "scarcely" | "slight" | "slightly"
-        | "somewhat" | "sort of" | "sort-of" | "sorta" | "sortof" => Some(LESS),
+        "absolutely" | "amazingly" | "awfully" | "completely" | "considerable" | "considerably" | "decidedly"
+        | "deeply" | "effing" | "enormous" | "enormously" | "entirely" | "especially" | "exceptional"
+        | "exceptionally" | "extreme" | "extremely" | "fabulously" | "flippin" | "flipping" | "frackin"
+        | "fracking" | "frickin" | "fricking" | "friggin" | "frigging" | "fuckin" | "fucking" | "fuggin"
+        | "fugging" | "fully" | "greatly" | "hella" | "highly" | "hugely" | "incredible" | "incredibly"
+        | "intensely" | "major" | "majorly" | "more" | "most" | "particularly" | "purely" | "quite" | "really"
+        | "remarkably" | "so" | "substantially" | "thoroughly" | "total" | "totally" | "tremendous"
+        | "tremendously" | "uber" | "unbelievably" | "unusually" | "utter" | "utterly" | "very" => Some(MORE),
+        "almost" | "barely" | "hardly" | "just enough" | "kind of" | "kind-of" | "kinda" | "kindof" | "less"
+        | "little" | "marginal" | "marginally" | "occasional" | "occasionally" | "partly" | "scarce" | "scarcely"
+        | "slight" | "slightly" | "somewhat" | "sort of" | "sort-of" | "sorta" | "sortof" => Some(LESS),
         _ => None,
     }
 }

@@ -20,9 +20,7 @@ pub(super) fn is_invisible(c: char) -> bool {
 fn contains(ranges: &[(u32, u32)], c: char) -> bool {
     let c = u32::from(c);
     let after = ranges.partition_point(|(first, _)| *first <= c);
-    after
-        .checked_sub(1)
-        .is_some_and(|index| c <= ranges[index].1)
+    after.checked_sub(1).is_some_and(|index| c <= ranges[index].1)
 }
 
 /// Mn
