@@ -4,6 +4,8 @@
 //! threads and answers output and usage, or a failure that says whether another try can help.
 //! This room knows nothing of queues, databases or HTTP.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod check;
 mod pool;
 mod tokens;
@@ -11,15 +13,18 @@ mod tokens;
 mod classify;
 mod embed;
 mod extract;
+mod input;
+mod language;
+mod sentences;
 mod sentiment;
 mod summarize;
 mod translate;
 mod vader;
 mod wordpiece;
 
-pub use check::{
-    Categories, ClassifyInput, EntityType, ExtractInput, Fault, Input, MAX_TEXT_CHARS, SentimentInput, SummarizeInput,
-    TranslateInput, check,
+pub use check::{Fault, MAX_TEXT_CHARS, check};
+pub use input::{
+    Categories, ClassifyInput, EntityType, ExtractInput, Input, SentimentInput, SummarizeInput, TranslateInput,
 };
 
 use std::path::PathBuf;
@@ -223,7 +228,8 @@ impl Ai {
     /// Translation waits for another program; only its own computing goes to the threads.
     async fn translate(&self, input: TranslateInput, cancel: &CancellationToken) -> Result<Answer, AiFailure> {
         let text = input.text.clone();
-        let plan = self.compute(cancel, move || translate::plan(&input)).await?;
+        let pairs = self.shared.translator.pairs(cancel).await?;
+        let plan = self.compute(cancel, move || translate::plan(input, &pairs)).await?;
         let draft = self.shared.translator.run(plan, cancel).await?;
         let token = cancel.clone();
         self.compute(cancel, move || answer(vec![&text], draft, &token)).await

@@ -87,11 +87,14 @@ fn apply(rule: Rule, text: &str) -> Vec<Found> {
     for (start, c) in text.char_indices() {
         // "2024-01-15T10:30" is two findings.
         let inside_word = c.is_alphanumeric() && before.is_alphanumeric() && before != 'T';
-        if start >= free_from && !inside_word && !c.is_whitespace() {
-            if let Some(hit) = rule(Cursor::new(text, start)) {
-                free_from = hit.end;
-                found.push(hit);
-            }
+        let may_begin = c.is_ascii_graphic() || amount::begins(c);
+        if start >= free_from
+            && may_begin
+            && !inside_word
+            && let Some(hit) = rule(Cursor::new(text, start))
+        {
+            free_from = hit.end;
+            found.push(hit);
         }
         before = c;
     }

@@ -31,6 +31,11 @@ const CODES: &str = "USD EUR GBP JPY CHF CAD AUD NZD CNY INR BRL MXN SEK NOK DKK
 
 const MAX_DIGITS: usize = 18;
 
+/// Characters beyond ASCII with which an amount can begin.
+pub(super) fn begins(c: char) -> bool {
+    !c.is_ascii() && (c == '−' || SIGNS.iter().any(|(sign, _)| sign.starts_with(c)))
+}
+
 pub(super) fn money(mut cursor: Cursor<'_>) -> Option<Found> {
     if cursor.before().is_some_and(|c| c.is_alphanumeric() || matches!(c, '.' | ',' | '$')) {
         return None;

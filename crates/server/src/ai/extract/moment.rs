@@ -37,7 +37,7 @@ pub(super) fn month(word: &str) -> Option<u32> {
     let fits = |name: &&str| {
         word == **name || word.len() == 3 && name.starts_with(&word) || word == "sept" && name.starts_with("sept")
     };
-    MONTHS.iter().position(|name| fits(&name)).map(|index| index as u32 + 1)
+    MONTHS.iter().position(fits).map(|index| index as u32 + 1)
 }
 
 fn eat_month(cursor: &mut Cursor<'_>) -> Option<u32> {
@@ -190,11 +190,11 @@ fn minutes(cursor: &mut Cursor<'_>) -> Option<(u32, String)> {
         let digits = ahead.digits(2, 2).filter(|digits| *digits < "60")?;
         second = format!(":{digits}");
         *cursor = ahead;
-        if ahead.eat(|c| c == '.').is_some() {
-            if let Some(fraction) = ahead.digits(1, 9) {
-                second = format!("{second}.{fraction}");
-                *cursor = ahead;
-            }
+        if ahead.eat(|c| c == '.').is_some()
+            && let Some(fraction) = ahead.digits(1, 9)
+        {
+            second = format!("{second}.{fraction}");
+            *cursor = ahead;
         }
     }
     Some((minute, second))
