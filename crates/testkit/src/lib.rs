@@ -1,1 +1,3 @@
 //! Harnesses, servers and conformance cases for LaunchKit's own tests.
+
+pub mod postgres;
