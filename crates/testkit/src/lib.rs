@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Harnesses, servers and conformance cases for LaunchKit's own tests. Never shipped.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot be set up should say so and stop
 
@@ -7,3 +8,8 @@ pub mod harness;
 pub mod invariants;
 
 pub use harness::{Harness, MemoryHarness, SqliteHarness};
+=======
+//! Harnesses, servers and conformance cases for LaunchKit's own tests.
+
+pub mod postgres;
+>>>>>>> ledger
