@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Harnesses, servers and conformance cases for LaunchKit's own tests. Never shipped.
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot be set up should say so and stop
 
@@ -6,10 +5,6 @@ pub mod conformance;
 pub mod given;
 pub mod harness;
 pub mod invariants;
+pub mod postgres;
 
 pub use harness::{Harness, MemoryHarness, SqliteHarness};
-=======
-//! Harnesses, servers and conformance cases for LaunchKit's own tests.
-
-pub mod postgres;
->>>>>>> ledger
