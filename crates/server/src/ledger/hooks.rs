@@ -204,9 +204,7 @@ impl Ledger {
             return Ok(Vec::new());
         };
         let last = job.generation;
-        let ids = ((last - 99).max(1)..=last)
-            .map(|generation| vec![event_id(&job.id, generation).into()])
-            .collect();
+        let ids = ((last - 99).max(1)..=last).map(|generation| vec![event_id(&job.id, generation).into()]).collect();
         let sql = Sql::batch(
             "hooks.events",
             "WITH {v} SELECT e.id, e.org, e.event_type, e.job, e.data, e.at FROM v JOIN events e ON e.id = v.k_id
