@@ -60,6 +60,9 @@ pub enum BadId {
     /// Integers are the queue's own counter.
     #[error("custom ids cannot be integers")]
     Integer,
+    /// The word names a key of the queue itself.
+    #[error("this word names a part of the queue itself")]
+    Reserved,
     /// The text itself is unfit.
     #[error("bad job id: {0}")]
     Text(Flaw),

@@ -51,10 +51,14 @@ pub struct JobId(Arc<str>);
 
 impl JobId {
     /// An id of the caller's own: 1 to 255 bytes without `:` and control characters, and no integer
-    /// (integers are the queue's own counter), as BullMQ asks for.
+    /// (integers are the queue's own counter), as BullMQ asks for; nor one of the words that name a queue's own keys on
+    /// Redis, so that ids are good on every store.
     pub fn custom(id: &str) -> Result<Self, BadId> {
         if is_integer(id) {
             return Err(BadId::Integer);
+        }
+        if RESERVED.contains(&id) {
+            return Err(BadId::Reserved);
         }
         Self::parse(id)
     }
@@ -232,6 +236,32 @@ fn flaw(text: &str) -> Option<Flaw> {
     }
 }
 
+/// Words that follow a queue's name in its own keys (BullMQ's list, and `metrics`).
+const RESERVED: [&str; 22] = [
+    "active",
+    "completed",
+    "de",
+    "delay",
+    "delayed",
+    "dn",
+    "events",
+    "failed",
+    "id",
+    "limiter",
+    "marker",
+    "meta",
+    "metrics",
+    "paused",
+    "pc",
+    "prioritized",
+    "priority",
+    "repeat",
+    "stalled",
+    "stalled-check",
+    "wait",
+    "waiting-children",
+];
+
 fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) && (digits == "0" || !digits.starts_with('0'))
@@ -262,7 +292,7 @@ mod tests {
 
     #[test]
     fn custom_ids_follow_bullmqs_rules() {
-        for bad in ["", "0", "123", "-5", "a:b", "a\nb", &"x".repeat(256)] {
+        for bad in ["", "0", "123", "wait", "meta", "-5", "a:b", "a\nb", &"x".repeat(256)] {
             assert!(JobId::custom(bad).is_err(), "{bad:?}");
         }
         for good in ["a", "007", "1.5", "order-1", "ünïcödé", &"x".repeat(255)] {

@@ -76,6 +76,14 @@ impl Memory {
 }
 
 impl World {
+    /// A queue to read from; one that was never written to is empty and stays unknown.
+    fn look<O: Default>(&self, queue: &QueueName, read: impl FnOnce(&Lane) -> O) -> Result<O, StoreError> {
+        if self.closed {
+            return Err(StoreError::Closed);
+        }
+        Ok(self.lanes.get(queue).map(read).unwrap_or_default())
+    }
+
     fn lane(&mut self, queue: &QueueName) -> Result<&mut Lane, StoreError> {
         if self.closed {
             return Err(StoreError::Closed);
@@ -136,40 +144,47 @@ impl Backend for Memory {
 
     async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError> {
         within(ids.len(), MAX_READ as usize, "more than 1,000 ids in one read")?;
-        let mut world = self.world();
-        let lane = world.lane(queue)?;
-        Ok(ids.iter().map(|id| lane.record(id)).collect())
+        let found = self.world().look(queue, |lane| ids.iter().map(|id| lane.record(id)).collect::<Vec<_>>())?;
+        Ok(if found.is_empty() { ids.iter().map(|_| None).collect() } else { found })
     }
 
     async fn list(&self, queue: &QueueName, list: &List) -> Result<Page, StoreError> {
         list.check()?;
-        Ok(self.world().lane(queue)?.list(list))
+        self.world().look(queue, |lane| lane.list(list))
     }
 
     async fn counts(&self, queue: &QueueName) -> Result<Counts, StoreError> {
-        Ok(self.world().lane(queue)?.counts())
+        self.world().look(queue, Lane::counts)
     }
 
     async fn logs(&self, queue: &QueueName, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError> {
         within(most as usize, MAX_READ as usize, "more than 1,000 log lines in one read")?;
-        Ok(self.world().lane(queue)?.logs(id, skip, most))
+        self.world().look(queue, |lane| lane.logs(id, skip, most))
     }
 
     async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {
         within(most as usize, MAX_READ as usize, "more than 1,000 events in one read")?;
-        Ok(self.world().lane(queue)?.events(after, most))
+        let read = self.world().look(queue, |lane| Some(lane.events(after, most)))?;
+        Ok(read.unwrap_or(Events { next: after, ..Events::default() }))
     }
 
     async fn info(&self, queue: &QueueName, now: Timestamp) -> Result<Info, StoreError> {
-        Ok(self.world().lane(queue)?.info(now))
+        self.world().look(queue, |lane| lane.info(now))
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
-        Ok(self.world().lanes.keys().cloned().collect())
+        let world = self.world();
+        if world.closed {
+            return Err(StoreError::Closed);
+        }
+        Ok(world.lanes.keys().cloned().collect())
     }
 
     async fn claim(&self, deployment: &str) -> Result<Arc<str>, StoreError> {
         let mut world = self.world();
+        if world.closed {
+            return Err(StoreError::Closed);
+        }
         Ok(world.deployment.get_or_insert_with(|| deployment.into()).clone())
     }
 

@@ -63,11 +63,13 @@ pub(super) async fn go(
     });
     let ends = finished.iter().map(verdict).collect();
     let turn = Turn { queue: shared.queue.name().clone(), worker: shared.info.name.clone(), ends, take };
-    let Some(turned) = give_up.run_until_cancelled(turned(&shared, turn)).await else {
+    let Some((turned, repeated)) = give_up.run_until_cancelled(turned(&shared, turn)).await else {
         return nothing;
     };
     for (finished, end) in finished.iter().zip(&turned.ends) {
-        count(&shared, finished, *end);
+        // After a repetition, a job that is not kept is gone because its end was carried out.
+        let end = if repeated && *end == End::Gone { End::AlreadyApplied } else { *end };
+        count(&shared, finished, end);
         shared.held.remove(&finished.run);
     }
     let next = turned.next;
@@ -98,19 +100,21 @@ async fn told(shared: &Shared, mut finished: Vec<Finished>) -> Vec<Finished> {
     done.into_iter().chain(fresh.map(|(run, ending)| Finished { run, ending, journaled: true })).collect()
 }
 
-/// The store's answer, asked for until it comes.
-async fn turned(shared: &Shared, mut turn: Turn) -> Turned {
+/// The store's answer, asked for until it comes, and whether it was asked for more than once.
+async fn turned(shared: &Shared, mut turn: Turn) -> (Turned, bool) {
     let mut wait = WAITS.0;
+    let mut repeated = false;
     loop {
         match shared.queue.backend().turn(turn, shared.queue.clock().now()).await {
             Ok(turned) => {
                 for held in &turned.held {
                     shared.held.insert(&Arc::new(Run::new(held.lock.clone())));
                 }
-                return turned;
+                return (turned, repeated);
             }
             Err(failed) => {
                 tracing::error!(queue = %shared.queue.name(), error = %failed.why, "the store did not answer; asking again");
+                repeated = true;
                 turn = *failed.input;
                 if let Some(take) = &mut turn.take {
                     take.mode = TakeMode::Resume;

@@ -9,6 +9,7 @@ use launchkit_queue::Clock;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::ledger_problem;
+use crate::failpoint::{self, Point};
 use crate::ledger::{Create, Created, Kind, Ledger, LedgerError};
 use crate::problem::{Code, Problem};
 
@@ -74,6 +75,7 @@ impl Creator {
             } else {
                 self.commit(creates).await
             };
+            failpoint::pass(Point::Created);
             match results {
                 Ok(results) => answers.into_iter().zip(results).for_each(|(answer, result)| reply(answer, Ok(result))),
                 Err(problem) => answers.into_iter().for_each(|answer| reply(answer, Err(problem.clone()))),

@@ -17,6 +17,7 @@ use super::query::{Query, decode};
 use super::{Api, body, job, ledger_problem};
 use crate::ai::{self, JobType};
 use crate::auth::{Caller, Scope};
+use crate::failpoint::{self, Point};
 use crate::ledger::{
     Answer, Canceled, Create, Created, Filter, Idempotency, JobRow, JobState, NewJob, Page, Quota, Retried, queue_id,
 };
@@ -230,6 +231,7 @@ async fn about_a_job(api: &Api, request: Request) -> Result<(Caller, Option<Once
 
 async fn cancel_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Problem> {
     let canceled = api.ledger.cancel(&caller.org, id, api.now()).await.map_err(|error| ledger_problem(&error))?;
+    failpoint::pass(Point::Canceled);
     match canceled {
         Canceled::Canceled(row) => {
             leave_queue(api, &row).await;
@@ -249,6 +251,7 @@ async fn cancel_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Prob
 
 async fn retry_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Problem> {
     let retried = api.ledger.retry(&caller.org, id, api.now()).await.map_err(|error| ledger_problem(&error))?;
+    failpoint::pass(Point::Retried);
     match retried {
         Retried::Retried(row) => {
             api.wake.notify_one();

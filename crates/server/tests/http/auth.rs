@@ -34,10 +34,22 @@ async fn refused_api_keys() {
     let (_, expired) = app.key_until(&app.org, crate::support::ALL, Some(app.now() - 1)).await;
     let operator = app.token(Role::Admin);
     for key in [
-        "", "x", "lk_live__", "lk_live_abc_def", &wrong_secret, &good.replace("live", "test"), &good.to_uppercase(),
-        &format!("{good}a"), &good[..good.len() - 1], &revoked, &expired, &operator,
+        "",
+        "x",
+        "lk_live__",
+        "lk_live_abc_def",
+        &wrong_secret,
+        &good.replace("live", "test"),
+        &good.to_uppercase(),
+        &format!("{good}a"),
+        &good[..good.len() - 1],
+        &revoked,
+        &expired,
+        &operator,
     ] {
-        for (method, path, body) in [(Method::GET, "/v1/jobs", ""), (Method::POST, "/v1/jobs/sentiment", r#"{"text":"x"}"#)] {
+        for (method, path, body) in
+            [(Method::GET, "/v1/jobs", ""), (Method::POST, "/v1/jobs/sentiment", r#"{"text":"x"}"#)]
+        {
             let reply = app.send(request(method, path, key, body)).await;
             reply.problem(401, "unauthenticated");
             assert_eq!(reply.header("www-authenticate"), Some("Bearer"));

@@ -119,7 +119,10 @@ async fn the_general_route_names_faults_below_input() {
         (json!({"type": "sentiment", "input": {"text": "x"}}), vec!["/type"]),
         (json!({"type": 1, "input": "x", "more": 1}), vec!["/type", "/input", "/more"]),
         (json!({}), vec!["/type", "/input"]),
-        (json!({"type": "SENTIMENT", "input": {"text": "x"}, "options": {"provider": "openai"}}), vec!["/options/provider"]),
+        (
+            json!({"type": "SENTIMENT", "input": {"text": "x"}, "options": {"provider": "openai"}}),
+            vec!["/options/provider"],
+        ),
     ] {
         assert_eq!(refused_at(&app, "/v1/jobs", body.to_string(), 422, "invalid-input").await, places, "{body}");
     }
@@ -229,7 +232,8 @@ async fn queues_that_do_not_exist_and_orders_that_make_no_sense() {
         ("limit=10001", "limit"),
         ("force=1", "force"),
     ] {
-        let document = app.order(Method::POST, &format!("/v1/admin/queue/clean?{query}")).await.problem(422, "invalid-input");
+        let document =
+            app.order(Method::POST, &format!("/v1/admin/queue/clean?{query}")).await.problem(422, "invalid-input");
         assert_eq!(places(&document), [place]);
     }
     let token = app.token(launchkit::auth::Role::Operator);

@@ -26,7 +26,11 @@ async fn the_same_create_again_answers_the_same_job() {
 async fn the_same_key_for_another_request_is_refused() {
     let app = App::new().await;
     keyed(&app, "/v1/jobs/sentiment", "k1", r#"{"text":"x"}"#).await;
-    for (path, body) in [("/v1/jobs/sentiment", r#"{"text":"y"}"#), ("/v1/jobs/sentiment", r#"{"text": "x"}"#), ("/v1/jobs/extract", r#"{"text":"x"}"#)] {
+    for (path, body) in [
+        ("/v1/jobs/sentiment", r#"{"text":"y"}"#),
+        ("/v1/jobs/sentiment", r#"{"text": "x"}"#),
+        ("/v1/jobs/extract", r#"{"text":"x"}"#),
+    ] {
         keyed(&app, path, "k1", body).await.problem(422, "idempotency-mismatch");
     }
     assert_eq!(app.jobs().await, 1);

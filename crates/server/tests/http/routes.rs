@@ -42,7 +42,10 @@ async fn the_general_route_takes_type_input_and_options() {
     assert_eq!(reply.status, StatusCode::ACCEPTED, "{reply:?}");
     let job = reply.json();
     assert_eq!(job["input"], body["input"]);
-    assert_eq!((&job["priority"], &job["maxAttempts"], &job["metadata"]), (&json!(7), &json!(5), &json!({"team": "blue"})));
+    assert_eq!(
+        (&job["priority"], &job["maxAttempts"], &job["metadata"]),
+        (&json!(7), &json!(5), &json!({"team": "blue"}))
+    );
     let row = app.ledger.get(&app.org, job["id"].as_str().unwrap()).await.unwrap().unwrap();
     assert_eq!(row.run_at, Some(row.created_at + 60_000));
     // The typed routes take the same options beside the input.
@@ -149,7 +152,10 @@ async fn a_job_that_will_be_tried_again_says_when_and_why() {
     let error = JobError { code: "busy".into(), message: "Try later.".into(), retryable: true };
     app.end(&run, What::Failed { error, usage: None, retry_at: None }).await;
     let job = app.get(&format!("/v1/jobs/{id}")).await.json();
-    assert_eq!((&job["status"], &job["attempts"], &job["error"]["code"]), (&json!("QUEUED"), &json!(1), &json!("busy")));
+    assert_eq!(
+        (&job["status"], &job["attempts"], &job["error"]["code"]),
+        (&json!("QUEUED"), &json!(1), &json!("busy"))
+    );
     assert!(job["nextAttemptAt"].is_string() && job["completedAt"].is_null());
 }
 
@@ -166,7 +172,8 @@ async fn the_queue_is_paused_and_resumed_and_both_are_audited() {
         }
     }
     let entry = |what: &str, target: &str| ("ops".to_owned(), what.to_owned(), target.to_owned());
-    let expected = ["queue.pause", "queue.resume"].map(|what| ["ai-jobs", "ai-jobs", "webhooks"].map(|name| entry(what, name)));
+    let expected =
+        ["queue.pause", "queue.resume"].map(|what| ["ai-jobs", "ai-jobs", "webhooks"].map(|name| entry(what, name)));
     assert_eq!(app.audit().await, expected.concat());
 }
 

@@ -62,7 +62,9 @@ async fn keys_tokens_secrets_and_texts_are_in_no_log_line() {
     assert!(log.contains("request"), "something was logged: {log}");
     let key_secret = app.key.rsplit('_').next().unwrap();
     let signature = token.rsplit('.').next().unwrap();
-    for secret in [key_secret, token.as_str(), signature, SECRET, text, "hook-path-secret", "label-value", "private-path"] {
+    for secret in
+        [key_secret, token.as_str(), signature, SECRET, text, "hook-path-secret", "label-value", "private-path"]
+    {
         assert!(!log.contains(secret), "{secret} is in the log");
     }
 }

@@ -23,7 +23,13 @@ fn is_time(text: &str) -> bool {
 fn steady_text(text: &str) -> String {
     let parts = text.split('/').map(|part| {
         let id = part.len() == 25 && part.starts_with('c') && part.bytes().all(|b| b.is_ascii_alphanumeric());
-        if id { "[id]" } else if part.starts_with("req-") { "[request]" } else { part }
+        if id {
+            "[id]"
+        } else if part.starts_with("req-") {
+            "[request]"
+        } else {
+            part
+        }
     });
     parts.collect::<Vec<_>>().join("/")
 }
@@ -76,10 +82,28 @@ async fn fields_stand_in_the_order_of_the_contract() {
     let id = app.job().await;
     let text = String::from_utf8(app.get(&format!("/v1/jobs/{id}")).await.body.to_vec()).unwrap();
     let names = [
-        "id", "type", "status", "input", "output", "error", "tokenUsed", "costCents", "usage", "attempts", "maxAttempts",
-        "progress", "priority", "metadata", "createdAt", "startedAt", "completedAt", "nextAttemptAt", "links",
+        "id",
+        "type",
+        "status",
+        "input",
+        "output",
+        "error",
+        "tokenUsed",
+        "costCents",
+        "usage",
+        "attempts",
+        "maxAttempts",
+        "progress",
+        "priority",
+        "metadata",
+        "createdAt",
+        "startedAt",
+        "completedAt",
+        "nextAttemptAt",
+        "links",
     ];
-    let places: Vec<_> = names.iter().map(|name| text.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name}"))).collect();
+    let places: Vec<_> =
+        names.iter().map(|name| text.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name}"))).collect();
     assert!(places.is_sorted(), "{text}");
     assert_eq!(app.get(&format!("/v1/jobs/{id}")).await.json().as_object().unwrap().len(), names.len());
 }

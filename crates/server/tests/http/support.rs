@@ -13,7 +13,8 @@ use launchkit::config::Jwt;
 use launchkit::http::create::creates;
 use launchkit::http::{Api, router};
 use launchkit::ledger::{
-    Begun, DatabaseUrl, Ended, Filter, Finish, KeyMode, Kind, Ledger, NewKey, OpenOptions, Page, Run, Start, Usage, What,
+    Begun, DatabaseUrl, Ended, Filter, Finish, KeyMode, Kind, Ledger, NewKey, OpenOptions, Page, Run, Start, Usage,
+    What,
 };
 use launchkit_queue::{Clock, Queue, Store};
 use secrecy::{ExposeSecret, SecretString};

@@ -31,8 +31,10 @@ pub(super) struct Job {
     pub(super) stalls: u32,
     pub(super) stalled_out: bool,
     pub(super) canceled: bool,
-    /// While active: the lock. Afterwards: the take that ended the last run, so that a repeated verdict is recognised.
+    /// The lock, while active.
     pub(super) token: Option<Token>,
+    /// The take whose run was ended last, so that a repeated verdict is recognised.
+    pub(super) settled: Option<Token>,
     pub(super) processed_on: Option<Timestamp>,
     pub(super) processed_by: Option<Arc<str>>,
     pub(super) finished_on: Option<Timestamp>,

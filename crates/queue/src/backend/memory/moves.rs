@@ -52,6 +52,7 @@ impl Lane {
             stalled_out: false,
             canceled: false,
             token: None,
+            settled: None,
             processed_on: None,
             processed_by: None,
             finished_on: None,
@@ -96,8 +97,10 @@ impl Lane {
         };
         let ours = job.token.as_ref() == Some(&verdict.lock.token);
         if job.place != Place::Active || !ours || job.key.0 <= now.millis() {
-            return if ours && job.place != Place::Active { End::AlreadyApplied } else { End::LockLost };
+            let repeated = job.settled.as_ref() == Some(&verdict.lock.token);
+            return if repeated { End::AlreadyApplied } else { End::LockLost };
         }
+        job.settled = job.token.take();
         match verdict.outcome {
             Outcome::Done(result) => {
                 told.push(Event::completed(id.clone(), &result));
@@ -377,7 +380,7 @@ impl Lane {
         (job.processed_on, job.finished_on, job.result) = (None, None, None);
         job.failure = None;
         if made == Made::Reset {
-            (job.made, job.started) = (0, 0);
+            (job.made, job.started, job.stalls) = (0, 0, 0);
         }
         let lifo = job.options.lifo;
         self.ready(id, lifo, now);

@@ -86,7 +86,8 @@ pub(super) fn revive(
     }
     let keep = i64::from(made == Made::Keep);
     conn.prepare_cached(
-        "UPDATE jobs SET processed_on = NULL, finished_on = NULL, made = made * ?2, started = started * ?2 WHERE row = ?1",
+        "UPDATE jobs SET processed_on = NULL, finished_on = NULL, made = made * ?2, started = started * ?2, \
+         stalls = stalls * ?2 WHERE row = ?1",
     )?
     .execute(params![row.row, keep])?;
     row.make_ready(conn, lane, Lifo::Honoured, now.millis())?;
@@ -151,7 +152,8 @@ pub(super) fn sweep(tx: &mut Tx<'_>, (sweep, now): &(Sweep, Timestamp)) -> Resul
     )?;
     let found = find
         .query_map(params![lane.q, place as i64, last, sweep.most], |row| {
-            let found = Row { row: row.get(0)?, place, k1: 0, priority: row.get(1)?, flags: row.get(2)?, token: None };
+            let found =
+                Row { row: row.get(0)?, place, k1: 0, priority: row.get(1)?, flags: row.get(2)?, settled: None };
             Ok((found, row.get::<_, String>(3)?))
         })?
         .collect::<Result<Vec<_>, _>>()?;

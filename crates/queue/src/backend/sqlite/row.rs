@@ -29,7 +29,7 @@ pub(super) struct Row {
     pub(super) k1: i64,
     pub(super) priority: u32,
     pub(super) flags: i64,
-    pub(super) token: Option<String>,
+    pub(super) settled: Option<String>,
 }
 
 pub(super) fn place(number: i64) -> Result<Place, Fault> {
@@ -42,7 +42,7 @@ pub(super) fn place(number: i64) -> Result<Place, Fault> {
 impl Row {
     pub(super) fn find(conn: &Connection, lane: &Lane, id: &JobId) -> Result<Option<Row>, Fault> {
         let mut find =
-            conn.prepare_cached("SELECT row, place, k1, priority, flags, token FROM jobs WHERE q = ?1 AND id = ?2")?;
+            conn.prepare_cached("SELECT row, place, k1, priority, flags, settled FROM jobs WHERE q = ?1 AND id = ?2")?;
         let found = find
             .query_row(params![lane.q, id.as_str()], |row| {
                 let (number, place, k1) = (row.get(0)?, row.get::<_, i64>(1)?, row.get(2)?);
@@ -50,8 +50,8 @@ impl Row {
             })
             .optional()?;
         found
-            .map(|(row, number, k1, priority, flags, token)| {
-                Ok(Row { row, place: place(number)?, k1, priority, flags, token })
+            .map(|(row, number, k1, priority, flags, settled)| {
+                Ok(Row { row, place: place(number)?, k1, priority, flags, settled })
             })
             .transpose()
     }

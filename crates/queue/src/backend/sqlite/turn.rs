@@ -35,7 +35,11 @@ pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<T
 /// Only while the lock holds: active, under this token, not expired. `?1` row, `?2` token, `?3` now.
 macro_rules! held {
     ($set:literal) => {
-        concat!("UPDATE jobs SET ", $set, " WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3")
+        concat!(
+            "UPDATE jobs SET settled = token, token = NULL, ",
+            $set,
+            " WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3"
+        )
     };
 }
 
@@ -99,9 +103,7 @@ impl Settling<'_> {
     fn missed(&self, lock: &Lock) -> Result<End, Fault> {
         Ok(match Row::find(self.conn, self.lane, &lock.id)? {
             None => End::Gone,
-            Some(row) if row.place != Place::Active && row.token.as_deref() == Some(lock.token.as_str()) => {
-                End::AlreadyApplied
-            }
+            Some(row) if row.settled.as_deref() == Some(lock.token.as_str()) => End::AlreadyApplied,
             Some(_) => End::LockLost,
         })
     }
@@ -224,7 +226,7 @@ impl Settling<'_> {
                 .collect::<Result<Vec<_>, _>>()?;
             for (index, (number, finished_on, flags)) in rows.into_iter().enumerate() {
                 if index < surplus || finished_on <= cutoff {
-                    let row = Row { row: number, place, k1: finished_on, priority: 0, flags, token: None };
+                    let row = Row { row: number, place, k1: finished_on, priority: 0, flags, settled: None };
                     row.remove(self.conn, self.lane)?;
                 }
             }
@@ -258,9 +260,9 @@ fn encode(failure: &Failure) -> Result<String, Fault> {
 const TAKE: &str = "UPDATE jobs SET place = 2, k1 = ?3, token = ?4, since = ?5, processed_on = ?5, worker = ?6, \
     started = started + 1 \
     WHERE row IN (SELECT row FROM jobs WHERE q = ?1 AND place = 0 ORDER BY k1, k2 LIMIT ?2) \
-    RETURNING row, id, name, data, opts, priority, flags, created, made, started, stalls, k2";
+    RETURNING row, id, name, data, opts, priority, flags, created, made, started, stalls, k2, processed_on";
 
-const RESUME: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started, stalls, k2 FROM jobs \
+const RESUME: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started, stalls, k2, processed_on FROM jobs \
     WHERE q = ?1 AND place = 2 AND k1 > ?2 AND token = ?3";
 
 fn take(
@@ -274,7 +276,7 @@ fn take(
     if wish.mode == TakeMode::Resume {
         let mut resume = conn.prepare_cached(RESUME)?;
         let rows = resume.query(params![lane.q, now.millis(), wish.token.as_str()])?;
-        let taken = read(conn, cache, rows, wish, now)?;
+        let taken = read(conn, cache, rows, wish)?;
         if !taken.is_empty() {
             return Ok((taken.into_iter().map(|(_, held)| held).collect(), Next::More));
         }
@@ -288,7 +290,7 @@ fn take(
         let until = now.plus(wish.lock_for).millis();
         let mut take = conn.prepare_cached(TAKE)?;
         let args = params![lane.q, wish.most as i64, until, wish.token.as_str(), now.millis(), &**worker];
-        let taken = read(conn, cache, take.query(args)?, wish, now)?;
+        let taken = read(conn, cache, take.query(args)?, wish)?;
         held.reserve(taken.len());
         for ((priority, _), job) in taken {
             lane.moved(priority, Place::Ready, Place::Active);
@@ -308,23 +310,16 @@ fn read(
     cache: &mut OptionsCache,
     mut rows: rusqlite::Rows<'_>,
     wish: &Take,
-    now: Timestamp,
 ) -> Result<Vec<Ranked>, Fault> {
     let mut taken = Vec::with_capacity(wish.most.min(MAX_TURN));
     while let Some(row) = rows.next()? {
-        taken.push(read_one(conn, cache, row, &wish.token, now)?);
+        taken.push(read_one(conn, cache, row, &wish.token)?);
     }
     taken.sort_by_key(|(rank, _)| *rank);
     Ok(taken)
 }
 
-fn read_one(
-    conn: &Connection,
-    cache: &mut OptionsCache,
-    row: &SqlRow<'_>,
-    token: &Token,
-    now: Timestamp,
-) -> Result<Ranked, Fault> {
+fn read_one(conn: &Connection, cache: &mut OptionsCache, row: &SqlRow<'_>, token: &Token) -> Result<Ranked, Fault> {
     let number: i64 = row.get(0)?;
     let data = match text_or_null(row, 3)? {
         Some(text) => Payload::stored(text),
@@ -347,7 +342,7 @@ fn read_one(
         started,
         stalls: row.get(10)?,
         timestamp: Timestamp::from_millis(row.get(7)?),
-        failed_already: doom.failure(now),
+        failed_already: doom.failure(Timestamp::from_millis(row.get(12)?)),
     };
     Ok(((row.get(5)?, row.get(11)?), held))
 }
@@ -372,7 +367,7 @@ fn promote_due(conn: &Connection, lane: &mut Lane, now: Timestamp) -> Result<usi
                 k1: 0,
                 priority: row.get(1)?,
                 flags: row.get(2)?,
-                token: None,
+                settled: None,
             };
             Ok((found, row.get::<_, String>(3)?))
         })?

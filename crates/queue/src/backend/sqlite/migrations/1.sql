@@ -42,7 +42,8 @@ CREATE TABLE jobs (
     made INTEGER NOT NULL DEFAULT 0,
     started INTEGER NOT NULL DEFAULT 0,
     stalls INTEGER NOT NULL DEFAULT 0,
-    token TEXT,                     -- while active the lock, afterwards the take that ended the last run
+    token TEXT,                     -- the lock, while active
+    settled TEXT,                   -- the take whose run was ended last: a repeated verdict is recognised
     worker TEXT,
     processed_on INTEGER,
     finished_on INTEGER
