@@ -19,6 +19,10 @@ pub const DATA_DIR: &str = "./launchkit-data";
 /// The address of a server on this machine.
 pub const LOCAL_URL: &str = "http://localhost:3001";
 
+/// What is logged unless `RUST_LOG` says otherwise. The file watcher tells of every watch that it
+/// ends, which is no news to anybody.
+const LOG_FILTER: &str = "info,notify=warn";
+
 /// What a `serve` or `worker` process runs with.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -205,7 +209,7 @@ impl Logging {
             "json" => LogFormat::Json,
             _ => return Err(refused(settings, "LOG_FORMAT", "expected text or json".to_owned())),
         };
-        let filter = settings.get("RUST_LOG").unwrap_or("info").to_owned();
+        let filter = settings.get("RUST_LOG").unwrap_or(LOG_FILTER).to_owned();
         Ok(Logging { format, filter, file: settings.get("LOG_FILE").map(PathBuf::from) })
     }
 }
@@ -400,7 +404,7 @@ fn default_of(name: &str, settings: &Settings) -> Option<String> {
         "AI_PROVIDER" => "local",
         "SHUTDOWN_GRACE" => "25s",
         "LOG_FORMAT" => "text",
-        "RUST_LOG" => "info",
+        "RUST_LOG" => LOG_FILTER,
         "LAUNCHKIT_URL" => LOCAL_URL,
         "DATABASE_URL" => return Some(format!("sqlite://{}", data_dir(settings).join("launchkit.db").display())),
         _ => return None,
