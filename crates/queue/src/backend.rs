@@ -22,11 +22,13 @@ use crate::job::{JobId, QueueName, Record};
 use crate::state::Counts;
 use crate::time::Timestamp;
 
+mod bounds;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod verbs;
 
+pub use bounds::*;
 pub use verbs::*;
 
 /// What a store does. Implemented by this crate's stores and by the wrappers of its tests; not meant for others yet,

@@ -31,6 +31,46 @@ pub fn boom() -> Failure {
     Failure::new(FailureKind::Error, "boom")
 }
 
+/// Options with a priority.
+pub fn priority(priority: u32) -> JobOptions {
+    JobOptions { priority, ..JobOptions::default() }
+}
+
+/// Options with LIFO.
+pub fn lifo() -> JobOptions {
+    JobOptions { lifo: true, ..JobOptions::default() }
+}
+
+/// Options with a delay in milliseconds.
+pub fn delay(millis: u64) -> JobOptions {
+    JobOptions { delay: Duration::from_millis(millis), ..JobOptions::default() }
+}
+
+/// The default options.
+pub fn plain() -> JobOptions {
+    JobOptions::default()
+}
+
+/// A good end with the result 7.
+pub fn done() -> Outcome {
+    Outcome::Done(json("7"))
+}
+
+/// A bad end for good.
+pub fn dead() -> Outcome {
+    Outcome::Dead(boom())
+}
+
+/// A counted failure that is tried again.
+pub fn retry(at: Timestamp) -> Outcome {
+    Outcome::Retry { at, failure: boom() }
+}
+
+/// The end of one run, kept for ever.
+pub fn verdict(lock: &Lock, outcome: Outcome) -> Verdict {
+    Verdict { lock: lock.clone(), outcome, keep: Keep::ALL }
+}
+
 /// JSON text as a payload.
 pub fn json(text: &str) -> Payload {
     Payload::from_json(text.to_owned()).expect("JSON")
@@ -100,6 +140,29 @@ impl Given {
         ids(&self.take(most, now).await)
     }
 
+    /// Takes the job whose turn it is, which must be there.
+    pub async fn one(&self, now: Timestamp) -> Held {
+        self.take(1, now).await.pop().expect("a job is ready")
+    }
+
+    /// Adds a job and takes it; nothing may be ready before it.
+    pub async fn hold(&self, id: &str, options: JobOptions, now: Timestamp) -> Lock {
+        self.add(vec![named(id, options)], now).await;
+        let lock = self.one(now).await.lock;
+        assert_eq!(lock.id.as_str(), id, "nothing was ready before it");
+        lock
+    }
+
+    /// Ends one run, which must be possible.
+    pub async fn settle(&self, lock: &Lock, outcome: Outcome, now: Timestamp) {
+        assert_eq!(self.end(lock, outcome, now).await, End::Applied, "the end of {}", lock.id);
+    }
+
+    /// Asks for the jobs of a take again.
+    pub async fn resume(&self, take: &Take, now: Timestamp) -> Vec<Held> {
+        self.turn(Vec::new(), Some(Take { mode: TakeMode::Resume, ..take.clone() }), now).await.held
+    }
+
     /// What comes next, without taking anything.
     pub async fn next(&self, now: Timestamp) -> Next {
         self.turn(Vec::new(), Some(self.wish(0)), now).await.next
@@ -164,6 +227,16 @@ impl Given {
     /// All kept events as `name` or `name:id`, oldest first.
     pub async fn events(&self) -> Vec<String> {
         self.events_after(launchkit_queue::Position::START).await.iter().map(|(_, event)| brief(event)).collect()
+    }
+
+    /// The position of the newest event.
+    pub async fn newest(&self) -> launchkit_queue::Position {
+        self.backend.info(&self.queue, T0).await.expect("info").newest_event
+    }
+
+    /// Events after a position as `name` or `name:id`.
+    pub async fn told(&self, after: launchkit_queue::Position) -> Vec<String> {
+        self.events_after(after).await.iter().map(|(_, event)| brief(event)).collect()
     }
 
     /// All kept events after a position.

@@ -44,6 +44,7 @@ fn check_job(job: &Record, state: State) {
     assert_eq!(job.state, state, "{id} says the state of its list");
     assert_eq!(job.finished_on.is_some(), state.is_final(), "{id} has an end exactly when it has ended");
     assert_eq!(job.due.is_some(), state == State::Delayed, "{id} has a due time exactly when it is delayed");
+    assert!(job.started >= job.made, "{id} was started as often as it ended");
     assert!(job.since >= job.timestamp, "{id} entered its state after it was added");
     if state == State::Active {
         assert!(job.processed_on.is_some() && job.processed_by.is_some(), "{id} says who runs it since when");

@@ -11,7 +11,8 @@ use crate::job::JobId;
 use crate::state::{Place, State};
 use crate::time::Timestamp;
 
-const RENEW: &str = "UPDATE jobs SET k1 = ?4 WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 RETURNING flags";
+const RENEW: &str = "UPDATE jobs SET k1 = ?4 WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 AND q = ?5 AND id = ?6 \
+    RETURNING flags";
 
 pub(super) fn beat(tx: &mut Tx<'_>, (beat, now): &(Beat, Timestamp)) -> Result<Beaten, Fault> {
     let (conn, _, lane) = tx.lane(&beat.queue)?;
@@ -23,7 +24,7 @@ pub(super) fn beat(tx: &mut Tx<'_>, (beat, now): &(Beat, Timestamp)) -> Result<B
             0 => Row::find(conn, lane, &lock.id)?.map_or(0, |found| found.row),
             row => row,
         };
-        let args = params![row, lock.token.as_str(), now.millis(), until];
+        let args = params![row, lock.token.as_str(), now.millis(), until, lane.q, lock.id.as_str()];
         match renew.query_row(args, |row| row.get::<_, i64>(0)).optional()? {
             Some(flags) if flags & CANCELED != 0 => beaten.cancel.push(lock.id.clone()),
             Some(_) => {}

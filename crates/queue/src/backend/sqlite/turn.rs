@@ -32,29 +32,31 @@ pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<T
     Ok(Turned { ends, held, next })
 }
 
-/// Only while the lock holds: active, under this token, not expired. `?1` row, `?2` token, `?3` now.
+/// Only while the lock holds: this job of this queue, active, under this token, not expired. The row is no more than a
+/// hint of the caller's. `?1` row, `?2` token, `?3` now, `?4` q, `?5` id.
 macro_rules! held {
     ($set:literal) => {
         concat!(
             "UPDATE jobs SET settled = token, token = NULL, ",
             $set,
-            " WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3"
+            " WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 AND q = ?4 AND id = ?5"
         )
     };
 }
 
 const FINISH: &str =
-    held!("place = ?4, k1 = ?3, k2 = ?5, since = ?3, finished_on = ?3, made = made + 1, flags = (flags & ~24) | ?6");
-const DROP: &str = "DELETE FROM jobs WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 RETURNING flags";
-const DELAY: &str = held!("place = 1, k1 = ?4, k2 = ?5, since = ?3, made = made + ?6, flags = flags | ?7");
+    held!("place = ?6, k1 = ?3, k2 = ?7, since = ?3, finished_on = ?3, made = made + 1, flags = (flags & ~24) | ?8");
+const DROP: &str =
+    "DELETE FROM jobs WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 AND q = ?4 AND id = ?5 RETURNING flags";
+const DELAY: &str = held!("place = 1, k1 = ?6, k2 = ?7, since = ?3, made = made + ?8, flags = flags | ?9");
 const AGAIN: &str = concat!(
     held!(
-        "place = 0, k1 = priority, k2 = CASE WHEN priority = 0 AND flags & 32 THEN ?4 ELSE ?5 END, since = ?3, \
-         made = made + ?6, flags = flags | ?7"
+        "place = 0, k1 = priority, k2 = CASE WHEN priority = 0 AND flags & 32 THEN ?6 ELSE ?7 END, since = ?3, \
+         made = made + ?8, flags = flags | ?9"
     ),
     " RETURNING priority"
 );
-const BACK: &str = concat!(held!("place = 0, k1 = priority, k2 = ?4, since = ?3"), " RETURNING priority");
+const BACK: &str = concat!(held!("place = 0, k1 = priority, k2 = ?6, since = ?3"), " RETURNING priority");
 
 struct Settling<'a> {
     conn: &'a Connection,
@@ -89,7 +91,7 @@ impl Settling<'_> {
             Outcome::Back => {
                 let turn = self.lane.front();
                 let mut back = self.conn.prepare_cached(BACK)?;
-                let args = params![row, verdict.lock.token.as_str(), self.now.millis(), turn];
+                let args = params![row, verdict.lock.token.as_str(), self.now.millis(), self.lane.q, id.as_str(), turn];
                 match back.query_row(args, |row| row.get::<_, u32>(0)).optional()? {
                     Some(priority) => self.woken(id, priority),
                     None => false,
@@ -136,8 +138,8 @@ impl Settling<'_> {
         let (id, token) = (&verdict.lock.id, verdict.lock.token.as_str());
         if verdict.keep.count == Some(0) {
             let mut drop = self.conn.prepare_cached(DROP)?;
-            let dropped =
-                drop.query_row(params![row, token, self.now.millis()], |row| row.get::<_, i64>(0)).optional()?;
+            let args = params![row, token, self.now.millis(), self.lane.q, id.as_str()];
+            let dropped = drop.query_row(args, |row| row.get::<_, i64>(0)).optional()?;
             let Some(flags) = dropped else {
                 return Ok(false);
             };
@@ -147,7 +149,7 @@ impl Settling<'_> {
         } else {
             let turn = self.lane.back();
             let side = if value.is_some() { SIDE } else { 0 };
-            let args = params![row, token, self.now.millis(), place as i64, turn, side];
+            let args = params![row, token, self.now.millis(), self.lane.q, id.as_str(), place as i64, turn, side];
             if self.conn.prepare_cached(FINISH)?.execute(args)? == 0 {
                 return Ok(false);
             }
@@ -174,7 +176,7 @@ impl Settling<'_> {
         let (counts, side) = if failure.is_some() { (1, SIDE) } else { (0, 0) };
         let back = self.lane.back();
         if at > self.now {
-            let args = params![row, token, now, at.millis(), back, counts, side];
+            let args = params![row, token, now, self.lane.q, id.as_str(), at.millis(), back, counts, side];
             if self.conn.prepare_cached(DELAY)?.execute(args)? == 0 {
                 return Ok(false);
             }
@@ -185,7 +187,7 @@ impl Settling<'_> {
         }
         let front = self.lane.front();
         let mut again = self.conn.prepare_cached(AGAIN)?;
-        let args = params![row, token, now, front, back, counts, side];
+        let args = params![row, token, now, self.lane.q, id.as_str(), front, back, counts, side];
         let priority = again.query_row(args, |row| row.get::<_, u32>(0)).optional()?;
         Ok(priority.is_some_and(|priority| self.woken(id, priority)))
     }
