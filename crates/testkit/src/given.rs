@@ -6,6 +6,10 @@ use std::time::Duration;
 use launchkit_queue::backend::*;
 use launchkit_queue::{Failure, FailureKind, JobId, JobOptions, Keep, Outcome, Payload, QueueName, Timestamp};
 
+mod states;
+
+pub use states::*;
+
 /// The time at which cases begin.
 pub const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// How long locks hold in cases.

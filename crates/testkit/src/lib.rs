@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot be set up should say so and stop
 
 pub mod conformance;
+pub mod faulty;
 pub mod given;
 pub mod harness;
 pub mod invariants;
 
+pub use faulty::Faulty;
 pub use harness::{Harness, MemoryHarness, SqliteHarness};
