@@ -229,6 +229,10 @@ impl Desk {
         self.come.notify_one();
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner().closed
+    }
+
     /// Somebody wrote to the file's log, perhaps another process.
     pub(super) fn heard(&self) {
         let mut inner = self.inner();
