@@ -7,6 +7,7 @@ pub mod edit;
 pub mod events;
 pub mod read;
 pub mod sweep;
+pub mod worker;
 
 /// Makes one test per case for a harness, which must be named by an absolute path.
 #[macro_export]
@@ -83,6 +84,40 @@ macro_rules! conformance {
                 resuming_gives_out_in_the_old_order_and_wakes_a_waiter,
                 pausing_one_queue_leaves_another_alone,
                 after_close_every_verb_answers_closed;
+            worker: a_worker_completes_jobs_and_its_caller_reads_the_outcome,
+                a_handler_that_fails_twice_succeeds_at_its_third_try,
+                a_handler_that_always_fails_is_failed_after_its_last_try,
+                giving_up_ends_the_job_though_tries_remain,
+                a_panic_fails_the_attempt_and_not_the_worker,
+                an_attempt_beyond_its_timeout_fails_as_timeout,
+                asking_for_later_runs_the_job_again_uncounted,
+                an_unknown_name_is_put_off_uncounted,
+                an_undecodable_payload_is_given_up_with_a_reason,
+                a_former_name_reaches_its_handler,
+                no_more_handlers_run_at_once_than_there_are_slots,
+                a_backlog_is_worked_to_its_very_last_job,
+                a_delayed_job_starts_at_its_time_and_not_before,
+                a_paused_queue_keeps_its_jobs_until_it_is_resumed,
+                a_worker_told_to_stop_lets_running_jobs_end,
+                after_the_grace_running_jobs_are_given_back_uncounted,
+                a_dropped_worker_leaves_its_jobs_to_another,
+                a_long_job_keeps_its_lock,
+                a_lost_lock_stops_the_handler_and_drops_its_answer,
+                a_canceled_handler_is_told_and_its_job_fails_as_canceled,
+                a_doomed_job_is_failed_without_running,
+                the_journal_hears_starts_before_runs_and_ends_before_the_store,
+                the_journal_is_called_in_batches,
+                a_job_that_the_journal_skips_ends_without_running,
+                a_journal_that_fails_for_a_while_loses_and_doubles_nothing,
+                progress_and_log_lines_reach_the_store_before_the_end_does,
+                progress_of_a_running_job_can_be_read,
+                two_workers_share_a_queue,
+                a_thousand_jobs_are_handled_exactly_once_by_three_workers,
+                two_handles_on_one_store_hear_each_other,
+                lost_answers_run_no_job_twice,
+                a_store_that_refuses_for_a_while_loses_and_doubles_nothing,
+                a_worker_whose_beats_fail_gives_its_handlers_up,
+                a_worker_whose_beats_hang_gives_its_handlers_up;
         }
     };
 }

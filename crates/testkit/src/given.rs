@@ -63,8 +63,12 @@ impl Given {
 
     /// A queue of a harness by name.
     pub fn queue(harness: &impl crate::Harness, name: &str) -> Self {
-        let queue = QueueName::new(name).expect("a queue name");
-        Self { backend: harness.backend(), queue, tokens: Arc::default() }
+        Self::over(harness.backend(), QueueName::new(name).expect("a queue name"))
+    }
+
+    /// A queue of any store.
+    pub fn over(backend: Arc<dyn Backend>, queue: QueueName) -> Self {
+        Self { backend, queue, tokens: Arc::default() }
     }
 
     /// Adds jobs.

@@ -8,4 +8,5 @@ pub mod harness;
 pub mod invariants;
 
 pub use faulty::Faulty;
+pub use given::Given;
 pub use harness::{Harness, MemoryHarness, SqliteHarness};
