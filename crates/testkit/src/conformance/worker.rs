@@ -127,6 +127,8 @@ async fn during<O>(worker: WorkerBuilder, work: impl Future<Output = O>) -> (O, 
         drop(stop);
         answer
     };
+    // Workers are large futures, and these are nested.
+    let (working, running) = (Box::pin(working), Box::pin(running));
     guard(async { tokio::join!(working, running) }).await
 }
 

@@ -33,7 +33,8 @@ pub async fn a_handler_that_fails_twice_succeeds_at_its_third_try(h: &impl Harne
     assert_eq!(answer.expect("a result"), 3);
     let starts = starts.lock().unwrap().clone();
     let gaps: Vec<_> = starts.windows(2).map(|pair| pair[1].since(pair[0]).as_millis()).collect();
-    assert!(gaps[0] >= 20 && gaps[1] >= 40 && (!b.exact || gaps == [20, 40]), "{gaps:?}");
+    assert!(gaps[0] >= 20 && gaps[1] >= 40, "{gaps:?}");
+    assert!(!b.exact || (gaps[0] <= 21 && gaps[1] <= 41), "{gaps:?}");
     let job = b.given.get("j").await;
     assert_eq!((job.made, job.started, report.retried, report.done), (3, 3, 2, 1));
 }
@@ -201,8 +202,8 @@ pub async fn a_delayed_job_starts_at_its_time_and_not_before(h: &impl Harness) {
     };
     let ((due, started), _) = during(worker, work).await;
     let late = started.since(due);
-    assert!(started >= due && late < Duration::from_secs(if b.exact { 0 } else { 3 } + 1), "{late:?} late");
-    assert!(!b.exact || late <= Duration::from_millis(1), "{late:?} late");
+    // Exact where time is; a loaded machine may be slow where it is real, but not as slow as the next look.
+    assert!(started >= due && late <= Duration::from_millis(if b.exact { 1 } else { 3_000 }), "{late:?} late");
 }
 
 /// The take that finds the pause makes a due job ready and gives it to nobody; resuming wakes the worker.

@@ -136,7 +136,8 @@ pub async fn a_store_that_refuses_for_a_while_loses_and_doubles_nothing(h: &impl
     faulty.plan(Verb::Wait, [Some(Fault::Before)]);
     faulty.plan(Verb::Rescue, [Some(Fault::Before)]);
     let runs = Runs::default();
-    let (_, report) = during(runs.worker(&b, 4), async { b.until_ended(20).await }).await;
+    let witness = b.beside(h.backend());
+    let (_, report) = during(runs.worker(&b, 4), witness.until_ended(20)).await;
     runs.assert_each_once(20);
     assert_eq!((report.done, report.lost), (20, 0));
     assert!(faulty.faults() >= 5);
