@@ -31,6 +31,8 @@ pub struct Memory {
 #[derive(Debug, Default)]
 struct World {
     lanes: BTreeMap<QueueName, Lane>,
+    /// Of all queues that anybody has waited for, whether or not anything was ever written to them.
+    bells: BTreeMap<QueueName, Bell>,
     deployment: Option<Arc<str>>,
     closed: bool,
 }
@@ -40,6 +42,12 @@ struct World {
 struct Bell {
     work: Arc<Notify>,
     events: watch::Sender<Position>,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self { work: Arc::default(), events: watch::channel(Position::START).0 }
+    }
 }
 
 impl Memory {
@@ -54,7 +62,11 @@ impl Memory {
     }
 
     fn bell(&self, queue: &QueueName) -> Result<Bell, StoreError> {
-        Ok(self.world().lane(queue)?.bell.clone())
+        let mut world = self.world();
+        if world.closed {
+            return Err(StoreError::Closed);
+        }
+        Ok(world.bells.entry(queue.clone()).or_default().clone())
     }
 
     /// Runs a write on a queue; input that breaks a bound, or a closed store, is handed back untouched.
@@ -88,7 +100,9 @@ impl World {
         if self.closed {
             return Err(StoreError::Closed);
         }
-        Ok(self.lanes.entry(queue.clone()).or_insert_with(Lane::new))
+        let bells = &mut self.bells;
+        let new = || Lane::new(bells.entry(queue.clone()).or_default().clone());
+        Ok(self.lanes.entry(queue.clone()).or_insert_with(new))
     }
 }
 
@@ -195,8 +209,8 @@ impl Backend for Memory {
     async fn close(&self) {
         let mut world = self.world();
         world.closed = true;
-        for lane in world.lanes.values() {
-            lane.bell.work.notify_waiters();
+        for bell in world.bells.values() {
+            bell.work.notify_waiters();
         }
     }
 }

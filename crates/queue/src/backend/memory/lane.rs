@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tokio::sync::{Notify, watch};
-
 use super::Bell;
 use crate::backend::{MAX_EVENTS, Token, WorkerInfo};
 use crate::event::{Event, Position};
@@ -67,9 +65,9 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(bell: Bell) -> Self {
         Self {
-            bell: Bell { work: Arc::new(Notify::new()), events: watch::channel(Position::START).0 },
+            bell,
             jobs: BTreeMap::new(),
             order: BTreeMap::new(),
             counts: Counts::default(),
