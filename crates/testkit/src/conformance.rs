@@ -193,6 +193,7 @@ macro_rules! conformance {
                 a_paused_queue_keeps_its_jobs_until_it_is_resumed,
                 a_worker_told_to_stop_lets_running_jobs_end,
                 after_the_grace_running_jobs_are_given_back_uncounted,
+                an_error_because_of_a_stop_is_no_failed_attempt,
                 a_dropped_worker_leaves_its_jobs_to_another,
                 a_long_job_keeps_its_lock,
                 a_lost_lock_stops_the_handler_and_drops_its_answer,
@@ -209,6 +210,7 @@ macro_rules! conformance {
                 two_handles_on_one_store_hear_each_other,
                 lost_answers_run_no_job_twice,
                 a_store_that_refuses_for_a_while_loses_and_doubles_nothing,
+                a_worker_that_cannot_wait_still_finds_work,
                 a_worker_whose_beats_fail_gives_its_handlers_up,
                 a_worker_whose_beats_hang_gives_its_handlers_up;
         }

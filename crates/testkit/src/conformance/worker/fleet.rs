@@ -127,20 +127,37 @@ pub async fn lost_answers_run_no_job_twice(h: &impl Harness) {
     invariants::check(&*h.backend()).await;
 }
 
-/// Turns, waits and rescues that are refused for a while delay jobs and harm none.
+/// Turns and rescues that are refused for a while delay jobs and harm none.
 pub async fn a_store_that_refuses_for_a_while_loses_and_doubles_nothing(h: &impl Harness) {
     let faulty = Faulty::over(h.backend());
     let b = Bench::over(faulty.clone());
     b.add_many(20, &plain()).await;
     faulty.plan(Verb::Turn, [Some(Fault::Before), Some(Fault::Before), None, Some(Fault::Before)]);
-    faulty.plan(Verb::Wait, [Some(Fault::Before)]);
     faulty.plan(Verb::Rescue, [Some(Fault::Before)]);
     let runs = Runs::default();
     let witness = b.beside(h.backend());
     let (_, report) = during(runs.worker(&b, 4), witness.until_ended(20)).await;
     runs.assert_each_once(20);
     assert_eq!((report.done, report.lost), (20, 0));
-    assert!(faulty.faults() >= 5);
+    assert_eq!(faulty.faults(), 4);
+}
+
+/// It looks again by itself.
+pub async fn a_worker_that_cannot_wait_still_finds_work(h: &impl Harness) {
+    let faulty = Faulty::over(h.backend());
+    let b = Bench::over(faulty.clone());
+    let witness = b.beside(h.backend());
+    faulty.plan(Verb::Wait, std::iter::repeat(Some(Fault::Before)));
+    let runs = Runs::default();
+    let work = async {
+        for text in ["first", "second"] {
+            let id = b.add(text, 0, plain()).await;
+            witness.outcome(&id).await.expect("a result");
+        }
+    };
+    during(runs.worker(&b, 1), work).await;
+    runs.assert_each_once(2);
+    assert!(faulty.faults() > 0, "only a failed wait can have found the second job");
 }
 
 /// Locks that nobody could renew for their whole time are lost, though the store cannot say so; when it is back, the job

@@ -51,6 +51,21 @@ pub async fn after_the_grace_running_jobs_are_given_back_uncounted(h: &impl Harn
     assert_eq!(b.given.list(State::Waiting).await, ["a0", "a1"]);
 }
 
+/// A handler that breaks off when it is told to stop has failed nobody: its job is given back like the others.
+pub async fn an_error_because_of_a_stop_is_no_failed_attempt(h: &impl Harness) {
+    let b = Bench::on(h);
+    b.add("j", 0, plain()).await;
+    let (tell, mut started) = mpsc::unbounded_channel();
+    let worker = b.worker().grace(Duration::ZERO).on::<Text>(move |job: Active<Text>| {
+        let _ = tell.send(());
+        async move { Err(format!("{:?}", job.canceled().await).into()) }
+    });
+    let stop = async { assert_eq!(started.recv().await, Some(())) };
+    let report = guard(worker.build().expect("a worker").run_until(stop)).await;
+    let job = b.given.get("j").await;
+    assert_eq!((report.returned, report.dead, job.state, job.made), (1, 0, State::Waiting, 0));
+}
+
 /// As after a crash: rescued when the lock has ended, and completed by another.
 pub async fn a_dropped_worker_leaves_its_jobs_to_another(h: &impl Harness) {
     let b = Bench::on(h);
