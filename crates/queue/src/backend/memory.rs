@@ -38,7 +38,7 @@ struct World {
 }
 
 /// What waiters of one queue hold on to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Bell {
     work: Arc<Notify>,
     events: watch::Sender<Position>,
@@ -125,7 +125,12 @@ impl Backend for Memory {
 
     async fn rescue(&self, rescue: Rescue, now: Timestamp) -> Result<Rescued, StoreError> {
         rescue.check()?;
-        Ok(self.world().lane(&rescue.queue)?.rescue(&rescue, now))
+        let mut world = self.world();
+        let used = world.look(&rescue.queue, |_| true)?;
+        if !used {
+            return Ok(Rescued::default());
+        }
+        Ok(world.lane(&rescue.queue)?.rescue(&rescue, now))
     }
 
     async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), StoreError> {

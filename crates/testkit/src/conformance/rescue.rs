@@ -26,6 +26,9 @@ pub async fn a_job_under_a_live_lock_is_not_rescued(h: &impl Harness) {
     q.beat(vec![lock.clone()], at(END - 1)).await;
     assert_eq!(q.rescue(9, at(2 * END - 2)).await, Rescued::default());
     q.settle(&lock, done(), at(2 * END - 2)).await;
+    // Looking where nothing ever was finds nothing and makes no queue.
+    assert_eq!(Given::queue(h, "other").rescue(9, at(END)).await, Rescued::default());
+    assert_eq!(q.backend.queues().await.expect("queues"), [q.queue.clone()]);
 }
 
 /// It keeps its rank, and overtakes nobody who is more urgent.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use launchkit_queue::backend::*;
-use launchkit_queue::{FailureKind, Happened, JobOptions, Outcome, State, StoreError, Timestamp};
+use launchkit_queue::{FailureKind, Happened, JobOptions, Outcome, Position, State, StoreError, Timestamp};
 
 use crate::Harness;
 use crate::given::*;
@@ -153,6 +153,11 @@ pub async fn an_add_wakes_a_waiter(h: &impl Harness) {
         tokio::join!(tokio::time::timeout(SOON, q.backend.wait(&q.queue, LONG)), q.add(vec![job(plain())], T0));
     woken.expect("woken by the add").expect("wait");
     assert_eq!(q.take_ids(1, at(1)).await, ["1"]);
+    // Waiting alone makes no queue.
+    let other = Given::queue(h, "other");
+    other.backend.wait(&other.queue, Duration::ZERO).await.expect("wait");
+    other.backend.wait_events(&other.queue, Position::START, Duration::ZERO).await.expect("wait");
+    assert_eq!(q.backend.queues().await.expect("queues"), [q.queue.clone()]);
 }
 
 /// One is woken, and wakes the next when there is more than he takes.

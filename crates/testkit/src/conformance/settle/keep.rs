@@ -17,10 +17,12 @@ async fn finish(q: &Given, name: &str, outcome: Outcome, keep: Keep, millis: i64
 /// Gone at once, but not unheard.
 pub async fn keeping_nothing_removes_the_job_and_still_tells(h: &impl Harness) {
     let q = Given::on(h);
+    finish(&q, "old good", done(), Keep::ALL, 0).await;
+    finish(&q, "old bad", dead(), Keep::ALL, 0).await;
     for (name, outcome) in [("good", done()), ("bad", dead())] {
         let before = q.newest().await;
         finish(&q, name, outcome, Keep::NONE, 1).await;
-        assert_eq!((q.find(name).await, q.counts().await.total()), (None, 0));
+        assert_eq!((q.find(name).await, q.counts().await.total()), (None, 2));
         let told: Vec<Event> = q.events_after(before).await.into_iter().map(|(_, event)| event).collect();
         let end = match name {
             "good" => Event::Completed { id: id(name), result: Some(json("7")) },

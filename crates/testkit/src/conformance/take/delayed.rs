@@ -68,6 +68,13 @@ pub async fn one_turn_promotes_at_most_two_hundred_due_jobs(h: &impl Harness) {
         let counts = q.counts().await;
         assert_eq!((counts.waiting, counts.delayed), (ready, delayed));
     }
-    let taken = q.take_ids(450, at(10)).await;
-    assert_eq!(taken, (1..=450).map(|n| n.to_string()).collect::<Vec<_>>());
+    let all: Vec<String> = (1..=450).map(|n| n.to_string()).collect();
+    assert_eq!(q.take_ids(450, at(10)).await, all);
+    // Taking all that became ready hides nothing of what did not.
+    let q = Given::queue(h, "taken at once");
+    q.add(vec![job(delay(10)); 450], T0).await;
+    for (range, next) in [(0..200, Next::More), (200..400, Next::More), (400..450, Next::Empty)] {
+        let turned = q.turn(Vec::new(), Some(q.wish(300)), at(10)).await;
+        assert_eq!((&*ids(&turned.held), turned.next), (&all[range], next));
+    }
 }
