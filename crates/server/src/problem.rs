@@ -4,7 +4,7 @@
 //! middleware, because only that knows the request's id. Nothing internal is put into a problem:
 //! causes are logged where they are handled, the caller gets a code and a sentence.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
@@ -284,13 +284,13 @@ pub struct Problem {
     code: Code,
     detail: String,
     faults: Vec<Fault>,
-    headers: HeaderMap,
+    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl Problem {
     /// A problem with a sentence about this occurrence.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), faults: Vec::new(), headers: HeaderMap::new() }
+        Problem { code, detail: detail.into(), faults: Vec::new(), headers: Vec::new() }
     }
 
     /// `invalid-input` with its faults; the list is cut at [`MOST_FAULTS`].
@@ -300,7 +300,7 @@ impl Problem {
             many => format!("{} things in the request are not acceptable.", many.len()),
         };
         faults.truncate(MOST_FAULTS);
-        Problem { code: Code::InvalidInput, detail, faults, headers: HeaderMap::new() }
+        Problem { code: Code::InvalidInput, detail, faults, headers: Vec::new() }
     }
 
     /// 401 with the challenge that HTTP asks for.
@@ -316,7 +316,7 @@ impl Problem {
 
     /// Adds a response header.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Problem {
-        self.headers.insert(name, value);
+        self.headers.push((name, value));
         self
     }
 
@@ -375,7 +375,9 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        headers.extend(self.headers.clone());
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
         response
     }
 }

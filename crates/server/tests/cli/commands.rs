@@ -35,7 +35,8 @@ fn wrong_use_is_2_and_says_what_is_wrong() {
 #[test]
 fn a_server_that_is_not_there_is_3() {
     let place = Place::new();
-    let environment = [("LAUNCHKIT_URL", "http://127.0.0.1:9"), ("LAUNCHKIT_API_KEY", "lk_live_a_b"), ("LAUNCHKIT_TOKEN", "t")];
+    let environment =
+        [("LAUNCHKIT_URL", "http://127.0.0.1:9"), ("LAUNCHKIT_API_KEY", "lk_live_a_b"), ("LAUNCHKIT_TOKEN", "t")];
     for arguments in [&["jobs", "get", "c1"][..], &["jobs", "list", "--json"], &["queue", "pause"]] {
         let ran = place.run(arguments, &environment);
         assert_eq!(ran.code, 3, "{ran:?}");
@@ -94,7 +95,8 @@ fn run_does_one_job_and_leaves_nothing_behind() {
 fn doctor_names_sources_hides_secrets_and_changes_nothing() {
     let place = Place::new();
     let secret = "hunter2hunter2hunter2hunter2hunter2";
-    std::fs::write(place.path(".env"), format!("JWT_SECRET='{secret}'\nREDIS_PASSWORD=\"\"  # none\nPORT=0\n")).unwrap();
+    std::fs::write(place.path(".env"), format!("JWT_SECRET='{secret}'\nREDIS_PASSWORD=\"\"  # none\nPORT=0\n"))
+        .unwrap();
     let environment = [("WORKER_CONCURRENCY", "9"), ("LAUNCHKIT_TYPO", "1")];
     let ran = place.run(&["doctor", "--json"], &environment);
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -103,7 +105,10 @@ fn doctor_names_sources_hides_secrets_and_changes_nothing() {
         let facts = report["settings"].as_array().unwrap();
         facts.iter().find(|fact| fact["name"] == name).unwrap_or_else(|| panic!("{name}")).clone()
     };
-    assert_eq!((&fact("WORKER_CONCURRENCY")["value"], &fact("WORKER_CONCURRENCY")["origin"]), (&"9".into(), &"environment".into()));
+    assert_eq!(
+        (&fact("WORKER_CONCURRENCY")["value"], &fact("WORKER_CONCURRENCY")["origin"]),
+        (&"9".into(), &"environment".into())
+    );
     assert_eq!(fact("JWT_SECRET")["value"], "(hidden)");
     assert!(fact("JWT_SECRET")["origin"].as_str().unwrap().ends_with(".env"));
     assert_eq!((&fact("REDIS_PASSWORD")["value"], &fact("HOST")["origin"]), (&Value::Null, &"default".into()));
@@ -130,14 +135,34 @@ fn the_demo_shows_five_jobs_and_touches_nothing() {
     // Settings that would send a server elsewhere do not reach the demo.
     let ran = place.run(&["demo"], &[("DATABASE_URL", "postgres://nobody@127.0.0.1:9/none"), ("PORT", "1")]);
     assert_eq!(ran.code, 0, "{ran:?}");
-    for part in ["SUMMARIZE", "CLASSIFY", "SENTIMENT", "TRANSLATE", "EXTRACT", "QUEUED", "PROCESSING", "Sports", "positive", "How to go on"] {
+    for part in [
+        "SUMMARIZE",
+        "CLASSIFY",
+        "SENTIMENT",
+        "TRANSLATE",
+        "EXTRACT",
+        "QUEUED",
+        "PROCESSING",
+        "Sports",
+        "positive",
+        "How to go on",
+    ] {
         assert!(ran.out.contains(part), "{part}: {}", ran.out);
     }
-    let widest = ran.out.lines().filter(|line| !line.contains(env!("CARGO_BIN_EXE_launchkit"))).map(|line| line.chars().count()).max();
+    let widest = ran
+        .out
+        .lines()
+        .filter(|line| !line.contains(env!("CARGO_BIN_EXE_launchkit")))
+        .map(|line| line.chars().count())
+        .max();
     assert!(widest.unwrap() <= 100, "{}", ran.out);
     assert_eq!(std::fs::read_dir(place.path("")).unwrap().count(), 0);
 
-    std::fs::write(place.path("own.txt"), "My own words are wonderful. They go to own@example.com. And a third sentence stands here.").unwrap();
+    std::fs::write(
+        place.path("own.txt"),
+        "My own words are wonderful. They go to own@example.com. And a third sentence stands here.",
+    )
+    .unwrap();
     let ran = place.run(&["demo", "--json", "--text", "own.txt"], &[]);
     assert_eq!(ran.code, 0, "{ran:?}");
     let shown = ran.json();

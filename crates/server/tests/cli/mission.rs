@@ -37,7 +37,8 @@ fn blocks() -> Vec<Block> {
 
 /// The curl commands of these sections, each on one line.
 fn curls(sections: &[&str]) -> Vec<String> {
-    let wanted = blocks().into_iter().filter(|block| block.language == "bash" && sections.contains(&block.section.as_str()));
+    let wanted =
+        blocks().into_iter().filter(|block| block.language == "bash" && sections.contains(&block.section.as_str()));
     let joined = wanted.map(|block| block.text.replace("\\\n", " "));
     let lines = joined.flat_map(|text| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>());
     lines.filter(|line| line.starts_with("curl ")).collect()
@@ -45,7 +46,8 @@ fn curls(sections: &[&str]) -> Vec<String> {
 
 /// Puts quotes round the address: unquoted, a shell cuts it at `&`.
 fn quoted(command: &str) -> String {
-    let words = command.split(' ').map(|word| if word.starts_with("http://") { format!("'{word}'") } else { word.to_owned() });
+    let words =
+        command.split(' ').map(|word| if word.starts_with("http://") { format!("'{word}'") } else { word.to_owned() });
     words.collect::<Vec<_>>().join(" ")
 }
 
@@ -163,7 +165,10 @@ fn the_test_job_ends_as_the_document_shows_and_the_log_tells_of_it() {
     let id = mission.curl(&command, "")["id"].as_str().unwrap().to_owned();
     let job = mission.ended(&id);
     assert_shape(&job, &shown("originalLength"), "");
-    assert_eq!((&job["status"], &job["type"], &job["costCents"]), (&"SUCCEEDED".into(), &"SUMMARIZE".into(), &0.into()));
+    assert_eq!(
+        (&job["status"], &job["type"], &job["costCents"]),
+        (&"SUCCEEDED".into(), &"SUMMARIZE".into(), &0.into())
+    );
     let output = &job["output"];
     let (original, summary) = (output["originalLength"].as_u64().unwrap(), output["summaryLength"].as_u64().unwrap());
     assert_eq!(original, job["input"]["text"].as_str().unwrap().chars().count() as u64);
@@ -187,7 +192,8 @@ fn the_test_script_works_as_the_document_calls_it() {
     let mission = Mission::begin();
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let block = blocks().into_iter().find(|block| block.text.contains("test-queue.sh")).unwrap();
-    let line = block.text.replace("/path/to/LaunchKit", root).replace("YOUR_API_KEY", &mission.key).replace('\n', " && ");
+    let line =
+        block.text.replace("/path/to/LaunchKit", root).replace("YOUR_API_KEY", &mission.key).replace('\n', " && ");
     let ran = mission.sh(line.trim_end_matches(" && "));
     assert_eq!(ran.code, 0, "{ran:?}");
     for kind in ["summarize", "classify", "sentiment", "extract"] {

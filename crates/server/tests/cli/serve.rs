@@ -29,7 +29,8 @@ fn commands_talk_to_a_server() {
     let server = place.serve(&[]);
     let token = place.run(&["token", "create", "--role", "operator"], &[]).out;
     let key = server.first_key();
-    let environment = [("LAUNCHKIT_URL", server.url.as_str()), ("LAUNCHKIT_API_KEY", &key), ("LAUNCHKIT_TOKEN", token.trim_end())];
+    let environment =
+        [("LAUNCHKIT_URL", server.url.as_str()), ("LAUNCHKIT_API_KEY", &key), ("LAUNCHKIT_TOKEN", token.trim_end())];
     let ask = |arguments: &[&str]| place.run(arguments, &environment);
 
     let text = ["jobs", "submit", "sentiment", "--text", "I love it", "--metadata", "team=blue", "--watch", "--json"];
