@@ -16,8 +16,8 @@ quick: ## the inner loop: the queue on both stores, and the service in process
 	cargo test -p launchkit --lib
 
 bench: ## measure the queue and the service; docs/benchmarks.md says on what machine
-	cargo bench -p launchkit-queue --bench queue
-	cargo bench -p launchkit --bench http
+	cargo bench --profile demo -p launchkit-queue --bench queue
+	cargo bench --profile demo -p launchkit --bench http
 
 eval: ## measure the local processors on public data sets
 	scripts/eval

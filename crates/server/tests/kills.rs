@@ -296,8 +296,10 @@ impl Books {
             assert_eq!(whole, "ok");
         }
         Books {
-            doubled: count("SELECT COUNT(*) FROM (SELECT job, gen FROM usage GROUP BY job, gen HAVING COUNT(*) > 1) AS d")
-                .await,
+            doubled: count(
+                "SELECT COUNT(*) FROM (SELECT job, gen FROM usage GROUP BY job, gen HAVING COUNT(*) > 1) AS d",
+            )
+            .await,
             unbilled: count(
                 "SELECT COUNT(*) FROM jobs WHERE state = 'SUCCEEDED' AND NOT EXISTS \
                  (SELECT 1 FROM usage WHERE usage.job = jobs.id AND usage.gen = jobs.gen)",
