@@ -1,4 +1,5 @@
 //! The LaunchKit service.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod ai;
 pub mod app;

@@ -36,6 +36,7 @@ pub struct Creator {
     ledger: Ledger,
     clock: Clock,
     wake: Arc<Notify>,
+    most_backlog: u32,
     counted_at: i64,
     full: bool,
 }
@@ -48,7 +49,10 @@ struct Waiting {
 /// Both ends. `wake` is told after each commit that made jobs.
 pub fn creates(ledger: Ledger, clock: Clock, wake: Arc<Notify>) -> (Creates, Creator) {
     let (send, receive) = mpsc::channel(MOST_WAITING);
-    (Creates { send }, Creator { receive, ledger, clock, wake, counted_at: i64::MIN, full: false })
+    (
+        Creates { send },
+        Creator { receive, ledger, clock, wake, most_backlog: MOST_BACKLOG, counted_at: i64::MIN, full: false },
+    )
 }
 
 impl Creates {
@@ -64,6 +68,12 @@ impl Creates {
 }
 
 impl Creator {
+    /// Accepts nothing more while so many rows wait for the queue; 100,000 unless this is called.
+    pub fn most_backlog(mut self, rows: u32) -> Creator {
+        self.most_backlog = rows;
+        self
+    }
+
     /// Works until nobody can hand in anything more.
     pub async fn run(mut self) {
         let mut group = Vec::with_capacity(MOST_IN_A_GROUP);
@@ -106,8 +116,8 @@ impl Creator {
         }
         self.counted_at = now;
         // When it cannot be counted, the create that follows will say what is wrong.
-        if let Ok(backlog) = self.ledger.backlog(Kind::Job, MOST_BACKLOG).await {
-            self.full = backlog >= u64::from(MOST_BACKLOG);
+        if let Ok(backlog) = self.ledger.backlog(Kind::Job, self.most_backlog).await {
+            self.full = backlog >= u64::from(self.most_backlog);
         }
     }
 }

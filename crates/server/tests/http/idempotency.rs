@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: the first answer again, and nothing done twice.
 
 use axum::http::{Method, StatusCode};
+use launchkit::ledger::{Answer, Claim};
 use serde_json::json;
 
 use crate::support::{App, Reply, request};
@@ -108,4 +109,29 @@ async fn twenty_at_once_with_one_key_make_one_job() {
         assert_eq!(call.await.unwrap().unwrap().status(), StatusCode::ACCEPTED);
     }
     assert_eq!(app.jobs().await, 1);
+}
+
+#[tokio::test]
+async fn a_second_caller_waits_for_the_first_and_after_five_seconds_is_told_to_come_back() {
+    let app = App::new().await;
+    let id = app.job().await;
+    let cancel = format!("/v1/jobs/{id}/cancel");
+    // The fingerprint of this very request, as the service makes it.
+    keyed(&app, &cancel, "k0", "").await;
+    let fingerprint = app.fingerprint("k0").await;
+    // Somebody else is working on it under two other keys, and tells the answer of one of them.
+    for key in ["k1", "k2"] {
+        assert_eq!(app.ledger.claim(&app.org, key, &fingerprint, app.now()).await.unwrap(), Claim::Fresh);
+    }
+    let answer = Answer { status: 200, location: None, body: r#"{"told":"later"}"#.to_owned() };
+    let settle = async {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        app.ledger.settle_claim(&app.org, "k1", &fingerprint, &answer, app.now()).await.unwrap();
+    };
+    let begun = std::time::Instant::now();
+    let (told, never, ()) = tokio::join!(keyed(&app, &cancel, "k1", ""), keyed(&app, &cancel, "k2", ""), settle);
+    assert_eq!((told.status, told.json()["told"].as_str()), (StatusCode::OK, Some("later")));
+    assert_eq!(told.header("idempotent-replay"), Some("true"));
+    assert_eq!(never.problem(409, "idempotency-in-progress")["retryable"], true);
+    assert!(begun.elapsed().as_secs() >= 4, "{:?}", begun.elapsed());
 }

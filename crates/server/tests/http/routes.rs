@@ -272,6 +272,25 @@ async fn many_creates_at_once_are_all_answered_each_with_its_own_job() {
 }
 
 #[tokio::test]
+async fn over_the_bound_of_the_backlog_nothing_more_is_accepted() {
+    let app = App::with_backlog(5).await;
+    let mut accepted = 0;
+    // The backlog is counted once a second: until then some more may come in.
+    let refused = loop {
+        let reply = app.post("/v1/jobs/sentiment", &json!({"text": "x"})).await;
+        if reply.status != StatusCode::ACCEPTED {
+            break reply;
+        }
+        accepted += 1;
+        assert!(accepted < 100_000, "nothing is ever refused");
+    };
+    assert_eq!(refused.problem(503, "overloaded")["retryable"], true);
+    assert!(refused.header("retry-after").is_some());
+    assert!(accepted >= 5);
+    assert_eq!(app.jobs().await, accepted);
+}
+
+#[tokio::test]
 async fn request_ids_are_echoed_or_made() {
     let app = App::new().await;
     let mut asked = request(Method::GET, "/healthz", "", "");

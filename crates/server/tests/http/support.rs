@@ -48,6 +48,11 @@ pub(crate) struct Reply {
 
 impl App {
     pub(crate) async fn new() -> App {
+        App::with_backlog(100_000).await
+    }
+
+    /// A service that accepts nothing more when so many jobs wait for the queue; nobody carries them there.
+    pub(crate) async fn with_backlog(most: u32) -> App {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::system();
         let store = Store::memory();
@@ -56,7 +61,7 @@ impl App {
         let org = ledger.ensure_default_org(clock.now().millis()).await.unwrap().id;
         let wake = Arc::new(Notify::new());
         let (creates, creator) = creates(ledger.clone(), clock.clone(), wake.clone());
-        tokio::spawn(creator.run());
+        tokio::spawn(creator.most_backlog(most).run());
         let healthy = Arc::new(AtomicBool::new(true));
         let pulse = healthy.clone();
         let api = Api {
@@ -138,9 +143,20 @@ impl App {
 
     /// Who did what to what, read from the audit table itself, oldest first.
     pub(crate) async fn audit(&self) -> Vec<(String, String, String)> {
-        let url = format!("sqlite://{}", self.dir.path().join("launchkit.db").display());
-        let pool = sqlx::sqlite::SqlitePool::connect(&url).await.unwrap();
+        let pool = self.rows().await;
         sqlx::query_as("SELECT who, what, target FROM audit ORDER BY id").fetch_all(&pool).await.unwrap()
+    }
+
+    /// What the service made of the request with this idempotency key.
+    pub(crate) async fn fingerprint(&self, key: &str) -> String {
+        let sql = sqlx::query_scalar("SELECT fingerprint FROM idempotency WHERE key = $1").bind(key);
+        sql.fetch_one(&self.rows().await).await.unwrap()
+    }
+
+    /// The database's own tables, for what no call of the service tells.
+    async fn rows(&self) -> sqlx::sqlite::SqlitePool {
+        let url = format!("sqlite://{}", self.dir.path().join("launchkit.db").display());
+        sqlx::sqlite::SqlitePool::connect(&url).await.unwrap()
     }
 
     /// Begins a run as a worker would.
