@@ -151,7 +151,6 @@ CREATE TABLE events (
     data TEXT NOT NULL,
     at BIGINT NOT NULL
 );
-CREATE INDEX events_job ON events (job, id);
 
 -- The protocol's columns are those of jobs.
 CREATE TABLE deliveries (

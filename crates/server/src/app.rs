@@ -20,7 +20,7 @@ use crate::auth::{Auth, Tokens};
 use crate::config::{Config, Database};
 use crate::http::{self, Api, create, listen::Listener};
 use crate::ledger::{DatabaseUrl, Ledger, Migrate, OpenError, OpenOptions};
-use crate::work::{self, Pulse, WorkSettings};
+use crate::work::{self, Processor, Pulse, WorkSettings};
 
 /// The queue of AI jobs.
 pub const AI_JOBS: &str = "ai-jobs";
@@ -89,10 +89,20 @@ pub async fn open_ledger(database: &Database, migrate: Migrate, clock: &Clock) -
 
 /// Serves until `stop`: HTTP, dispatcher, reconciler and workers in one process.
 pub async fn serve(config: Config, stop: CancellationToken, ready: oneshot::Sender<Started>) -> Result<(), StartError> {
+    serve_with(config, Arc::new(Ai::new(AiConfig::default())), stop, ready).await
+}
+
+/// Serves with a processor of the caller's.
+pub async fn serve_with(
+    config: Config,
+    processor: Arc<dyn Processor>,
+    stop: CancellationToken,
+    ready: oneshot::Sender<Started>,
+) -> Result<(), StartError> {
     let handles = Handles::open(&config).await?;
     let first_key = first_key(&handles.ledger, handles.clock.now().millis()).await.map_err(failed)?;
     let listener = Listener::bind(&config.host, config.port, config.tls.as_ref()).await.map_err(failed)?;
-    let crew = Crew::start(&handles, &config)?;
+    let crew = Crew::start(&handles, &config, processor)?;
     let (creates, creator) = create::creates(handles.ledger.clone(), handles.clock.clone(), handles.wake.clone());
     let creating = tokio::spawn(creator.run());
     let api = Api {
@@ -118,7 +128,7 @@ pub async fn serve(config: Config, stop: CancellationToken, ready: oneshot::Send
 /// Works on jobs until `stop`, beside a server on the same data.
 pub async fn worker(config: Config, stop: CancellationToken) -> Result<(), StartError> {
     let handles = Handles::open(&config).await?;
-    let crew = Crew::start(&handles, &config)?;
+    let crew = Crew::start(&handles, &config, Arc::new(Ai::new(AiConfig::default())))?;
     handles.announce();
     stop.cancelled().await;
     crew.stop().await?;
@@ -163,15 +173,14 @@ impl Handles {
 }
 
 impl Crew {
-    fn start(handles: &Handles, config: &Config) -> Result<Crew, StartError> {
+    fn start(handles: &Handles, config: &Config, processor: Arc<dyn Processor>) -> Result<Crew, StartError> {
         let name = worker_name();
         let settings = WorkSettings {
             concurrency: config.worker_concurrency,
             grace: config.shutdown_grace,
             lock_for: config.lock_duration,
         };
-        let ai = Ai::new(AiConfig::default());
-        let worker = work::ai_worker(&handles.ai_jobs, &handles.ledger, ai, &name, &settings).map_err(failed)?;
+        let worker = work::ai_worker(&handles.ai_jobs, &handles.ledger, processor, &name, &settings).map_err(failed)?;
         let (worker_stop, loops_stop) = (CancellationToken::new(), CancellationToken::new());
         let pulse = Arc::new(Pulse::default());
         pulse.beat(handles.clock.now());

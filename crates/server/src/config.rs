@@ -4,6 +4,7 @@
 //! not available in this version is refused by name instead of being ignored. Secrets are kept in
 //! `SecretString`, so that printing a configuration never shows one.
 
+pub mod facts;
 pub mod layers;
 pub mod secrets;
 
@@ -18,6 +19,10 @@ pub use layers::{BadLayer, Origin, Settings, VARIABLES};
 pub const DATA_DIR: &str = "./launchkit-data";
 /// The address of a server on this machine.
 pub const LOCAL_URL: &str = "http://localhost:3001";
+
+/// What is logged unless `RUST_LOG` says otherwise. The file watcher tells of every watch that it
+/// ends, which is no news to anybody.
+const LOG_FILTER: &str = "info,notify=warn";
 
 /// What a `serve` or `worker` process runs with.
 #[derive(Debug, Clone)]
@@ -177,11 +182,6 @@ impl Config {
             data_dir,
         })
     }
-
-    /// What `doctor` shows: every variable with a value or a default, secrets hidden.
-    pub fn facts(settings: &Settings) -> Vec<Fact> {
-        VARIABLES.iter().map(|variable| fact(settings, variable)).collect()
-    }
 }
 
 impl Client {
@@ -205,20 +205,9 @@ impl Logging {
             "json" => LogFormat::Json,
             _ => return Err(refused(settings, "LOG_FORMAT", "expected text or json".to_owned())),
         };
-        let filter = settings.get("RUST_LOG").unwrap_or("info").to_owned();
+        let filter = settings.get("RUST_LOG").unwrap_or(LOG_FILTER).to_owned();
         Ok(Logging { format, filter, file: settings.get("LOG_FILE").map(PathBuf::from) })
     }
-}
-
-/// One line of `doctor`.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Fact {
-    /// The variable.
-    pub name: &'static str,
-    /// Its value; `(hidden)` for secrets, none when unset and without a default.
-    pub value: Option<String>,
-    /// Where the value came from.
-    pub origin: String,
 }
 
 /// The data directory alone, for commands that need nothing else.
@@ -372,42 +361,6 @@ fn number(
     })
 }
 
-fn fact(settings: &Settings, variable: &'static layers::Variable) -> Fact {
-    let given = settings.get(variable.name);
-    let made = match variable.name {
-        "JWT_SECRET" => Some("jwt-secret"),
-        "LAUNCHKIT_SECRET_KEY" => Some("secret-key"),
-        _ => None,
-    };
-    let made = made.map(|file| data_dir(settings).join(file)).filter(|path| path.exists());
-    let (value, origin) = match (given, made) {
-        (Some(_), _) if variable.secret => (Some("(hidden)".to_owned()), settings.origin(variable.name)),
-        (Some(value), _) => (Some(value.to_owned()), settings.origin(variable.name)),
-        (None, Some(path)) => (Some("(hidden)".to_owned()), Origin::Made(path)),
-        (None, None) => (default_of(variable.name, settings), Origin::Default),
-    };
-    Fact { name: variable.name, value, origin: origin.to_string() }
-}
-
-fn default_of(name: &str, settings: &Settings) -> Option<String> {
-    let text = match name {
-        "LAUNCHKIT_ENV" => "development",
-        "LAUNCHKIT_DATA_DIR" => DATA_DIR,
-        "LAUNCHKIT_STORE" => "embedded",
-        "HOST" => "127.0.0.1",
-        "PORT" => "3001",
-        "WORKER_CONCURRENCY" => "5",
-        "AI_PROVIDER" => "local",
-        "SHUTDOWN_GRACE" => "25s",
-        "LOG_FORMAT" => "text",
-        "RUST_LOG" => "info",
-        "LAUNCHKIT_URL" => LOCAL_URL,
-        "DATABASE_URL" => return Some(format!("sqlite://{}", data_dir(settings).join("launchkit.db").display())),
-        _ => return None,
-    };
-    Some(text.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -482,7 +435,7 @@ mod tests {
         let settings = settings(dir.path(), &pairs);
         let config = Config::from_settings(&settings).unwrap();
         assert!(matches!(config.database, Database::Postgres(_)));
-        let shown = format!("{config:?} {:?}", Config::facts(&settings));
+        let shown = format!("{config:?} {:?}", facts::facts(&settings));
         assert!(!shown.contains("hunter2") && !shown.contains(LONG), "{shown}");
     }
 

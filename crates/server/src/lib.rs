@@ -1,10 +1,12 @@
 //! The LaunchKit service.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod ai;
 pub mod app;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod failpoint;
 pub mod http;
 pub mod ledger;
 pub mod problem;

@@ -8,14 +8,14 @@ mod handler;
 mod reconcile;
 
 pub use dispatch::dispatch;
+pub use handler::Processor;
 pub use reconcile::{Pulse, reconcile};
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use launchkit_queue::{BadWorker, Clock, Queue, Worker};
+use launchkit_queue::{BadWorker, Queue, Worker};
 
-use crate::ai::Ai;
 use crate::ledger::Ledger;
 
 /// How often a job's worker may vanish before the job is failed. More than BullMQ's 1: a rolling restart by force must
@@ -33,15 +33,15 @@ pub struct WorkSettings {
     pub lock_for: Duration,
 }
 
-/// The worker of the queue `ai-jobs`: local or hosted processing, with every run in the books.
+/// The worker of the queue `ai-jobs`: every run is in the books.
 pub fn ai_worker(
     queue: &Queue,
     ledger: &Ledger,
-    ai: Ai,
+    processor: Arc<dyn Processor>,
     name: &str,
     settings: &WorkSettings,
 ) -> Result<Worker, BadWorker> {
-    let books = books::Books::new(ledger.clone(), queue.clone(), clock_of(queue), name);
+    let books = books::Books::new(ledger.clone(), queue.clone(), name);
     Worker::builder(queue)
         .name(name)
         .concurrency(settings.concurrency)
@@ -50,10 +50,6 @@ pub fn ai_worker(
         .rescue_every((settings.lock_for / 6).max(Duration::from_millis(500)))
         .max_stalled(MAX_STALLED)
         .journal(Arc::new(books))
-        .on_rest(move |job| handler::run(ai.clone(), job))
+        .on_rest(move |job| handler::run(processor.clone(), job))
         .build()
-}
-
-fn clock_of(queue: &Queue) -> Clock {
-    queue.clock().clone()
 }

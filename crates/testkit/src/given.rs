@@ -6,6 +6,10 @@ use std::time::Duration;
 use launchkit_queue::backend::*;
 use launchkit_queue::{Failure, FailureKind, JobId, JobOptions, Keep, Outcome, Payload, QueueName, Timestamp};
 
+mod states;
+
+pub use states::*;
+
 /// The time at which cases begin.
 pub const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// How long locks hold in cases.
@@ -99,8 +103,12 @@ impl Given {
 
     /// A queue of a harness by name.
     pub fn queue(harness: &impl crate::Harness, name: &str) -> Self {
-        let queue = QueueName::new(name).expect("a queue name");
-        Self { backend: harness.backend(), queue, tokens: Arc::default() }
+        Self::over(harness.backend(), QueueName::new(name).expect("a queue name"))
+    }
+
+    /// A queue of any store.
+    pub fn over(backend: Arc<dyn Backend>, queue: QueueName) -> Self {
+        Self { backend, queue, tokens: Arc::default() }
     }
 
     /// Adds jobs.

@@ -21,6 +21,9 @@ pub trait Harness: Sized + Send + Sync + 'static {
     /// The store.
     fn backend(&self) -> Arc<dyn Backend>;
 
+    /// Another handle on the same store, as another process has it; `None` when the store cannot be shared.
+    fn another(&self) -> impl Future<Output = Option<Arc<dyn Backend>>> + Send;
+
     /// Closes the store and opens it again, as after a restart; `None` when it promises to keep nothing.
     fn reopen(self) -> impl Future<Output = Option<Self>> + Send;
 }
@@ -44,6 +47,10 @@ impl Harness for MemoryHarness {
 
     fn backend(&self) -> Arc<dyn Backend> {
         self.0.clone()
+    }
+
+    async fn another(&self) -> Option<Arc<dyn Backend>> {
+        None
     }
 
     async fn reopen(self) -> Option<Self> {
@@ -75,6 +82,10 @@ impl Harness for SqliteHarness {
 
     fn backend(&self) -> Arc<dyn Backend> {
         self.store.clone()
+    }
+
+    async fn another(&self) -> Option<Arc<dyn Backend>> {
+        Some(Arc::new(Sqlite::open(&self.path()).await.expect("the file opens twice")))
     }
 
     async fn reopen(self) -> Option<Self> {

@@ -31,7 +31,7 @@ pub struct Memory {
 #[derive(Debug, Default)]
 struct World {
     lanes: BTreeMap<QueueName, Lane>,
-    /// Also of queues that somebody waits at and nobody has used yet.
+    /// Of all queues that anybody has waited for, whether or not anything was ever written to them.
     bells: BTreeMap<QueueName, Bell>,
     deployment: Option<Arc<str>>,
     closed: bool,
@@ -42,6 +42,12 @@ struct World {
 struct Bell {
     work: Arc<Notify>,
     events: watch::Sender<Position>,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self { work: Arc::default(), events: watch::channel(Position::START).0 }
+    }
 }
 
 impl Memory {

@@ -132,9 +132,17 @@ impl Backend for Sqlite {
     }
 
     async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), StoreError> {
-        let bell = self.writer.desk().bells.of(queue);
-        // Running out of time is as good an answer as being woken: both mean "look again".
-        let _ = tokio::time::timeout(at_most, bell.work.notified()).await;
+        let desk = self.writer.desk();
+        let bell = desk.bells.of(queue);
+        if !desk.is_closed() {
+            // Running out of time is as good an answer as being woken: both mean "look again".
+            let _ = tokio::time::timeout(at_most, bell.work.notified()).await;
+        }
+        if desk.is_closed() {
+            // Closing rings once; each waiter tells the next.
+            bell.work.notify_one();
+            return Err(StoreError::Closed);
+        }
         Ok(())
     }
 

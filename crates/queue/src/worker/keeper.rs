@@ -32,10 +32,9 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
             beaten = Some(now);
             if beat(&shared, now).await {
                 heard = now;
-            } else {
-                give_up_expired(&shared, heard);
             }
         }
+        give_up_expired(&shared, heard);
         tokio::select! {
             biased;
             _ = ended.cancelled() => return,
@@ -57,8 +56,13 @@ pub(super) async fn send_notes(shared: &Shared, mut edits: Vec<Edit>) {
     while !edits.is_empty() {
         let rest = edits.split_off(edits.len().min(MAX_EDIT));
         let all = EditAll { queue: shared.queue.name().clone(), edits };
-        if let Err(failed) = shared.queue.backend().edit(all, shared.queue.clock().now()).await {
-            tracing::warn!(queue = %shared.queue.name(), error = %failed.why, "progress and log lines were lost");
+        let edit = shared.queue.backend().edit(all, shared.queue.clock().now());
+        match tokio::time::timeout(patience(shared), edit).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(failed)) => {
+                tracing::warn!(queue = %shared.queue.name(), error = %failed.why, "progress and log lines were lost");
+            }
+            Err(_) => tracing::warn!(queue = %shared.queue.name(), "progress and log lines may be lost: no answer"),
         }
         edits = rest;
     }
@@ -73,8 +77,8 @@ async fn beat(shared: &Shared, now: Timestamp) -> bool {
         locks,
         lock_for: shared.settings.lock_for,
     };
-    match shared.queue.backend().beat(beat, now).await {
-        Ok(beaten) => {
+    match tokio::time::timeout(patience(shared), shared.queue.backend().beat(beat, now)).await {
+        Ok(Ok(beaten)) => {
             for id in &beaten.lost {
                 shared.held.cancel(id, Cause::LockLost);
             }
@@ -83,11 +87,20 @@ async fn beat(shared: &Shared, now: Timestamp) -> bool {
             }
             true
         }
-        Err(failed) => {
+        Ok(Err(failed)) => {
             tracing::warn!(queue = %shared.queue.name(), error = %failed.why, "locks were not renewed");
             false
         }
+        Err(_) => {
+            tracing::warn!(queue = %shared.queue.name(), "locks may not be renewed: no answer");
+            false
+        }
     }
+}
+
+/// How long the keeper waits for an answer: a store that hangs must not keep it from seeing that locks run out.
+fn patience(shared: &Shared) -> Duration {
+    shared.settings.lock_for / 3
 }
 
 /// Locks that nobody could renew for their whole time are lost, even if the store cannot say so.

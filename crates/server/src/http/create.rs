@@ -9,6 +9,7 @@ use launchkit_queue::Clock;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::ledger_problem;
+use crate::failpoint::{self, Point};
 use crate::ledger::{Create, Created, Kind, Ledger, LedgerError};
 use crate::problem::{Code, Problem};
 
@@ -35,6 +36,7 @@ pub struct Creator {
     ledger: Ledger,
     clock: Clock,
     wake: Arc<Notify>,
+    most_backlog: u32,
     counted_at: i64,
     full: bool,
 }
@@ -47,7 +49,10 @@ struct Waiting {
 /// Both ends. `wake` is told after each commit that made jobs.
 pub fn creates(ledger: Ledger, clock: Clock, wake: Arc<Notify>) -> (Creates, Creator) {
     let (send, receive) = mpsc::channel(MOST_WAITING);
-    (Creates { send }, Creator { receive, ledger, clock, wake, counted_at: i64::MIN, full: false })
+    (
+        Creates { send },
+        Creator { receive, ledger, clock, wake, most_backlog: MOST_BACKLOG, counted_at: i64::MIN, full: false },
+    )
 }
 
 impl Creates {
@@ -63,6 +68,12 @@ impl Creates {
 }
 
 impl Creator {
+    /// Accepts nothing more while so many rows wait for the queue; 100,000 unless this is called.
+    pub fn most_backlog(mut self, rows: u32) -> Creator {
+        self.most_backlog = rows;
+        self
+    }
+
     /// Works until nobody can hand in anything more.
     pub async fn run(mut self) {
         let mut group = Vec::with_capacity(MOST_IN_A_GROUP);
@@ -74,6 +85,7 @@ impl Creator {
             } else {
                 self.commit(creates).await
             };
+            failpoint::pass(Point::Created);
             match results {
                 Ok(results) => answers.into_iter().zip(results).for_each(|(answer, result)| reply(answer, Ok(result))),
                 Err(problem) => answers.into_iter().for_each(|answer| reply(answer, Err(problem.clone()))),
@@ -104,8 +116,8 @@ impl Creator {
         }
         self.counted_at = now;
         // When it cannot be counted, the create that follows will say what is wrong.
-        if let Ok(backlog) = self.ledger.backlog(Kind::Job, MOST_BACKLOG).await {
-            self.full = backlog >= u64::from(MOST_BACKLOG);
+        if let Ok(backlog) = self.ledger.backlog(Kind::Job, self.most_backlog).await {
+            self.full = backlog >= u64::from(self.most_backlog);
         }
     }
 }

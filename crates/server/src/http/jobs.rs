@@ -17,6 +17,7 @@ use super::query::{Query, decode};
 use super::{Api, body, job, ledger_problem};
 use crate::ai::{self, JobType};
 use crate::auth::{Caller, Scope};
+use crate::failpoint::{self, Point};
 use crate::ledger::{
     Answer, Canceled, Create, Created, Filter, Idempotency, JobRow, JobState, NewJob, Page, Quota, Retried, queue_id,
 };
@@ -75,7 +76,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, request: Request) -> Resul
     let mut query = Query::parse(request.uri().query());
     let limit = query.whole("limit", 1..=MOST_ON_A_PAGE).map_or(ON_A_PAGE, |n| n as usize);
     let offset = query.whole("offset", 0..=MOST_OFFSET).map(|n| n as usize);
-    let cursor = query.take("cursor");
+    let cursor = query.choice("cursor", |text| is_id(text).then(|| text.to_owned()), "the nextCursor of another page");
     if cursor.is_some() && offset.is_some() {
         query.fault("offset", "Give cursor or offset, not both.");
     }
@@ -230,6 +231,7 @@ async fn about_a_job(api: &Api, request: Request) -> Result<(Caller, Option<Once
 
 async fn cancel_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Problem> {
     let canceled = api.ledger.cancel(&caller.org, id, api.now()).await.map_err(|error| ledger_problem(&error))?;
+    failpoint::pass(Point::Canceled);
     match canceled {
         Canceled::Canceled(row) => {
             leave_queue(api, &row).await;
@@ -249,6 +251,7 @@ async fn cancel_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Prob
 
 async fn retry_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Problem> {
     let retried = api.ledger.retry(&caller.org, id, api.now()).await.map_err(|error| ledger_problem(&error))?;
+    failpoint::pass(Point::Retried);
     match retried {
         Retried::Retried(row) => {
             api.wake.notify_one();
@@ -302,8 +305,13 @@ fn job_id(uri: &Uri) -> Result<String, Problem> {
     // A plus sign is itself in a path.
     let bad = || Problem::invalid(vec![Fault::parameter("jobId", "The percent-encoding is not valid UTF-8.")]);
     let id = decode(&raw.replace('+', "%2B")).ok_or_else(bad)?;
-    // No id looks like this, and no database needs to be asked for it.
-    if id.len() > 64 || id.contains('\0') { Err(no_such_job()) } else { Ok(id) }
+    // For what cannot be an id the database need not be asked.
+    if is_id(&id) { Ok(id) } else { Err(no_such_job()) }
+}
+
+/// The form of an id: `c` and 24 digits and small letters.
+fn is_id(text: &str) -> bool {
+    text.len() == 25 && text.starts_with('c') && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
 }
 
 fn no_such_job() -> Problem {
@@ -342,11 +350,13 @@ mod tests {
     #[test]
     fn job_ids_in_paths() {
         let id = |path: &str| job_id(&path.parse().unwrap()).map_err(|problem| problem.code());
-        assert_eq!(id("/v1/jobs/cabc/cancel").as_deref(), Ok("cabc"));
-        assert_eq!(id("/v1/jobs/a%20b").as_deref(), Ok("a b"));
+        let good = "cmwu82b440000phdy0i8xxbwl";
+        assert_eq!(id(&format!("/v1/jobs/{good}/cancel")).as_deref(), Ok(good));
+        assert_eq!(id(&format!("/v1/jobs/%63{}", &good[1..])).as_deref(), Ok(good));
         assert_eq!(id("/v1/jobs/%zz"), Err(Code::InvalidInput));
         assert_eq!(id("/v1/jobs/%ff"), Err(Code::InvalidInput));
-        assert_eq!(id("/v1/jobs/%00"), Err(Code::JobNotFound));
-        assert_eq!(id(&format!("/v1/jobs/{}", "a".repeat(65))), Err(Code::JobNotFound));
+        for other in ["%00", "cabc", "a%20b", &good.to_uppercase(), &format!("{good}0"), &format!("{}+", &good[1..])] {
+            assert_eq!(id(&format!("/v1/jobs/{other}")), Err(Code::JobNotFound), "{other}");
+        }
     }
 }

@@ -122,11 +122,11 @@ impl Ledger {
         let sql = match kind {
             Kind::Job => Sql::new(
                 "dispatch.backlog.jobs",
-                "SELECT COUNT(*) FROM (SELECT id FROM jobs WHERE queued_gen < gen LIMIT $1) AS some",
+                "SELECT COUNT(*) FROM (SELECT id FROM jobs WHERE queued_gen < gen LIMIT $1) AS found",
             ),
             Kind::Delivery => Sql::new(
                 "dispatch.backlog.deliveries",
-                "SELECT COUNT(*) FROM (SELECT id FROM deliveries WHERE queued_gen < gen LIMIT $1) AS some",
+                "SELECT COUNT(*) FROM (SELECT id FROM deliveries WHERE queued_gen < gen LIMIT $1) AS found",
             ),
         };
         match self.db().row(sql.bind(i64::from(most))).await? {

@@ -118,6 +118,11 @@ impl Policy {
     }
 }
 
+/// The id of a job's event: a job ends once in a generation, so it follows from both.
+pub(crate) fn event_id(job: &str, generation: i64) -> String {
+    format!("evt_{job}_{generation}")
+}
+
 /// A list of words as the database holds it.
 pub(crate) fn write_list(words: &[String]) -> Result<String, LedgerError> {
     serde_json::to_string(words).map_err(|why| LedgerError::Unreadable(why.to_string()))
@@ -193,14 +198,21 @@ impl Ledger {
         rows.into_iter().map(read_endpoint).collect()
     }
 
-    /// The events of one job of this organisation, oldest first, at most 100.
+    /// The events of one job of this organisation, oldest first: of its last 100 generations.
     pub async fn events(&self, org: &str, job: &str) -> Result<Vec<EventRow>, LedgerError> {
-        let sql = Sql::new(
+        let Some(job) = self.get(org, job).await? else {
+            return Ok(Vec::new());
+        };
+        let last = job.generation;
+        let ids = ((last - 99).max(1)..=last).map(|generation| vec![event_id(&job.id, generation).into()]).collect();
+        let sql = Sql::batch(
             "hooks.events",
-            "SELECT id, org, event_type, job, data, at FROM events
-             WHERE job = $2 AND org = $1 ORDER BY at, id LIMIT 100",
+            "WITH {v} SELECT e.id, e.org, e.event_type, e.job, e.data, e.at FROM v JOIN events e ON e.id = v.k_id
+             WHERE e.org = ? ORDER BY e.at, e.id",
+            &["k_id"],
+            ids,
         );
-        let rows = self.db().rows(sql.bind(org).bind(job)).await?;
+        let rows = self.db().rows(sql.bind(org)).await?;
         rows.into_iter()
             .map(|mut row| {
                 Ok(EventRow {

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::calendar::rfc3339;
 use super::db::{Arg, MOST_ROWS, Sql, Tx};
+use super::hooks::event_id;
 use super::periods::{self, Change};
 use super::{JobState, Kind, Ledger, LedgerError, Policy, Usage};
 
@@ -104,7 +105,7 @@ impl Ledger {
     /// Ends a row that is still as `guard` says and has not ended; answers whether it did.
     ///
     /// `made` moves by one, as the queue's own count will when it mirrors the ending: so a row and a queue job that agree on
-    /// it always mean that the queue has settled.
+    /// it always mean that the queue has settled. `run` moves, so that the row's last run, should it still live, is stale.
     pub(crate) async fn close_row(
         &self,
         tx: &mut Tx<'_>,
@@ -118,7 +119,7 @@ impl Ledger {
             Kind::Delivery => ("settle.close.deliveries", "deliveries.id"),
         };
         let text = format!(
-            "UPDATE {} SET state = $4, made = made + 1, queued_gen = gen, completed_at = $5, updated_at = $5,
+            "UPDATE {} SET state = $4, run = run + 1, made = made + 1, queued_gen = gen, completed_at = $5, updated_at = $5,
                 next_at = NULL, holder = NULL,
                 error_code = COALESCE($6, error_code), error_message = COALESCE($7, error_message),
                 error_retryable = CASE WHEN $6 IS NULL THEN error_retryable ELSE 0 END
@@ -184,7 +185,7 @@ impl Ledger {
                 rows.push(vec![
                     self.new_id(now).into(),
                     job.org.as_str().into(),
-                    event_id(job).into(),
+                    event_id(&job.id, job.generation).into(),
                     event_type.into(),
                     Arg::Text(endpoint.map(str::to_owned)),
                     Arg::Text(url.cloned()),
@@ -311,11 +312,6 @@ fn event_type(state: JobState) -> &'static str {
     }
 }
 
-/// A job ends once in a generation, so the event's id follows from both.
-fn event_id(job: &Settled) -> String {
-    format!("evt_{}_{}", job.id, job.generation)
-}
-
 async fn write_events(tx: &mut Tx<'_>, ended: &[&Settled], now: i64) -> Result<(), LedgerError> {
     let completed_at = rfc3339(now);
     let mut rows: Vec<Vec<Arg>> = Vec::with_capacity(ended.len());
@@ -331,7 +327,7 @@ async fn write_events(tx: &mut Tx<'_>, ended: &[&Settled], now: i64) -> Result<(
         };
         let data = serde_json::to_string(&data).map_err(|why| LedgerError::Unreadable(why.to_string()))?;
         rows.push(vec![
-            event_id(job).into(),
+            event_id(&job.id, job.generation).into(),
             job.org.as_str().into(),
             event_type(job.state).into(),
             job.id.as_str().into(),

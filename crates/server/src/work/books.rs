@@ -3,13 +3,12 @@
 
 use async_trait::async_trait;
 use launchkit_queue::backend::Held;
-use launchkit_queue::{
-    Begin, Clock, Ending, Failure, FailureKind, Journal, JournalError, Outcome, Payload, Queue, Timestamp,
-};
+use launchkit_queue::{Begin, Ending, Failure, FailureKind, Journal, JournalError, Outcome, Payload, Queue, Timestamp};
 
 use std::sync::Arc;
 
 use super::handler::{self, Said};
+use crate::failpoint::{self, Point};
 use crate::ledger::{
     Begun, Decision, Ended, Finish, JobError, JobState, Kind, Ledger, LedgerError, Mirror, Start, Usage, What,
     parse_queue_id,
@@ -23,17 +22,16 @@ const UNKNOWN_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 pub(super) struct Books {
     ledger: Ledger,
     queue: Queue,
-    clock: Clock,
     holder: String,
 }
 
 impl Books {
-    pub(super) fn new(ledger: Ledger, queue: Queue, clock: Clock, holder: &str) -> Self {
-        Self { ledger, queue, clock, holder: holder.to_owned() }
+    pub(super) fn new(ledger: Ledger, queue: Queue, holder: &str) -> Self {
+        Self { ledger, queue, holder: holder.to_owned() }
     }
 
     fn now(&self) -> i64 {
-        self.clock.now().millis()
+        self.queue.clock().now().millis()
     }
 }
 
@@ -51,7 +49,9 @@ impl Journal for Books {
                 None => decisions.push(Some(Begin::Skip(dead("unknown-job", "this is not one of our jobs")))),
             }
         }
+        failpoint::pass(Point::Beginning);
         let begun = self.ledger.begin(Kind::Job, &starts, &self.holder, self.now()).await.map_err(unwritten)?;
+        failpoint::pass(Point::Begun);
         let mut begun = begun.into_iter();
         let mut all = Vec::with_capacity(held.len());
         for (job, decision) in held.iter().zip(decisions) {
@@ -67,7 +67,9 @@ impl Journal for Books {
     async fn end(&self, endings: &mut [Ending]) -> Result<(), JournalError> {
         let finishes: Vec<Option<Finish>> = endings.iter().map(finish).collect();
         let known: Vec<Finish> = finishes.iter().flatten().cloned().collect();
+        failpoint::pass(Point::Ending);
         let ended = self.ledger.end(Kind::Job, known, self.now()).await.map_err(unwritten)?;
+        failpoint::pass(Point::Ended);
         let mut ended = ended.into_iter();
         for (ending, finish) in endings.iter_mut().zip(&finishes) {
             let Some(finish) = finish else { continue };
@@ -86,7 +88,7 @@ impl Books {
             Begun::Skip(mirror) => Begin::Skip(mirrored(mirror)),
             Begun::Superseded | Begun::Adopted { .. } => Begin::Skip(Outcome::Done(superseded())),
             Begun::Unknown if job.started < UNKNOWN_STARTS => {
-                Begin::Skip(Outcome::Later(self.clock.now().plus(UNKNOWN_WAIT)))
+                Begin::Skip(Outcome::Later(self.queue.clock().now().plus(UNKNOWN_WAIT)))
             }
             Begun::Unknown => Begin::Skip(dead("unknown-job", "the database does not know this job")),
         }

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::reconcile::Pulse;
+use crate::failpoint::{self, Point};
 use crate::ledger::{Kind, Ledger, Undispatched, queue_id};
 
 /// Rows in one trip.
@@ -72,9 +73,11 @@ async fn carry(ledger: &Ledger, queue: &Queue) -> Result<usize, Box<dyn std::err
     if rows.is_empty() {
         return Ok(0);
     }
+    failpoint::pass(Point::Dispatching);
     let now = queue.clock().now();
     let planned = rows.iter().map(|row| plan(row, now)).collect();
     queue.add_all(planned).await?;
+    failpoint::pass(Point::Dispatched);
     let noted: Vec<(String, i64)> = rows.iter().map(|row| (row.id.clone(), row.generation)).collect();
     ledger.dispatched(Kind::Job, &noted, queue.clock().now().millis()).await?;
     Ok(rows.len())

@@ -1,7 +1,8 @@
 //! Who waits for news of which queue, and how news from other processes is heard.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
@@ -65,15 +66,47 @@ impl Bells {
     }
 }
 
-/// Calls `heard` whenever anybody, this process included, has written to the log of the file.
-pub(super) fn listen(path: &Path, heard: impl Fn() + Send + 'static) -> Result<RecommendedWatcher, notify::Error> {
+/// The log of the file: what processes that share it watch.
+fn log_of(path: &Path) -> PathBuf {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
+    log.into()
+}
+
+/// Knocks at the doors of the other processes.
+///
+/// SQLite writes a commit to the log, waits for the disk, and only then makes it visible, which no watcher sees: whoever
+/// looks at the first sign finds nothing new. So the log is touched once more when the commit can be seen.
+pub(super) struct Knocker {
+    log: File,
+}
+
+impl Knocker {
+    pub(super) fn new(path: &Path) -> std::io::Result<Self> {
+        Ok(Self { log: File::open(log_of(path))? })
+    }
+
+    /// There is something new to be seen. Where it cannot be told, others find it at their next look.
+    pub(super) fn knock(&self) {
+        #[cfg(unix)]
+        {
+            use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
+            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+            let touched = rustix::fs::futimens(&self.log, &Timestamps { last_access: now, last_modification: now });
+            if let Err(error) = touched {
+                tracing::debug!(%error, "the log of the queue's file could not be touched");
+            }
+        }
+    }
+}
+
+/// Calls `heard` whenever anybody, this process included, has written to the log of the file or touched it.
+pub(super) fn listen(path: &Path, heard: impl Fn() + Send + 'static) -> Result<RecommendedWatcher, notify::Error> {
     let mut watcher = notify::recommended_watcher(move |news: Result<notify::Event, notify::Error>| {
         if news.is_ok_and(|event| event.kind.is_modify()) {
             heard();
         }
     })?;
-    watcher.watch(Path::new(&log), RecursiveMode::NonRecursive)?;
+    watcher.watch(&log_of(path), RecursiveMode::NonRecursive)?;
     Ok(watcher)
 }

@@ -18,7 +18,7 @@ use super::fault::Fault;
 use super::lane::Lane;
 use super::row::OptionsCache;
 use super::schema;
-use super::wake::Bells;
+use super::wake::{Bells, Knocker};
 use crate::error::{Failed, Happened, StoreError};
 use crate::job::QueueName;
 
@@ -148,8 +148,16 @@ impl Writer {
         let desk = Arc::new(Desk { inner: Mutex::default(), come: Condvar::new(), bells: Bells::default() });
         let checkpointer = Checkpointer::start(schema::checkpointer(path)?, desk.clone())?;
         let thread = std::thread::Builder::new().name("lk-sqlite-writer".into());
-        let mut scribe =
-            Scribe { desk: desk.clone(), conn, checkpointer, options: OptionsCache::default(), full: true, seen: 0 };
+        let knocker = Knocker::new(path).map_err(Fault::Log)?;
+        let mut scribe = Scribe {
+            desk: desk.clone(),
+            conn,
+            checkpointer,
+            knocker,
+            options: OptionsCache::default(),
+            full: true,
+            seen: 0,
+        };
         let thread = thread.spawn(move || scribe.work()).map_err(Fault::Thread)?;
         let rooms = || Rooms { jobs: Arc::new(Semaphore::new(LANE_JOBS)), kib: Arc::new(Semaphore::new(LANE_KIB)) };
         Ok(Writer { desk, rooms: [rooms(), rooms()], thread: Mutex::new(Some(thread)) })
@@ -229,6 +237,10 @@ impl Desk {
         self.come.notify_one();
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner().closed
+    }
+
     /// Somebody wrote to the file's log, perhaps another process.
     pub(super) fn heard(&self) {
         let mut inner = self.inner();
@@ -263,6 +275,7 @@ struct Scribe {
     desk: Arc<Desk>,
     conn: Connection,
     checkpointer: Checkpointer,
+    knocker: Knocker,
     options: OptionsCache,
     /// What `synchronous` stands at.
     full: bool,
@@ -353,6 +366,7 @@ impl Scribe {
             // The frames may be in the log all the same.
             return Err((fault, Happened::Unknown));
         }
+        self.knocker.knock();
         for lane in lanes {
             if lane.ring {
                 self.desk.bells.work(&lane.name);
