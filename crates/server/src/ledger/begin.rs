@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::db::{Arg, Row, Sql, Tx};
+use super::db::{Row, Tx};
 use super::jobs::read_error;
 use super::periods::{self, Held, Hold};
 use super::settle::{Closing, Guard, lock_rows};
+use super::sql::{Arg, Sql};
 use super::{JobError, JobState, Kind, Ledger, LedgerError};
 
 /// A held queue job.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::db::{Arg, Row, Sql, Tx};
+use super::db::{Row, Tx};
 use super::settle::{SETTLED, Settled, lock_rows, read_settled};
+use super::sql::{Arg, Sql};
 use super::{JobError, JobState, Kind, Ledger, LedgerError, Usage};
 
 /// How one run ended.
