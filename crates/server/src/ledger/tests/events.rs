@@ -247,12 +247,11 @@ async fn a_delivery_is_dispatched_begun_and_ended_like_a_job(f: Fixture) {
 
 async fn a_lost_delivery_gets_a_new_life(f: Fixture) {
     let delivery = f.delivery().await;
-    let mut generation = 1;
     for life in 0..4 {
         f.ledger
             .dispatched(
                 Kind::Delivery,
-                &[(delivery.id.clone(), generation)],
+                &[(delivery.id.clone(), life + 1)],
                 NOW + life,
             )
             .await
@@ -268,9 +267,10 @@ async fn a_lost_delivery_gets_a_new_life(f: Fixture) {
             .relive(Kind::Delivery, &page.rows, NOW + life)
             .await
             .unwrap();
-        generation += 1;
         let wanted = if life < 3 {
-            Relived::Queued { generation }
+            Relived::Queued {
+                generation: life + 2,
+            }
         } else {
             Relived::Lost
         };
