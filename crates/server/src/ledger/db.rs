@@ -1,5 +1,6 @@
 //! The two databases behind one set of calls: connections, transactions, rows.
 
+use serde_json::Value;
 use sqlx::postgres::{PgPool, PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
 use sqlx::{Executor, Row as _, Transaction};
@@ -28,6 +29,8 @@ pub(crate) struct Row {
 enum EitherRow {
     Sqlite(SqliteRow),
     Pg(PgRow),
+    /// A row that came within one text.
+    Json(Vec<Value>),
 }
 
 /// An open transaction; dropped without `commit` it is rolled back.
@@ -100,6 +103,28 @@ impl Tx<'_> {
             Open::Sqlite(tx) => sqlite_rows(&mut **tx, sql, self.texts).await,
             Open::Pg(tx) => pg_rows(&mut **tx, sql, self.texts).await,
         }
+    }
+
+    /// Reads and locks rows; `sql` is made by [`Sql::gather`].
+    pub(crate) async fn gather(&mut self, sql: Sql) -> Result<Vec<Row>, LedgerError> {
+        let rows = self.rows(sql).await?;
+        match &self.open {
+            Open::Pg(_) => Ok(rows),
+            Open::Sqlite(_) => match rows.into_iter().next() {
+                Some(mut row) => unpack(&row.text()?),
+                None => Ok(Vec::new()),
+            },
+        }
+    }
+
+    /// Runs a statement that must touch exactly `expected` rows, because they were read and locked before.
+    pub(crate) async fn run_all(&mut self, sql: Sql, expected: usize) -> Result<(), LedgerError> {
+        let touched = self.run(sql).await?;
+        if touched != expected as u64 {
+            let why = format!("{touched} rows were written where {expected} were locked");
+            return Err(LedgerError::Unreadable(why));
+        }
+        Ok(())
     }
 
     /// Runs a statement and answers its first row.
@@ -193,14 +218,31 @@ where
     Ok(query.execute(on).await?.rows_affected())
 }
 
+fn unpack(text: &str) -> Result<Vec<Row>, LedgerError> {
+    let rows: Vec<Vec<Value>> =
+        serde_json::from_str(text).map_err(|why| LedgerError::Unreadable(why.to_string()))?;
+    Ok(rows
+        .into_iter()
+        .map(|values| Row {
+            row: EitherRow::Json(values),
+            at: 0,
+        })
+        .collect())
+}
+
 macro_rules! columns {
     ($name:ident, $kind:ty) => {
         pub(crate) fn $name(&mut self) -> Result<$kind, LedgerError> {
             let at = self.at;
             self.at += 1;
-            Ok(match &self.row {
+            Ok(match &mut self.row {
                 EitherRow::Sqlite(row) => row.try_get(at)?,
                 EitherRow::Pg(row) => row.try_get(at)?,
+                EitherRow::Json(values) => {
+                    let value = values.get_mut(at).map(Value::take).unwrap_or_default();
+                    serde_json::from_value(value)
+                        .map_err(|why| LedgerError::Unreadable(format!("column {at}: {why}")))?
+                }
             })
         }
     };

@@ -43,6 +43,22 @@ enum Text {
         columns: &'static [&'static str],
         rows: usize,
     },
+    Gather {
+        gather: Gather,
+        columns: &'static [&'static str],
+        rows: usize,
+    },
+}
+
+/// A read of many rows of one table that the transaction goes on to write.
+///
+/// SQLite's driver hands rows over one by one, each with a switch between threads, which costs more than reading them: there
+/// they come as one JSON text. On PostgreSQL they are locked in the order of their ids, so that two batches never wait for
+/// each other.
+pub(crate) struct Gather {
+    /// What to read of the table's row `j`.
+    pub(crate) select: &'static str,
+    pub(crate) table: &'static str,
 }
 
 /// Row counts that batches are padded to (with rows of NULLs, which match nothing), so that few texts are prepared.
@@ -102,6 +118,24 @@ impl Sql {
         }
     }
 
+    /// Reads and locks the rows with these ids; see [`Gather`]. Give it to [`Tx::gather`](super::db::Tx::gather).
+    pub(crate) fn gather<'i>(
+        name: &'static str,
+        gather: Gather,
+        ids: impl Iterator<Item = &'i str>,
+    ) -> Sql {
+        let batch = Sql::batch(name, "", &["k_id"], ids.map(|id| vec![id.into()]).collect());
+        let text = match batch.text {
+            Text::Batch { columns, rows, .. } => Text::Gather {
+                gather,
+                columns,
+                rows,
+            },
+            other => other,
+        };
+        Sql { text, ..batch }
+    }
+
     /// Adds an argument.
     pub(crate) fn bind(mut self, value: impl Into<Arg>) -> Sql {
         self.args.push(value.into());
@@ -127,6 +161,13 @@ impl Sql {
             } => texts.batch((self.name, *rows), || {
                 render(template, columns, *rows, placeholder)
             }),
+            Text::Gather {
+                gather,
+                columns,
+                rows,
+            } => texts.batch((self.name, *rows), || {
+                render(&gather.template(placeholder), columns, *rows, placeholder)
+            }),
         };
         texts.note(self.name, &text);
         AssertSqlSafe(text).into_sql_str()
@@ -140,6 +181,21 @@ pub(crate) enum Placeholder {
     Positional,
     /// `$1`, `$2`, …
     Numbered,
+}
+
+impl Gather {
+    fn template(&self, placeholder: Placeholder) -> String {
+        let Gather { select, table } = self;
+        let from = format!("FROM v JOIN {table} j ON j.id = v.k_id");
+        match placeholder {
+            Placeholder::Positional => {
+                format!("WITH {{v}} SELECT json_group_array(json_array({select})) {from}")
+            }
+            Placeholder::Numbered => {
+                format!("WITH {{v}} SELECT {select} {from} ORDER BY j.id FOR UPDATE OF j")
+            }
+        }
+    }
 }
 
 fn shape(rows: usize) -> usize {
