@@ -44,12 +44,6 @@ struct Bell {
     events: watch::Sender<Position>,
 }
 
-impl Default for Bell {
-    fn default() -> Self {
-        Self { work: Arc::default(), events: watch::channel(Position::START).0 }
-    }
-}
-
 impl Memory {
     /// An empty store.
     pub fn new() -> Self {
