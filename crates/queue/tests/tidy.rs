@@ -264,7 +264,7 @@ fn written() -> BTreeSet<String> {
         let inside = source.path.strip_prefix(folder).unwrap();
         let family = inside.split(['/', '.']).next().unwrap();
         let names = source.text.lines().filter_map(|line| line.strip_prefix("pub async fn "));
-        let names = names.filter_map(|line| line.split(['(', '<']).next());
+        let names = names.filter_map(|line| line.split_once(['(', '<'])).map(|(name, _)| name);
         cases.extend(names.map(|name| format!("{family}::{name}")));
     }
     cases

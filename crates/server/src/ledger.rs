@@ -7,10 +7,12 @@
 //! This room knows no HTTP, no queue and no clock: times are milliseconds since the epoch and come as arguments.
 //! SQLite and PostgreSQL run the same SQL text.
 
+mod announce;
 mod audit;
 mod begin;
 mod calendar;
 mod cancel;
+mod counters;
 mod create;
 mod db;
 mod dispatch;
@@ -21,11 +23,13 @@ mod id;
 mod idempotency;
 mod jobs;
 mod keys;
+mod list;
 mod open;
 mod orgs;
 mod periods;
 mod reconcile;
 mod settle;
+mod sql;
 
 #[cfg(test)]
 mod tests;
@@ -33,17 +37,19 @@ mod tests;
 pub use audit::AuditEntry;
 pub use begin::{Begun, DeliveryWork, JobWork, Mirror, Run, Start, Work};
 pub use cancel::{Canceled, Erased, Retried};
+pub use counters::Repairs;
 pub use create::{Create, Created, NewJob, Quota};
 pub use dispatch::{Undispatched, parse_queue_id, queue_id};
 pub use end::{Decision, Ended, Finish, What};
 pub use error::LedgerError;
 pub use hooks::{DeliveryRow, Endpoint, EventRow, NewEndpoint, Policy};
 pub use idempotency::{Answer, Claim, Idempotency};
-pub use jobs::{Filter, JobError, JobRow, JobState, ListPage, Page, Usage};
+pub use jobs::{JobError, JobRow, JobState, Usage};
 pub use keys::{KeyMode, KeyRow, NewKey, ParsedKey, parse_key, verify_key};
+pub use list::{Filter, ListPage, Page};
 pub use open::{DatabaseUrl, Migrate, OpenError, OpenOptions};
 pub use orgs::{Org, PeriodRow, Plan};
-pub use reconcile::{OpenRow, Relived, Repairs, StalePage};
+pub use reconcile::{OpenRow, Relived, StalePage};
 
 /// Which of the two record tables a call speaks of; each has its own queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -304,6 +304,7 @@ fn password() -> Result<String, PostgresError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

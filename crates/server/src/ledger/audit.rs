@@ -1,6 +1,6 @@
 //! The audit: who changed what, when, from where.
 
-use super::db::Sql;
+use super::sql::Sql;
 use super::{Ledger, LedgerError};
 
 /// One change.

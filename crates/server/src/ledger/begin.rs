@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::db::{Arg, Row, Sql, Tx};
+use super::db::{Row, Tx};
 use super::jobs::read_error;
 use super::periods::{self, Held, Hold};
-use super::settle::{Closing, Guard, lock_rows};
+use super::settle::{Closing, Guard};
+use super::sql::{Arg, Gather, Sql};
 use super::{JobError, JobState, Kind, Ledger, LedgerError};
 
 /// A held queue job.
@@ -109,17 +110,62 @@ pub enum Begun {
 /// Starts in one call, at most.
 const MOST: usize = 500;
 
-/// A row that could not be begun.
-struct Missed {
+/// A row as it was found and locked.
+struct Found {
+    id: String,
     org: String,
     generation: i64,
     run: i64,
     state: JobState,
     made: i64,
+    attempts: i64,
+    max_attempts: i64,
     cancel_at: Option<i64>,
     start_before: Option<i64>,
     started_at: Option<i64>,
     error: Option<JobError>,
+    /// Taken by the first start of the row in this call.
+    work: Option<Work>,
+}
+
+/// What a found row says to a start.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It may run.
+    Run,
+    /// It lives in another generation.
+    Superseded,
+    /// It has ended.
+    Mirror,
+    /// It has ended and was put back by hand.
+    Adopt,
+    /// It has to end now.
+    Close(Closing),
+}
+
+impl Found {
+    /// Steps 3 and 4: pure.
+    fn verdict(&self, start: &Start, now: i64) -> Verdict {
+        if self.generation != start.generation {
+            return Verdict::Superseded;
+        }
+        if self.state.is_final() {
+            // Equal counts mean that the queue has settled our ending: somebody has put the job back by hand since.
+            let by_hand = self.state != JobState::Succeeded && self.made == start.made;
+            return if by_hand { Verdict::Adopt } else { Verdict::Mirror };
+        }
+        if self.cancel_at.is_some() {
+            return Verdict::Close(Closing::Canceled);
+        }
+        if self.started_at.is_none() && self.start_before.is_some_and(|at| at < now) {
+            return Verdict::Close(Closing::Expired);
+        }
+        Verdict::Run
+    }
+
+    fn mirror(&self) -> Begun {
+        Begun::Skip(Mirror { state: self.state, error: self.error.clone() })
+    }
 }
 
 impl Ledger {
@@ -129,120 +175,109 @@ impl Ledger {
         if starts.is_empty() {
             return Ok(Vec::new());
         }
-        // A row is begun once in a call; a second start of the same row would only outdate the first.
-        let mut sorted: Vec<&Start> = starts.iter().collect();
-        sorted.sort_unstable_by_key(|start| (&start.id, start.generation));
-        sorted.dedup_by_key(|start| (&start.id, start.generation));
         let mut tx = self.db().write().await?;
-        lock_rows(&mut tx, kind, sorted.iter().map(|start| start.id.as_str())).await?;
-        let mut runs = begin_rows(&mut tx, kind, &sorted, holder, now).await?;
+        let mut found = find(&mut tx, kind, starts).await?;
         let mut answers = Vec::with_capacity(starts.len());
-        let missed =
-            if runs.len() < sorted.len() { read_missed(&mut tx, kind, &sorted, &runs).await? } else { HashMap::new() };
-        let begun: Vec<(String, i64)> = runs.keys().cloned().collect();
         for start in starts {
-            let key = (start.id.clone(), start.generation);
-            let answer = match (runs.remove(&key), missed.get(&start.id)) {
-                (Some(run), _) => Begun::Run(run),
-                (None, _) if begun.contains(&key) => Begun::Superseded,
-                (None, None) => Begun::Unknown,
-                (None, Some(row)) => self.answer_missed(&mut tx, kind, start, row, now).await?,
+            let Some(row) = found.get_mut(&start.id) else {
+                answers.push(Begun::Unknown);
+                continue;
+            };
+            let verdict = row.verdict(start, now);
+            let answer = match (verdict, row.work.take()) {
+                (Verdict::Run, Some(work)) => Begun::Run(Run {
+                    id: row.id.clone(),
+                    generation: row.generation,
+                    run: row.run + 1,
+                    org: row.org.clone(),
+                    attempt: row.attempts + 1,
+                    max_attempts: row.max_attempts,
+                    work,
+                }),
+                (Verdict::Superseded, work) => {
+                    row.work = work;
+                    Begun::Superseded
+                }
+                // A second start of the row in this call: another would only outdate the first.
+                (_, None) => Begun::Superseded,
+                (Verdict::Mirror, _) => row.mirror(),
+                (Verdict::Adopt, _) => adopt(&mut tx, kind, row, now).await?,
+                (Verdict::Close(closing), _) => self.end_unrun(&mut tx, kind, row, closing, now).await?,
             };
             answers.push(answer);
         }
+        write_runs(&mut tx, kind, &answers, holder, now).await?;
         tx.commit().await?;
         Ok(answers)
     }
 
-    /// Step 4 for one row.
-    async fn answer_missed(
+    async fn end_unrun(
         &self,
         tx: &mut Tx<'_>,
         kind: Kind,
-        start: &Start,
-        row: &Missed,
+        row: &Found,
+        closing: Closing,
         now: i64,
     ) -> Result<Begun, LedgerError> {
-        if row.generation != start.generation {
-            return Ok(Begun::Superseded);
-        }
-        if row.state.is_final() {
-            // Equal counts mean that the queue has settled our ending: somebody has put the job back by hand since.
-            let by_hand = row.state != JobState::Succeeded && row.made == start.made;
-            if by_hand && adopt(tx, kind, &start.id, row, now).await? {
-                return Ok(Begun::Adopted { generation: row.generation + 1 });
-            }
-            return Ok(Begun::Skip(Mirror { state: row.state, error: row.error.clone() }));
-        }
-        let late = row.started_at.is_none() && row.start_before.is_some_and(|at| at < now);
-        let closing = match (row.cancel_at, late) {
-            (Some(_), _) => Closing::Canceled,
-            (None, true) => Closing::Expired,
-            (None, false) => return Ok(Begun::Unknown),
-        };
-        let guard = Guard { id: &start.id, generation: row.generation, run: row.run };
+        let guard = Guard { id: &row.id, generation: row.generation, run: row.run };
         if !self.close_row(tx, kind, guard, closing, now).await? {
+            // Not possible while the row is locked; the next begin will tell.
             return Ok(Begun::Unknown);
         }
-        Ok(Begun::Skip(Mirror {
-            state: closing.state(),
-            error: closing.error().map(|(code, message)| JobError {
-                code: code.to_owned(),
-                message: message.to_owned(),
-                retryable: false,
-            }),
-        }))
+        let error = closing.error().map(|(code, message)| JobError {
+            code: code.to_owned(),
+            message: message.to_owned(),
+            retryable: false,
+        });
+        Ok(Begun::Skip(Mirror { state: closing.state(), error }))
     }
 }
 
-async fn begin_rows(
-    tx: &mut Tx<'_>,
-    kind: Kind,
-    starts: &[&Start],
-    holder: &str,
-    now: i64,
-) -> Result<HashMap<(String, i64), Run>, LedgerError> {
-    let rows = starts.iter().map(|start| vec![Arg::from(&start.id), start.generation.into()]).collect();
-    let (name, returning) = match kind {
+/// Reads and locks the rows of these starts.
+async fn find(tx: &mut Tx<'_>, kind: Kind, starts: &[Start]) -> Result<HashMap<String, Found>, LedgerError> {
+    let (name, select) = match kind {
         Kind::Job => (
-            "begin.jobs",
-            "jobs.job_type, COALESCE(jobs.input, (SELECT i.input FROM job_inputs i WHERE i.job = jobs.id), 'null'),
-             jobs.timeout, jobs.provider_wish, jobs.traceparent",
+            "begin.find.jobs",
+            "j.id, j.org, j.gen, j.run, j.state, j.made, j.attempts, j.max_attempts, j.cancel_at, j.start_before,
+             j.started_at, j.error_code, j.error_message, j.error_retryable, j.job_type,
+             COALESCE(j.input, (SELECT i.input FROM job_inputs i WHERE i.job = j.id), 'null'),
+             j.timeout, j.provider_wish, j.traceparent",
         ),
         Kind::Delivery => (
-            "begin.deliveries",
-            "deliveries.event, deliveries.event_type, deliveries.endpoint, deliveries.url,
-             (SELECT e.data FROM events e WHERE e.id = deliveries.event),
-             (SELECT e.at FROM events e WHERE e.id = deliveries.event)",
+            "begin.find.deliveries",
+            "j.id, j.org, j.gen, j.run, j.state, j.made, j.attempts, j.max_attempts, j.cancel_at, j.start_before,
+             j.started_at, j.error_code, j.error_message, j.error_retryable, j.event, j.event_type, j.endpoint, j.url,
+             (SELECT e.data FROM events e WHERE e.id = j.event), (SELECT e.at FROM events e WHERE e.id = j.event)",
         ),
     };
-    let table = kind.table();
-    let text = format!(
-        "WITH {{v}} UPDATE {table} SET state = 'PROCESSING', run = run + 1, queued_gen = gen, next_at = NULL,
-            holder = ?, started_at = COALESCE(started_at, ?), updated_at = ?
-         FROM v WHERE {table}.id = v.k_id AND {table}.gen = v.k_gen
-            AND {table}.state IN ('QUEUED', 'PROCESSING') AND {table}.cancel_at IS NULL
-            AND ({table}.start_before IS NULL OR {table}.started_at IS NOT NULL OR {table}.start_before >= ?)
-         RETURNING {table}.id, {table}.gen, {table}.run, {table}.org, {table}.attempts, {table}.max_attempts, {returning}"
-    );
-    let sql = Sql::batch(name, text, &["k_id", "k_gen"], rows).bind(holder).bind(now).bind(now).bind(now);
-    let mut runs = HashMap::with_capacity(starts.len());
-    for mut row in tx.rows(sql).await? {
-        let run = read_run(kind, &mut row)?;
-        runs.insert((run.id.clone(), run.generation), run);
-    }
-    Ok(runs)
+    let gather = Gather { select, table: kind.table() };
+    let mut ids: Vec<&str> = starts.iter().map(|start| start.id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let rows = tx.gather(Sql::gather(name, gather, ids.into_iter())).await?;
+    rows.into_iter()
+        .map(|mut row| {
+            let found = read_found(kind, &mut row)?;
+            Ok((found.id.clone(), found))
+        })
+        .collect()
 }
 
-fn read_run(kind: Kind, row: &mut Row) -> Result<Run, LedgerError> {
-    Ok(Run {
+fn read_found(kind: Kind, row: &mut Row) -> Result<Found, LedgerError> {
+    Ok(Found {
         id: row.text()?,
+        org: row.text()?,
         generation: row.int()?,
         run: row.int()?,
-        org: row.text()?,
-        attempt: row.int()? + 1,
+        state: JobState::read(&row.text()?)?,
+        made: row.int()?,
+        attempts: row.int()?,
         max_attempts: row.int()?,
-        work: match kind {
+        cancel_at: row.opt_int()?,
+        start_before: row.opt_int()?,
+        started_at: row.opt_int()?,
+        error: read_error(row)?,
+        work: Some(match kind {
             Kind::Job => Work::Job(JobWork {
                 job_type: row.text()?,
                 input: row.text()?,
@@ -258,61 +293,50 @@ fn read_run(kind: Kind, row: &mut Row) -> Result<Run, LedgerError> {
                 data: row.opt_text()?.unwrap_or_else(|| "null".to_owned()),
                 at: row.opt_int()?.unwrap_or(0),
             }),
-        },
+        }),
     })
 }
 
-async fn read_missed(
-    tx: &mut Tx<'_>,
-    kind: Kind,
-    starts: &[&Start],
-    runs: &HashMap<(String, i64), Run>,
-) -> Result<HashMap<String, Missed>, LedgerError> {
-    let rows = starts
+/// Writes the runs among the answers. The rows are locked; the guards are there all the same, as in every step.
+async fn write_runs(tx: &mut Tx<'_>, kind: Kind, answers: &[Begun], holder: &str, now: i64) -> Result<(), LedgerError> {
+    let rows: Vec<Vec<Arg>> = answers
         .iter()
-        .filter(|start| !runs.contains_key(&(start.id.clone(), start.generation)))
-        .map(|start| vec![Arg::from(&start.id)])
+        .filter_map(|answer| match answer {
+            Begun::Run(run) => Some(vec![Arg::from(&run.id), run.generation.into(), run.run.into()]),
+            _ => None,
+        })
         .collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let count = rows.len();
     let (name, table) = match kind {
-        Kind::Job => ("begin.missed.jobs", "jobs"),
-        Kind::Delivery => ("begin.missed.deliveries", "deliveries"),
+        Kind::Job => ("begin.write.jobs", "jobs"),
+        Kind::Delivery => ("begin.write.deliveries", "deliveries"),
     };
     let text = format!(
-        "WITH {{v}} SELECT j.id, j.org, j.gen, j.run, j.state, j.made, j.cancel_at, j.start_before, j.started_at,
-            j.error_code, j.error_message, j.error_retryable FROM v JOIN {table} j ON j.id = v.k_id"
+        "WITH {{v}} UPDATE {table} SET state = 'PROCESSING', run = v.k_run, queued_gen = gen, next_at = NULL,
+            holder = ?, started_at = COALESCE(started_at, ?), updated_at = ?
+         FROM v WHERE {table}.id = v.k_id AND {table}.gen = v.k_gen AND {table}.run = v.k_run - 1
+            AND {table}.state IN ('QUEUED', 'PROCESSING') AND {table}.cancel_at IS NULL"
     );
-    let mut missed = HashMap::new();
-    for mut row in tx.rows(Sql::batch(name, text, &["k_id"], rows)).await? {
-        let id = row.text()?;
-        let found = Missed {
-            org: row.text()?,
-            generation: row.int()?,
-            run: row.int()?,
-            state: JobState::read(&row.text()?)?,
-            made: row.int()?,
-            cancel_at: row.opt_int()?,
-            start_before: row.opt_int()?,
-            started_at: row.opt_int()?,
-            error: read_error(&mut row)?,
-        };
-        missed.insert(id, found);
-    }
-    Ok(missed)
+    let sql = Sql::batch(name, text, &["k_id", "k_gen", "k_run"], rows).bind(holder).bind(now).bind(now);
+    tx.run_all(sql, count).await
 }
 
 /// Queues a row again because somebody retried its dead queue job by hand; not when its texts were erased or the plan's limit
 /// would be passed.
-async fn adopt(tx: &mut Tx<'_>, kind: Kind, id: &str, row: &Missed, now: i64) -> Result<bool, LedgerError> {
+async fn adopt(tx: &mut Tx<'_>, kind: Kind, row: &Found, now: i64) -> Result<Begun, LedgerError> {
     match kind {
         Kind::Job => {
-            let Some(tokens) = super::cancel::retriable(tx, id).await? else {
-                return Ok(false);
+            let Some(tokens) = super::cancel::retriable(tx, &row.id).await? else {
+                return Ok(row.mirror());
             };
             let hold = Hold { org: &row.org, jobs: 1, tokens, created: 0 };
             if !matches!(periods::reserve(tx, &hold, now).await?, Held::Yes) {
-                return Ok(false);
+                return Ok(row.mirror());
             }
-            super::cancel::requeue_job(tx, id, row.generation, now).await?;
+            super::cancel::requeue_job(tx, &row.id, row.generation, now).await?;
         }
         Kind::Delivery => {
             let sql = Sql::new(
@@ -321,8 +345,8 @@ async fn adopt(tx: &mut Tx<'_>, kind: Kind, id: &str, row: &Missed, now: i64) ->
                     cancel_at = NULL, next_at = NULL, completed_at = NULL, updated_at = $3
                  WHERE id = $1 AND gen = $2 AND state IN ('FAILED', 'CANCELED')",
             );
-            tx.run(sql.bind(id).bind(row.generation).bind(now)).await?;
+            tx.run(sql.bind(&row.id).bind(row.generation).bind(now)).await?;
         }
     }
-    Ok(true)
+    Ok(Begun::Adopted { generation: row.generation + 1 })
 }

@@ -1,10 +1,11 @@
 //! Steps 8 and 9 of the protocol, and erasing: what users ask of an existing job.
 
-use super::db::{Sql, Tx};
+use super::db::Tx;
 use super::id::is_id;
 use super::jobs::{JOB, read_job};
 use super::periods::{self, Held, Hold};
 use super::settle::{SETTLED, lock_rows, read_settled};
+use super::sql::Sql;
 use super::{JobRow, JobState, Kind, Ledger, LedgerError, Quota};
 
 /// What became of a cancel request.

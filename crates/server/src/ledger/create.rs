@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::calendar::month_of;
-use super::db::{Arg, Sql, Tx};
+use super::db::Tx;
 use super::idempotency::{self, Entry};
 use super::periods::{self, Held, Hold};
 use super::settle::chunks;
+use super::sql::{Arg, Sql};
 use super::{Answer, Claim, Idempotency, JobRow, JobState, Ledger, LedgerError};
 
 /// A job to make; checked by the caller.
@@ -18,7 +19,7 @@ pub struct NewJob {
     pub input: String,
     /// 0 none, then 1 is the most urgent.
     pub priority: i64,
-    /// Tries it may have.
+    /// Tries it may have; taken as 1–20.
     pub max_attempts: i64,
     /// A string map, JSON text; `{}` for none.
     pub metadata: String,
@@ -86,6 +87,8 @@ pub enum Created {
 const MOST_REQUESTS: usize = 256;
 /// Jobs in one commit, at most.
 const MOST_JOBS: usize = 2_000;
+/// Tries of one job, at most: the waits double.
+const MOST_ATTEMPTS: i64 = 20;
 /// Inputs above this many bytes stand in a table of their own, so that the row stays small to rewrite.
 const INLINE: usize = 1_024;
 /// Large inputs in one statement.
@@ -144,7 +147,7 @@ impl Ledger {
             error: None,
             usage: None,
             attempts: 0,
-            max_attempts: job.max_attempts.max(1),
+            max_attempts: job.max_attempts.clamp(1, MOST_ATTEMPTS),
             progress: 0,
             priority: job.priority,
             metadata: job.metadata,

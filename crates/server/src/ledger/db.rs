@@ -1,17 +1,12 @@
-//! The two databases behind one set of statements: placeholders, batches, rows and transactions.
-//!
-//! A statement is one text for both. `$n` stands as it is. A batch's text has `{v}` where its rows come, as the table
-//! `v(…) AS (VALUES …)`, and `?` for what comes after them: SQLite looks a named placeholder up by walking all of them, which
-//! is quadratic in a batch, so there the batch stays positional.
+//! The two databases behind one set of calls: connections, transactions, rows.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use sqlx::postgres::{PgArguments, PgPool, PgRow, Postgres};
-use sqlx::sqlite::{Sqlite, SqliteArguments, SqlitePool, SqliteRow};
-use sqlx::{Arguments as _, AssertSqlSafe, Executor, Row as _, SqlStr, Transaction};
+use serde_json::Value;
+use sqlx::postgres::{PgPool, PgRow, Postgres};
+use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
+use sqlx::{Executor, Row as _, Transaction};
 
 use super::LedgerError;
+use super::sql::{Placeholder, Sql, Texts};
 
 /// The connections.
 pub(crate) enum Db {
@@ -19,34 +14,6 @@ pub(crate) enum Db {
     Sqlite { writer: SqlitePool, readers: SqlitePool, texts: Texts },
     /// One pool for all.
     Pg { pool: PgPool, texts: Texts },
-}
-
-/// Texts of batches, made once for each size.
-#[derive(Default)]
-pub(crate) struct Texts {
-    batches: Mutex<HashMap<(&'static str, usize), Arc<str>>>,
-    #[cfg(test)]
-    pub(crate) seen: Mutex<std::collections::BTreeMap<&'static str, String>>,
-}
-
-/// One argument.
-#[derive(Debug, Clone)]
-pub(crate) enum Arg {
-    Text(Option<String>),
-    Int(Option<i64>),
-}
-
-/// One statement with its arguments.
-pub(crate) struct Sql {
-    name: &'static str,
-    text: Text,
-    args: Vec<Arg>,
-}
-
-enum Text {
-    Plain(&'static str),
-    Built(String),
-    Batch { template: String, columns: &'static [&'static str], rows: usize },
 }
 
 /// A row of an answer, read from the left.
@@ -58,6 +25,8 @@ pub(crate) struct Row {
 enum EitherRow {
     Sqlite(SqliteRow),
     Pg(PgRow),
+    /// A row that came within one text.
+    Json(Vec<Value>),
 }
 
 /// An open transaction; dropped without `commit` it is rolled back.
@@ -69,134 +38,6 @@ pub(crate) struct Tx<'a> {
 enum Open {
     Sqlite(Transaction<'static, Sqlite>),
     Pg(Transaction<'static, Postgres>),
-}
-
-/// Row counts that batches are padded to (with rows of NULLs, which match nothing), so that few texts are prepared.
-const SHAPES: [usize; 10] = [1, 2, 5, 10, 25, 50, 100, 200, 350, 500];
-
-/// Rows in one batch at most: 500 rows of 40 columns stay below both databases' limits of arguments.
-pub(crate) const MOST_ROWS: usize = 500;
-
-impl Sql {
-    /// A statement with `$n` placeholders. `name` tells it apart in tests.
-    pub(crate) fn new(name: &'static str, text: &'static str) -> Sql {
-        Sql { name, text: Text::Plain(text), args: Vec::new() }
-    }
-
-    /// The same for a text put together from constants.
-    pub(crate) fn built(name: &'static str, text: String) -> Sql {
-        Sql { name, text: Text::Built(text), args: Vec::new() }
-    }
-
-    /// A statement over rows, which come first among its arguments.
-    pub(crate) fn batch(
-        name: &'static str,
-        template: impl Into<String>,
-        columns: &'static [&'static str],
-        rows: Vec<Vec<Arg>>,
-    ) -> Sql {
-        let wanted = shape(rows.len());
-        let mut args = Vec::with_capacity(wanted * columns.len() + 4);
-        let count = rows.len();
-        let kinds: Vec<Arg> = rows.first().map(|row| row.iter().map(Arg::null).collect()).unwrap_or_default();
-        for row in rows {
-            debug_assert_eq!(row.len(), columns.len(), "{name}");
-            args.extend(row);
-        }
-        for _ in count..wanted {
-            args.extend(kinds.iter().cloned());
-        }
-        Sql { name, text: Text::Batch { template: template.into(), columns, rows: wanted }, args }
-    }
-
-    /// Adds an argument.
-    pub(crate) fn bind(mut self, value: impl Into<Arg>) -> Sql {
-        self.args.push(value.into());
-        self
-    }
-
-    fn text_for(&self, placeholder: Placeholder, texts: &Texts) -> SqlStr {
-        use sqlx::SqlSafeStr as _;
-        let text = match &self.text {
-            Text::Plain(text) => {
-                texts.note(self.name, text);
-                return text.into_sql_str();
-            }
-            Text::Built(text) => {
-                texts.note(self.name, text);
-                return AssertSqlSafe(text.clone()).into_sql_str();
-            }
-            Text::Batch { template, columns, rows } => {
-                texts.batch((self.name, *rows), || render(template, columns, *rows, placeholder))
-            }
-        };
-        texts.note(self.name, &text);
-        AssertSqlSafe(text).into_sql_str()
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Placeholder {
-    Positional,
-    Numbered,
-}
-
-fn shape(rows: usize) -> usize {
-    SHAPES.iter().copied().find(|shape| *shape >= rows).unwrap_or(rows)
-}
-
-fn render(template: &str, columns: &[&str], rows: usize, placeholder: Placeholder) -> String {
-    let mut text = String::with_capacity(template.len() + rows * columns.len() * 6);
-    let mut number = 0;
-    let mut mark = |text: &mut String| {
-        number += 1;
-        match placeholder {
-            Placeholder::Positional => text.push('?'),
-            Placeholder::Numbered => {
-                text.push('$');
-                text.push_str(&number.to_string());
-            }
-        }
-    };
-    let (before, after) = template.split_once("{v}").unwrap_or((template, ""));
-    text.push_str(before);
-    text.push_str("v(");
-    text.push_str(&columns.join(", "));
-    text.push_str(") AS (VALUES ");
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns.len() {
-            if column > 0 {
-                text.push_str(", ");
-            }
-            mark(&mut text);
-        }
-        text.push(')');
-    }
-    text.push(')');
-    for character in after.chars() {
-        match character {
-            '?' => mark(&mut text),
-            other => text.push(other),
-        }
-    }
-    text
-}
-
-impl Texts {
-    fn batch(&self, key: (&'static str, usize), make: impl FnOnce() -> String) -> Arc<str> {
-        let mut batches = self.batches.lock().unwrap_or_else(PoisonError::into_inner);
-        batches.entry(key).or_insert_with(|| make().into()).clone()
-    }
-
-    #[cfg(test)]
-    fn note(&self, name: &'static str, text: &str) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.entry(name).or_insert_with(|| text.to_owned());
-    }
-
-    #[cfg(not(test))]
-    fn note(&self, _: &'static str, _: &str) {}
 }
 
 impl Db {
@@ -256,6 +97,28 @@ impl Tx<'_> {
         }
     }
 
+    /// Reads and locks rows; `sql` is made by [`Sql::gather`].
+    pub(crate) async fn gather(&mut self, sql: Sql) -> Result<Vec<Row>, LedgerError> {
+        let rows = self.rows(sql).await?;
+        match &self.open {
+            Open::Pg(_) => Ok(rows),
+            Open::Sqlite(_) => match rows.into_iter().next() {
+                Some(mut row) => unpack(&row.text()?),
+                None => Ok(Vec::new()),
+            },
+        }
+    }
+
+    /// Runs a statement that must touch exactly `expected` rows, because they were read and locked before.
+    pub(crate) async fn run_all(&mut self, sql: Sql, expected: usize) -> Result<(), LedgerError> {
+        let touched = self.run(sql).await?;
+        if touched != expected as u64 {
+            let why = format!("{touched} rows were written where {expected} were locked");
+            return Err(LedgerError::Unreadable(why));
+        }
+        Ok(())
+    }
+
     /// Runs a statement and answers its first row.
     pub(crate) async fn row(&mut self, sql: Sql) -> Result<Option<Row>, LedgerError> {
         Ok(self.rows(sql).await?.into_iter().next())
@@ -302,7 +165,7 @@ where
     E: Executor<'e, Database = Sqlite>,
 {
     let text = sql.text_for(Placeholder::Positional, texts);
-    let query = sqlx::query_with(text, sqlite_args(sql.args)?);
+    let query = sqlx::query_with(text, sql.sqlite_args()?);
     let rows = query.fetch_all(on).await?;
     Ok(rows.into_iter().map(|row| Row { row: EitherRow::Sqlite(row), at: 0 }).collect())
 }
@@ -312,7 +175,7 @@ where
     E: Executor<'e, Database = Sqlite>,
 {
     let text = sql.text_for(Placeholder::Positional, texts);
-    let query = sqlx::query_with(text, sqlite_args(sql.args)?);
+    let query = sqlx::query_with(text, sql.sqlite_args()?);
     Ok(query.execute(on).await?.rows_affected())
 }
 
@@ -321,7 +184,7 @@ where
     E: Executor<'e, Database = Postgres>,
 {
     let text = sql.text_for(Placeholder::Numbered, texts);
-    let query = sqlx::query_with(text, pg_args(sql.args)?);
+    let query = sqlx::query_with(text, sql.pg_args()?);
     let rows = query.fetch_all(on).await?;
     Ok(rows.into_iter().map(|row| Row { row: EitherRow::Pg(row), at: 0 }).collect())
 }
@@ -331,37 +194,28 @@ where
     E: Executor<'e, Database = Postgres>,
 {
     let text = sql.text_for(Placeholder::Numbered, texts);
-    let query = sqlx::query_with(text, pg_args(sql.args)?);
+    let query = sqlx::query_with(text, sql.pg_args()?);
     Ok(query.execute(on).await?.rows_affected())
 }
 
-macro_rules! args {
-    ($name:ident, $kind:ty) => {
-        fn $name(values: Vec<Arg>) -> Result<$kind, LedgerError> {
-            let mut args = <$kind>::default();
-            args.reserve(values.len(), values.len() * 16);
-            for value in values {
-                match value {
-                    Arg::Text(text) => args.add(text),
-                    Arg::Int(int) => args.add(int),
-                }
-                .map_err(|why| LedgerError::Refused(sqlx::Error::Encode(why)))?;
-            }
-            Ok(args)
-        }
-    };
+fn unpack(text: &str) -> Result<Vec<Row>, LedgerError> {
+    let rows: Vec<Vec<Value>> = serde_json::from_str(text).map_err(|why| LedgerError::Unreadable(why.to_string()))?;
+    Ok(rows.into_iter().map(|values| Row { row: EitherRow::Json(values), at: 0 }).collect())
 }
-args!(sqlite_args, SqliteArguments);
-args!(pg_args, PgArguments);
 
 macro_rules! columns {
     ($name:ident, $kind:ty) => {
         pub(crate) fn $name(&mut self) -> Result<$kind, LedgerError> {
             let at = self.at;
             self.at += 1;
-            Ok(match &self.row {
+            Ok(match &mut self.row {
                 EitherRow::Sqlite(row) => row.try_get(at)?,
                 EitherRow::Pg(row) => row.try_get(at)?,
+                EitherRow::Json(values) => {
+                    let value = values.get_mut(at).map(Value::take).unwrap_or_default();
+                    serde_json::from_value(value)
+                        .map_err(|why| LedgerError::Unreadable(format!("column {at}: {why}")))?
+                }
             })
         }
     };
@@ -373,49 +227,4 @@ impl Row {
     columns!(opt_text, Option<String>);
     columns!(int, i64);
     columns!(opt_int, Option<i64>);
-}
-
-impl Arg {
-    fn null(like: &Arg) -> Arg {
-        match like {
-            Arg::Text(_) => Arg::Text(None),
-            Arg::Int(_) => Arg::Int(None),
-        }
-    }
-}
-
-impl From<&str> for Arg {
-    fn from(text: &str) -> Arg {
-        Arg::Text(Some(text.to_owned()))
-    }
-}
-
-impl From<&String> for Arg {
-    fn from(text: &String) -> Arg {
-        Arg::Text(Some(text.clone()))
-    }
-}
-
-impl From<String> for Arg {
-    fn from(text: String) -> Arg {
-        Arg::Text(Some(text))
-    }
-}
-
-impl From<Option<String>> for Arg {
-    fn from(text: Option<String>) -> Arg {
-        Arg::Text(text)
-    }
-}
-
-impl From<i64> for Arg {
-    fn from(int: i64) -> Arg {
-        Arg::Int(Some(int))
-    }
-}
-
-impl From<Option<i64>> for Arg {
-    fn from(int: Option<i64>) -> Arg {
-        Arg::Int(int)
-    }
 }

@@ -1,8 +1,8 @@
 //! Step 2 of the protocol: which rows are not in the queue yet, and the note that they are.
 
-use super::db::{Arg, Sql};
 use super::id::is_id;
 use super::settle::lock_rows;
+use super::sql::{Arg, Sql};
 use super::{Kind, Ledger, LedgerError};
 
 /// A row that the queue does not have yet.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::db::{Arg, Row, Sql, Tx};
-use super::settle::{SETTLED, Settled, lock_rows, read_settled};
+use super::db::{Row, Tx};
+use super::settle::{Settled, lock_rows};
+use super::sql::{Arg, Gather, Sql};
 use super::{JobError, JobState, Kind, Ledger, LedgerError, Usage};
 
 /// How one run ended.
@@ -79,52 +80,77 @@ pub enum Ended {
 
 /// Endings in one call, at most.
 const MOST: usize = 500;
+/// The wait before the second try, ms; it doubles with each try.
+const FIRST_WAIT: i64 = 2_000;
 
-const COLUMNS: [&str; 14] = [
-    "k_id",
-    "k_gen",
-    "k_run",
-    "k_what",
-    "k_output",
-    "k_code",
-    "k_message",
-    "k_retryable",
-    "k_at",
-    "k_input_tokens",
-    "k_output_tokens",
-    "k_provider",
-    "k_model",
-    "k_cost",
-];
+/// A row as it was found and locked.
+struct Found {
+    id: String,
+    generation: i64,
+    run: i64,
+    state: JobState,
+    attempts: i64,
+    max_attempts: i64,
+    cancel_at: Option<i64>,
+    next_at: Option<i64>,
+    /// Only of a job, which is billed and told of.
+    bill: Option<Bill>,
+}
 
-/// What every ending writes. A run that does not succeed after a cancel request ends as canceled, so that nothing is tried
-/// again that somebody asked to stop. The waits are 2 s, 4 s, 8 s, … by the tries that had ended before.
-const DECIDE: &str = "
-    state = CASE
-        WHEN v.k_what = 'done' THEN 'SUCCEEDED'
-        WHEN v.k_what = 'stop' OR cancel_at IS NOT NULL THEN 'CANCELED'
-        WHEN v.k_what = 'back' THEN 'QUEUED'
-        WHEN v.k_retryable = 1 AND attempts + 1 < max_attempts THEN 'QUEUED'
-        ELSE 'FAILED' END,
-    made = made + CASE WHEN v.k_what = 'back' AND cancel_at IS NULL THEN 0 ELSE 1 END,
-    attempts = attempts + CASE WHEN v.k_what = 'back' THEN 0 ELSE 1 END,
-    next_at = CASE
-        WHEN v.k_what = 'back' AND cancel_at IS NULL THEN v.k_at
-        WHEN v.k_what = 'fail' AND cancel_at IS NULL AND v.k_retryable = 1 AND attempts + 1 < max_attempts
-            THEN COALESCE(v.k_at, ? + 2000 * (1 << CAST(attempts AS INTEGER)))
-        ELSE NULL END,
-    completed_at = CASE
-        WHEN v.k_what IN ('done', 'stop') OR cancel_at IS NOT NULL THEN ?
-        WHEN v.k_what = 'fail' AND NOT (v.k_retryable = 1 AND attempts + 1 < max_attempts) THEN ?
-        ELSE NULL END,
-    error_code = CASE WHEN v.k_what = 'done' THEN NULL ELSE COALESCE(v.k_code, error_code) END,
-    error_message = CASE WHEN v.k_what = 'done' THEN NULL ELSE COALESCE(v.k_message, error_message) END,
-    error_retryable = CASE WHEN v.k_what = 'done' THEN NULL
-        WHEN v.k_code IS NULL THEN error_retryable ELSE v.k_retryable END,
-    output = v.k_output,
-    progress = CASE WHEN v.k_what = 'done' THEN 100 ELSE progress END,
-    holder = NULL,
-    updated_at = ?";
+/// What is needed to bill a job.
+struct Bill {
+    org: String,
+    job_type: String,
+    period: String,
+    reserved: i64,
+    webhook_url: Option<String>,
+}
+
+impl Found {
+    /// What the row makes of an ending of its current run: pure.
+    ///
+    /// A run that does not succeed after a cancel request ends as canceled, so that nothing is tried again that somebody asked
+    /// to stop.
+    fn decide(&self, what: &What, now: i64) -> Decision {
+        match what {
+            What::Succeeded { .. } => Decision::Done,
+            _ if self.cancel_at.is_some() => Decision::Canceled,
+            What::Canceled => Decision::Canceled,
+            What::GiveBack { until } => Decision::GivenBack { until: *until },
+            What::Failed { error, retry_at, .. } => {
+                if !error.retryable || self.attempts + 1 >= self.max_attempts {
+                    return Decision::Dead;
+                }
+                let doublings = self.attempts.clamp(0, 30) as u32;
+                let wait = FIRST_WAIT.saturating_mul(2_i64.pow(doublings));
+                Decision::Retry { at: retry_at.unwrap_or(now.saturating_add(wait)) }
+            }
+        }
+    }
+
+    /// What the row decided when this very ending was committed before, and its answer was lost: the run is still the current
+    /// one, and not PROCESSING any more.
+    fn decided(&self, what: &What, now: i64) -> Decision {
+        match (self.state, what) {
+            (JobState::Succeeded, _) => Decision::Done,
+            (JobState::Failed, _) => Decision::Dead,
+            (JobState::Canceled, _) => Decision::Canceled,
+            (_, What::GiveBack { .. }) => Decision::GivenBack { until: self.next_at },
+            (_, _) => Decision::Retry { at: self.next_at.unwrap_or(now) },
+        }
+    }
+}
+
+impl Decision {
+    fn state(&self) -> JobState {
+        match self {
+            Decision::Done => JobState::Succeeded,
+            Decision::Dead => JobState::Failed,
+            Decision::Canceled => JobState::Canceled,
+            Decision::Retry { .. } | Decision::GivenBack { .. } => JobState::Queued,
+        }
+    }
+}
 
 impl Ledger {
     /// Ends runs, at most 500 in one commit; answers in the order given.
@@ -133,39 +159,35 @@ impl Ledger {
         if ends.is_empty() {
             return Ok(Vec::new());
         }
-        let mut sorted: Vec<&Finish> = ends.iter().collect();
-        // Stable: of two endings of one run the first counts.
-        sorted.sort_by_key(|end| (&end.id, end.generation, end.run));
-        sorted.dedup_by_key(|end| (&end.id, end.generation, end.run));
         let mut tx = self.db().write().await?;
-        lock_rows(&mut tx, kind, sorted.iter().map(|end| end.id.as_str())).await?;
-        let hits = apply(&mut tx, kind, &sorted, now).await?;
-        let mut decided: HashMap<(String, i64, i64), (JobState, Option<i64>)> = HashMap::new();
-        let mut settled = Vec::with_capacity(hits.len());
-        for hit in hits {
-            decided.insert(hit.key(), (hit.state, hit.next_at));
-            settled.extend(hit.settled);
-        }
-        if decided.len() < sorted.len() {
-            for (key, found) in read_missed(&mut tx, kind, &sorted, &decided).await? {
-                decided.insert(key, found);
+        let mut found = find(&mut tx, kind, &ends).await?;
+        let mut answers = Vec::with_capacity(ends.len());
+        let mut writes = Vec::with_capacity(ends.len());
+        let mut settled = Vec::with_capacity(ends.len());
+        for end in &ends {
+            let current = found.get_mut(&end.id).filter(|row| row.generation == end.generation && row.run == end.run);
+            let Some(row) = current else {
+                answers.push(Ended::Stale);
+                continue;
+            };
+            if row.state != JobState::Processing {
+                answers.push(Ended::Applied(row.decided(&end.what, now)));
+                continue;
             }
+            let decision = row.decide(&end.what, now);
+            writes.push(write(end, &decision, now));
+            // What a second ending of the run in this call finds.
+            row.state = decision.state();
+            row.next_at = next_at(&decision);
+            settled.extend(row.bill.take().map(|bill| bill.settled(end, row.state)));
+            answers.push(Ended::Applied(decision));
         }
-        attach_usage(&mut settled, &sorted);
+        write_ends(&mut tx, kind, writes, now).await?;
         if !settled.is_empty() {
             self.settle(&mut tx, settled, now).await?;
         }
         tx.commit().await?;
-        Ok(ends
-            .iter()
-            .map(|end| {
-                let key = (end.id.clone(), end.generation, end.run);
-                match decided.get(&key) {
-                    Some((state, next_at)) => decision(end, *state, *next_at, now),
-                    None => Ended::Stale,
-                }
-            })
-            .collect())
+        Ok(answers)
     }
 
     /// Notes progress (0–100) of runs given as (id, generation, run, progress), at most 500 in one commit; stale runs are left
@@ -200,63 +222,127 @@ impl Ledger {
     }
 }
 
-/// A row that an ending hit.
-struct Hit {
-    id: String,
-    generation: i64,
-    run: i64,
-    state: JobState,
-    next_at: Option<i64>,
-    /// Only a job is billed and told of.
-    settled: Option<Settled>,
-}
-
-impl Hit {
-    fn key(&self) -> (String, i64, i64) {
-        (self.id.clone(), self.generation, self.run)
+impl Bill {
+    fn settled(self, end: &Finish, state: JobState) -> Settled {
+        let usage = match &end.what {
+            What::Succeeded { usage, .. } | What::Failed { usage, .. } => usage.clone(),
+            What::GiveBack { .. } | What::Canceled => None,
+        };
+        Settled {
+            id: end.id.clone(),
+            generation: end.generation,
+            run: end.run,
+            org: self.org,
+            job_type: self.job_type,
+            state,
+            period: self.period,
+            reserved: self.reserved,
+            webhook_url: self.webhook_url,
+            usage,
+        }
     }
 }
 
-async fn apply(tx: &mut Tx<'_>, kind: Kind, ends: &[&Finish], now: i64) -> Result<Vec<Hit>, LedgerError> {
-    let rows = ends.iter().map(|end| args(end)).collect();
-    let (name, more, returning) = match kind {
+/// Reads and locks the rows of these endings.
+async fn find(tx: &mut Tx<'_>, kind: Kind, ends: &[Finish]) -> Result<HashMap<String, Found>, LedgerError> {
+    let (name, select) = match kind {
         Kind::Job => (
-            "end.jobs",
-            ", input_tokens = v.k_input_tokens, output_tokens = v.k_output_tokens,
-             provider = v.k_provider, model = v.k_model, cost_micros = v.k_cost",
-            SETTLED,
+            "end.find.jobs",
+            "j.id, j.gen, j.run, j.state, j.attempts, j.max_attempts, j.cancel_at, j.next_at,
+             j.org, j.job_type, j.period, j.reserved, j.webhook_url",
         ),
-        Kind::Delivery => ("end.deliveries", "", "deliveries.id, deliveries.gen, deliveries.run, deliveries.state"),
+        Kind::Delivery => {
+            ("end.find.deliveries", "j.id, j.gen, j.run, j.state, j.attempts, j.max_attempts, j.cancel_at, j.next_at")
+        }
     };
-    let table = kind.table();
-    let text = format!(
-        "WITH {{v}} UPDATE {table} SET {DECIDE}{more} FROM v
-         WHERE {table}.id = v.k_id AND {table}.gen = v.k_gen AND {table}.run = v.k_run
-            AND {table}.state = 'PROCESSING'
-         RETURNING {table}.next_at, {returning}"
-    );
-    let sql = Sql::batch(name, text, &COLUMNS, rows).bind(now).bind(now).bind(now).bind(now);
-    let rows = tx.rows(sql).await?;
-    rows.into_iter().map(|row| read_hit(kind, row)).collect()
+    let gather = Gather { select, table: kind.table() };
+    let mut ids: Vec<&str> = ends.iter().map(|end| end.id.as_str()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let rows = tx.gather(Sql::gather(name, gather, ids.into_iter())).await?;
+    rows.into_iter()
+        .map(|mut row| {
+            let found = read_found(kind, &mut row)?;
+            Ok((found.id.clone(), found))
+        })
+        .collect()
 }
 
-fn args(end: &Finish) -> Vec<Arg> {
-    let (what, output, error, at, usage) = match &end.what {
-        What::Succeeded { output, usage } => ("done", Some(output), None, None, usage.as_ref()),
-        What::Failed { error, usage, retry_at } => ("fail", None, Some(error), *retry_at, usage.as_ref()),
-        What::GiveBack { until } => ("back", None, None, *until, None),
-        What::Canceled => ("stop", None, None, None, None),
+fn read_found(kind: Kind, row: &mut Row) -> Result<Found, LedgerError> {
+    Ok(Found {
+        id: row.text()?,
+        generation: row.int()?,
+        run: row.int()?,
+        state: JobState::read(&row.text()?)?,
+        attempts: row.int()?,
+        max_attempts: row.int()?,
+        cancel_at: row.opt_int()?,
+        next_at: row.opt_int()?,
+        bill: match kind {
+            Kind::Job => Some(Bill {
+                org: row.text()?,
+                job_type: row.text()?,
+                period: row.text()?,
+                reserved: row.int()?,
+                webhook_url: row.opt_text()?,
+            }),
+            Kind::Delivery => None,
+        },
+    })
+}
+
+fn next_at(decision: &Decision) -> Option<i64> {
+    match decision {
+        Decision::Retry { at } => Some(*at),
+        Decision::GivenBack { until } => *until,
+        Decision::Done | Decision::Dead | Decision::Canceled => None,
+    }
+}
+
+const COLUMNS: [&str; 17] = [
+    "k_id",
+    "k_gen",
+    "k_run",
+    "k_state",
+    "k_made",
+    "k_tried",
+    "k_next_at",
+    "k_completed_at",
+    "k_output",
+    "k_code",
+    "k_message",
+    "k_retryable",
+    "k_input_tokens",
+    "k_output_tokens",
+    "k_provider",
+    "k_model",
+    "k_cost",
+];
+
+/// One row of the update, in the order of [`COLUMNS`]. `made` moves as the queue's count will when it is settled, `attempts`
+/// by one for each try; only a give-back is none.
+fn write(end: &Finish, decision: &Decision, now: i64) -> Vec<Arg> {
+    let state = decision.state();
+    let (output, error, usage) = match &end.what {
+        What::Succeeded { output, usage } => (Some(output), None, usage.as_ref()),
+        What::Failed { error, usage, .. } => (None, Some(error), usage.as_ref()),
+        What::GiveBack { .. } | What::Canceled => (None, None, None),
     };
+    let given_back = matches!(decision, Decision::GivenBack { .. });
+    let tried = !matches!(end.what, What::GiveBack { .. });
     vec![
         (&end.id).into(),
         end.generation.into(),
         end.run.into(),
-        what.into(),
+        state.as_str().into(),
+        i64::from(!given_back).into(),
+        i64::from(tried).into(),
+        next_at(decision).into(),
+        state.is_final().then_some(now).into(),
         output.cloned().into(),
         error.map(|error| error.code.clone()).into(),
         error.map(|error| error.message.clone()).into(),
-        i64::from(error.is_some_and(|error| error.retryable)).into(),
-        at.into(),
+        error.map(|error| i64::from(error.retryable)).into(),
         usage.map(|usage| usage.input_tokens).into(),
         usage.map(|usage| usage.output_tokens).into(),
         usage.map(|usage| usage.provider.clone()).into(),
@@ -265,83 +351,39 @@ fn args(end: &Finish) -> Vec<Arg> {
     ]
 }
 
-fn read_hit(kind: Kind, mut row: Row) -> Result<Hit, LedgerError> {
-    let next_at = row.opt_int()?;
-    Ok(match kind {
-        Kind::Job => {
-            let settled = read_settled(&mut row)?;
-            Hit {
-                id: settled.id.clone(),
-                generation: settled.generation,
-                run: settled.run,
-                state: settled.state,
-                next_at,
-                settled: Some(settled),
-            }
-        }
-        Kind::Delivery => Hit {
-            id: row.text()?,
-            generation: row.int()?,
-            run: row.int()?,
-            state: JobState::read(&row.text()?)?,
-            next_at,
-            settled: None,
-        },
-    })
-}
-
-/// Rows whose current run is the one that ends but which are not PROCESSING any more: this very ending was committed before
-/// and its answer was lost.
-async fn read_missed(
-    tx: &mut Tx<'_>,
-    kind: Kind,
-    ends: &[&Finish],
-    hit: &HashMap<(String, i64, i64), (JobState, Option<i64>)>,
-) -> Result<Vec<((String, i64, i64), (JobState, Option<i64>))>, LedgerError> {
-    let rows = ends
-        .iter()
-        .filter(|end| !hit.contains_key(&(end.id.clone(), end.generation, end.run)))
-        .map(|end| vec![Arg::from(&end.id), end.generation.into(), end.run.into()])
-        .collect();
-    let (name, table) = match kind {
-        Kind::Job => ("end.missed.jobs", "jobs"),
-        Kind::Delivery => ("end.missed.deliveries", "deliveries"),
-    };
-    let text = format!(
-        "WITH {{v}} SELECT j.id, j.gen, j.run, j.state, j.next_at FROM v JOIN {table} j ON j.id = v.k_id
-         WHERE j.gen = v.k_gen AND j.run = v.k_run AND j.state <> 'PROCESSING'"
-    );
-    let sql = Sql::batch(name, text, &["k_id", "k_gen", "k_run"], rows);
-    let rows = tx.rows(sql).await?;
-    rows.into_iter()
-        .map(|mut row| {
-            let key = (row.text()?, row.int()?, row.int()?);
-            Ok((key, (JobState::read(&row.text()?)?, row.opt_int()?)))
-        })
-        .collect()
-}
-
-fn attach_usage(settled: &mut [Settled], ends: &[&Finish]) {
-    let used: HashMap<(&str, i64), &Usage> = ends
-        .iter()
-        .filter_map(|end| match &end.what {
-            What::Succeeded { usage, .. } | What::Failed { usage, .. } => {
-                Some(((end.id.as_str(), end.run), usage.as_ref()?))
-            }
-            What::GiveBack { .. } | What::Canceled => None,
-        })
-        .collect();
-    for row in settled {
-        row.usage = used.get(&(row.id.as_str(), row.run)).map(|usage| (*usage).clone());
+/// Writes endings. The rows are locked; the guards are there all the same, as in every step.
+async fn write_ends(tx: &mut Tx<'_>, kind: Kind, mut rows: Vec<Vec<Arg>>, now: i64) -> Result<(), LedgerError> {
+    if rows.is_empty() {
+        return Ok(());
     }
-}
-
-fn decision(end: &Finish, state: JobState, next_at: Option<i64>, now: i64) -> Ended {
-    Ended::Applied(match (state, &end.what) {
-        (JobState::Succeeded, _) => Decision::Done,
-        (JobState::Failed, _) => Decision::Dead,
-        (JobState::Canceled, _) => Decision::Canceled,
-        (_, What::GiveBack { .. }) => Decision::GivenBack { until: next_at },
-        (_, _) => Decision::Retry { at: next_at.unwrap_or(now) },
-    })
+    let count = rows.len();
+    let (name, more, columns) = match kind {
+        Kind::Job => (
+            "end.write.jobs",
+            ", input_tokens = v.k_input_tokens, output_tokens = v.k_output_tokens,
+             provider = v.k_provider, model = v.k_model, cost_micros = v.k_cost",
+            &COLUMNS[..],
+        ),
+        Kind::Delivery => {
+            for row in &mut rows {
+                row.truncate(COLUMNS.len() - 5);
+            }
+            ("end.write.deliveries", "", &COLUMNS[..COLUMNS.len() - 5])
+        }
+    };
+    let table = kind.table();
+    let text = format!(
+        "WITH {{v}} UPDATE {table} SET state = v.k_state, made = made + v.k_made, attempts = attempts + v.k_tried,
+            next_at = v.k_next_at, completed_at = v.k_completed_at, output = v.k_output,
+            error_code = CASE WHEN v.k_state = 'SUCCEEDED' THEN NULL ELSE COALESCE(v.k_code, error_code) END,
+            error_message = CASE WHEN v.k_state = 'SUCCEEDED' THEN NULL ELSE COALESCE(v.k_message, error_message) END,
+            error_retryable = CASE WHEN v.k_state = 'SUCCEEDED' THEN NULL
+                ELSE COALESCE(v.k_retryable, error_retryable) END,
+            progress = CASE WHEN v.k_state = 'SUCCEEDED' THEN 100 ELSE progress END,
+            holder = NULL, updated_at = ?{more}
+         FROM v WHERE {table}.id = v.k_id AND {table}.gen = v.k_gen AND {table}.run = v.k_run
+            AND {table}.state = 'PROCESSING'"
+    );
+    let sql = Sql::batch(name, text, columns, rows).bind(now);
+    tx.run_all(sql, count).await
 }

@@ -1,6 +1,7 @@
 //! Webhook endpoints, events and deliveries as rows. Sending is another room's.
 
-use super::db::{Row, Sql};
+use super::db::Row;
+use super::sql::Sql;
 use super::{JobState, Ledger, LedgerError};
 
 /// How often a delivery is tried.

@@ -1,7 +1,8 @@
 //! Idempotency rows: the first answer to a key is kept for 24 h. A create stores its answer in the transaction that makes the
 //! jobs; any other request claims the key first and settles or releases it after.
 
-use super::db::{Arg, Row, Sql, Tx};
+use super::db::{Row, Tx};
+use super::sql::{Arg, Sql};
 use super::{JobRow, Ledger, LedgerError};
 
 /// An answer as it was given, to be given again.

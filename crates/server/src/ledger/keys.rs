@@ -4,9 +4,10 @@
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::db::{Row, Sql};
+use super::db::Row;
 use super::hooks::{read_list, write_list};
 use super::id::random;
+use super::sql::Sql;
 use super::{Ledger, LedgerError};
 
 /// The two families of keys.

@@ -1,7 +1,8 @@
 //! Organisations, their plan's monthly limits, and what a period has used and holds reserved.
 
 use super::calendar::{month_end, month_of};
-use super::db::{Row, Sql};
+use super::db::Row;
+use super::sql::Sql;
 use super::{Ledger, LedgerError};
 
 /// An organisation.

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::calendar::{month_end, month_of};
-use super::db::{Arg, Sql, Tx};
+use super::db::Tx;
+use super::sql::{Arg, Sql};
 use super::{LedgerError, Quota};
 
 /// What is to be held.

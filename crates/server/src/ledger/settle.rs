@@ -1,15 +1,12 @@
 //! Step 6 of the protocol: what follows, in the same transaction, from a job row that has just ended: usage, the
 //! reservation, the event, one delivery for each endpoint. Also the endings that no run makes (canceled, expired, lost).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde::Serialize;
-
-use super::calendar::rfc3339;
-use super::db::{Arg, MOST_ROWS, Sql, Tx};
-use super::hooks::event_id;
+use super::db::Tx;
 use super::periods::{self, Change};
-use super::{JobState, Kind, Ledger, LedgerError, Policy, Usage};
+use super::sql::{Arg, MOST_ROWS, Sql};
+use super::{JobState, Kind, Ledger, LedgerError, Usage};
 
 /// A job row that an update has just hit, and what it is to be billed.
 pub(crate) struct Settled {
@@ -150,11 +147,7 @@ impl Ledger {
     /// back and writes events and deliveries.
     pub(crate) async fn settle(&self, tx: &mut Tx<'_>, rows: Vec<Settled>, now: i64) -> Result<(), LedgerError> {
         let mut changes: BTreeMap<(String, String), Change> = BTreeMap::new();
-        for billed in bill(tx, &rows, now).await? {
-            let change = changes.entry((billed.org, billed.period)).or_default();
-            change.used_jobs += billed.jobs;
-            change.used_tokens += billed.tokens;
-        }
+        bill(tx, &rows, &mut changes, now).await?;
         let ended: Vec<&Settled> = rows.iter().filter(|row| row.state.is_final()).collect();
         for row in &ended {
             let change = changes.entry((row.org.clone(), row.period.clone())).or_default();
@@ -165,53 +158,7 @@ impl Ledger {
         if ended.is_empty() {
             return Ok(());
         }
-        write_events(tx, &ended, now).await?;
-        let endpoints = endpoints_of(tx, &ended).await?;
-        self.write_deliveries(tx, &ended, &endpoints, now).await
-    }
-
-    async fn write_deliveries(
-        &self,
-        tx: &mut Tx<'_>,
-        ended: &[&Settled],
-        endpoints: &BTreeMap<String, Vec<Wanting>>,
-        now: i64,
-    ) -> Result<(), LedgerError> {
-        let mut rows = Vec::new();
-        for job in ended {
-            let event_type = event_type(job.state);
-            let wanting = endpoints.get(&job.org).into_iter().flatten();
-            let mut add = |endpoint: Option<&str>, url: Option<&String>, policy: Policy| {
-                rows.push(vec![
-                    self.new_id(now).into(),
-                    job.org.as_str().into(),
-                    event_id(&job.id, job.generation).into(),
-                    event_type.into(),
-                    Arg::Text(endpoint.map(str::to_owned)),
-                    Arg::Text(url.cloned()),
-                    policy.tries().into(),
-                ]);
-            };
-            for endpoint in wanting.filter(|endpoint| endpoint.wants(event_type)) {
-                add(Some(&endpoint.id), None, endpoint.policy);
-            }
-            if job.webhook_url.is_some() {
-                add(None, job.webhook_url.as_ref(), Policy::Long);
-            }
-        }
-        for rows in chunks(rows) {
-            let sql = Sql::batch(
-                "settle.deliveries",
-                "WITH {v} INSERT INTO deliveries (id, org, event, event_type, endpoint, url, max_attempts,
-                    state, gen, run, made, attempts, queued_gen, lost, progress, updated_at, created_at)
-                 SELECT k_id, k_org, k_event, k_event_type, k_endpoint, k_url, k_max_attempts,
-                    'QUEUED', 1, 0, 0, 0, 0, 0, 0, ?, ? FROM v WHERE k_id IS NOT NULL",
-                &["k_id", "k_org", "k_event", "k_event_type", "k_endpoint", "k_url", "k_max_attempts"],
-                rows,
-            );
-            tx.run(sql.bind(now).bind(now)).await?;
-        }
-        Ok(())
+        self.announce(tx, &ended, now).await
     }
 }
 
@@ -224,160 +171,76 @@ pub(crate) fn chunks(rows: Vec<Vec<Arg>>) -> impl Iterator<Item = Vec<Vec<Arg>>>
     })
 }
 
-/// What was billed for one run.
-struct Billed {
-    org: String,
-    period: String,
-    jobs: i64,
-    tokens: i64,
-}
-
-/// Writes usage rows; a run that has one already is not billed again.
-async fn bill(tx: &mut Tx<'_>, rows: &[Settled], now: i64) -> Result<Vec<Billed>, LedgerError> {
-    let used: Vec<Vec<Arg>> = rows
+/// Writes usage rows, and adds them to what their months have used. A run that has a row already is not billed again; the
+/// guards before make that impossible, so a portion in which it happens is left for the reconciler to count.
+async fn bill(
+    tx: &mut Tx<'_>,
+    rows: &[Settled],
+    changes: &mut BTreeMap<(String, String), Change>,
+    now: i64,
+) -> Result<(), LedgerError> {
+    let nothing = Usage::default();
+    let used: Vec<(&Settled, &Usage)> = rows
         .iter()
-        .filter_map(|row| {
-            let done = row.state == JobState::Succeeded;
-            let usage = match &row.usage {
-                Some(usage) => usage.clone(),
-                None if done => Usage::default(),
-                None => return None,
-            };
-            Some(vec![
-                row.id.as_str().into(),
-                row.generation.into(),
-                row.run.into(),
-                row.org.as_str().into(),
-                row.period.as_str().into(),
-                row.job_type.as_str().into(),
-                i64::from(done).into(),
-                usage.input_tokens.into(),
-                usage.output_tokens.into(),
-                usage.cost_micros.into(),
-                usage.provider.into(),
-                usage.model.into(),
-            ])
+        .filter_map(|row| match &row.usage {
+            Some(usage) => Some((row, usage)),
+            None if row.state == JobState::Succeeded => Some((row, &nothing)),
+            None => None,
         })
         .collect();
-    let mut billed = Vec::with_capacity(used.len());
-    for used in chunks(used) {
+    for portion in used.chunks(MOST_ROWS) {
+        let args = portion.iter().map(|(row, usage)| usage_args(row, usage)).collect();
         let sql = Sql::batch(
             "settle.usage",
             "WITH {v} INSERT INTO usage (job, gen, run, org, period, job_type, jobs, input_tokens, output_tokens,
                 cost_micros, provider, model, at)
              SELECT k_job, k_gen, k_run, k_org, k_period, k_job_type, k_jobs, k_input_tokens, k_output_tokens,
                 k_cost_micros, k_provider, k_model, ? FROM v WHERE k_job IS NOT NULL
-             ON CONFLICT (job, gen, run) DO NOTHING
-             RETURNING org, period, jobs, input_tokens + output_tokens",
-            &[
-                "k_job",
-                "k_gen",
-                "k_run",
-                "k_org",
-                "k_period",
-                "k_job_type",
-                "k_jobs",
-                "k_input_tokens",
-                "k_output_tokens",
-                "k_cost_micros",
-                "k_provider",
-                "k_model",
-            ],
-            used,
+             ON CONFLICT (job, gen, run) DO NOTHING",
+            &USAGE_COLUMNS,
+            args,
         );
-        for mut row in tx.rows(sql.bind(now)).await? {
-            billed.push(Billed { org: row.text()?, period: row.text()?, jobs: row.int()?, tokens: row.int()? });
+        if tx.run(sql.bind(now)).await? != portion.len() as u64 {
+            continue;
         }
-    }
-    Ok(billed)
-}
-
-/// What an event tells of its job: thin, without texts.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EventData<'a> {
-    job_id: &'a str,
-    r#type: &'a str,
-    status: &'a str,
-    token_used: i64,
-    cost_cents: i64,
-    completed_at: String,
-}
-
-fn event_type(state: JobState) -> &'static str {
-    match state {
-        JobState::Succeeded => "job.completed",
-        JobState::Canceled => "job.canceled",
-        _ => "job.failed",
-    }
-}
-
-async fn write_events(tx: &mut Tx<'_>, ended: &[&Settled], now: i64) -> Result<(), LedgerError> {
-    let completed_at = rfc3339(now);
-    let mut rows: Vec<Vec<Arg>> = Vec::with_capacity(ended.len());
-    for job in ended {
-        let usage = job.usage.as_ref();
-        let data = EventData {
-            job_id: &job.id,
-            r#type: &job.job_type,
-            status: job.state.as_str(),
-            token_used: usage.map_or(0, |usage| usage.input_tokens + usage.output_tokens),
-            cost_cents: usage.map_or(0, |usage| usage.cost_micros.div_euclid(10_000)),
-            completed_at: completed_at.clone(),
-        };
-        let data = serde_json::to_string(&data).map_err(|why| LedgerError::Unreadable(why.to_string()))?;
-        rows.push(vec![
-            event_id(&job.id, job.generation).into(),
-            job.org.as_str().into(),
-            event_type(job.state).into(),
-            job.id.as_str().into(),
-            data.into(),
-        ]);
-    }
-    for rows in chunks(rows) {
-        let sql = Sql::batch(
-            "settle.events",
-            "WITH {v} INSERT INTO events (id, org, event_type, job, data, at)
-             SELECT k_id, k_org, k_event_type, k_job, k_data, ? FROM v WHERE k_id IS NOT NULL",
-            &["k_id", "k_org", "k_event_type", "k_job", "k_data"],
-            rows,
-        );
-        tx.run(sql.bind(now)).await?;
+        for (row, usage) in portion {
+            let month = (row.org.clone(), row.period.clone());
+            let change = changes.entry(month).or_default();
+            change.used_jobs += i64::from(row.state == JobState::Succeeded);
+            change.used_tokens += usage.input_tokens + usage.output_tokens;
+        }
     }
     Ok(())
 }
 
-/// An enabled endpoint.
-struct Wanting {
-    id: String,
-    events: Vec<String>,
-    policy: Policy,
-}
+const USAGE_COLUMNS: [&str; 12] = [
+    "k_job",
+    "k_gen",
+    "k_run",
+    "k_org",
+    "k_period",
+    "k_job_type",
+    "k_jobs",
+    "k_input_tokens",
+    "k_output_tokens",
+    "k_cost_micros",
+    "k_provider",
+    "k_model",
+];
 
-impl Wanting {
-    fn wants(&self, event_type: &str) -> bool {
-        self.events.is_empty() || self.events.iter().any(|event| event == event_type)
-    }
-}
-
-async fn endpoints_of(tx: &mut Tx<'_>, ended: &[&Settled]) -> Result<BTreeMap<String, Vec<Wanting>>, LedgerError> {
-    let orgs: BTreeSet<&str> = ended.iter().map(|job| job.org.as_str()).collect();
-    let sql = Sql::batch(
-        "settle.endpoints",
-        "WITH {v} SELECT e.org, e.id, e.events, e.policy FROM v JOIN endpoints e ON e.org = v.k_org
-         WHERE e.enabled = 1 ORDER BY e.org, e.id",
-        &["k_org"],
-        orgs.into_iter().map(|org| vec![org.into()]).collect(),
-    );
-    let mut found: BTreeMap<String, Vec<Wanting>> = BTreeMap::new();
-    for mut row in tx.rows(sql).await? {
-        let org = row.text()?;
-        let endpoint = Wanting {
-            id: row.text()?,
-            events: super::hooks::read_list(&row.text()?)?,
-            policy: Policy::read(&row.text()?)?,
-        };
-        found.entry(org).or_default().push(endpoint);
-    }
-    Ok(found)
+fn usage_args(row: &Settled, usage: &Usage) -> Vec<Arg> {
+    vec![
+        (&row.id).into(),
+        row.generation.into(),
+        row.run.into(),
+        (&row.org).into(),
+        (&row.period).into(),
+        (&row.job_type).into(),
+        i64::from(row.state == JobState::Succeeded).into(),
+        usage.input_tokens.into(),
+        usage.output_tokens.into(),
+        usage.cost_micros.into(),
+        (&usage.provider).into(),
+        (&usage.model).into(),
+    ]
 }

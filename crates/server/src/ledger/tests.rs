@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 
 use launchkit_testkit::postgres::{Durability, Postgres};
 
-use super::db::{Row, Sql};
+use super::db::Row;
+use super::sql::Sql;
 use super::*;
 
 /// Runs each named case on both databases.

@@ -207,6 +207,8 @@ async fn a_run_that_was_told_to_stop_and_died_ends_as_canceled(f: Fixture) {
     assert!(matches!(told, Canceled::Told(_)));
     let begun = f.begin_one(start(&job, 0), NOW + 1).await;
     assert!(matches!(begun, Begun::Skip(mirror) if mirror.state == JobState::Canceled));
+    // It was not dead after all: too late.
+    assert_eq!(f.end_one(&dead, succeeded(), NOW).await, Ended::Stale);
     let job = f.get(&job).await;
     assert_eq!((job.state, job.completed_at), (JobState::Canceled, Some(NOW + 1)));
     assert_eq!(f.ledger.events(&f.org, &job.id).await.unwrap().len(), 1);
