@@ -1,5 +1,7 @@
 //! A job queue with BullMQ's semantics over interchangeable stores.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))] // a test that cannot go on should say so and stop
+
 pub mod backend;
 mod backoff;
 mod clock;

@@ -76,6 +76,7 @@ pub async fn open_ledger(database: &Database, migrate: Migrate, clock: &Clock) -
             if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
                 private_directory(dir)?;
             }
+            private_file(path)?;
             DatabaseUrl::Sqlite(path.clone())
         }
         Database::Postgres(url) => DatabaseUrl::Postgres(url.expose_secret().to_owned()),
@@ -144,7 +145,9 @@ pub async fn run(kind: JobType, input: Map<String, Value>) -> Result<Answer, AiF
 impl Handles {
     async fn open(config: &Config) -> Result<Handles, StartError> {
         private_directory(&config.data_dir)?;
-        let store = Store::sqlite(config.data_dir.join("queue.db")).await.map_err(unreachable)?;
+        let file = config.data_dir.join("queue.db");
+        private_file(&file)?;
+        let store = Store::sqlite(&file).await.map_err(unreachable)?;
         let clock = store.clock().clone();
         let ledger = open_ledger(&config.database, Migrate::Apply, &clock).await?;
         let owner = store.claim(ledger.deployment_id()).await.map_err(unreachable)?;
@@ -234,6 +237,13 @@ fn worker_name() -> String {
 fn private_directory(dir: &std::path::Path) -> Result<(), StartError> {
     let made = crate::config::secrets::private_directory(dir);
     made.map_err(|error| StartError::Failed(format!("cannot make the directory {}: {error}", dir.display())))
+}
+
+/// Makes a file that is not there as one that only its owner may read; its log files take its mode over.
+fn private_file(path: &std::path::Path) -> Result<(), StartError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let made = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    made.map(drop).map_err(|error| StartError::Unreachable(format!("cannot open {}: {error}", path.display())))
 }
 
 fn failed(error: impl std::fmt::Display) -> StartError {

@@ -15,11 +15,6 @@ pub const EACH: [(&str, State); 6] = [
     ("f", State::Failed),
 ];
 
-/// Options without any wish.
-pub fn plain() -> JobOptions {
-    JobOptions::default()
-}
-
 /// Options with a priority.
 pub fn urgent(priority: u32) -> JobOptions {
     JobOptions { priority, ..plain() }
@@ -38,16 +33,6 @@ pub fn tries(attempts: u32) -> JobOptions {
 /// Options of a job that goes first.
 pub fn first() -> JobOptions {
     JobOptions { lifo: true, ..plain() }
-}
-
-/// Ends well, with the result 7.
-pub fn done() -> Outcome {
-    Outcome::Done(json("7"))
-}
-
-/// Ends badly.
-pub fn dead() -> Outcome {
-    Outcome::Dead(boom())
 }
 
 /// Is tried again at a time.
