@@ -35,41 +35,6 @@ pub fn boom() -> Failure {
     Failure::new(FailureKind::Error, "boom")
 }
 
-/// Options with a priority.
-pub fn priority(priority: u32) -> JobOptions {
-    JobOptions { priority, ..JobOptions::default() }
-}
-
-/// Options with LIFO.
-pub fn lifo() -> JobOptions {
-    JobOptions { lifo: true, ..JobOptions::default() }
-}
-
-/// Options with a delay in milliseconds.
-pub fn delay(millis: u64) -> JobOptions {
-    JobOptions { delay: Duration::from_millis(millis), ..JobOptions::default() }
-}
-
-/// The default options.
-pub fn plain() -> JobOptions {
-    JobOptions::default()
-}
-
-/// A good end with the result 7.
-pub fn done() -> Outcome {
-    Outcome::Done(json("7"))
-}
-
-/// A bad end for good.
-pub fn dead() -> Outcome {
-    Outcome::Dead(boom())
-}
-
-/// A counted failure that is tried again.
-pub fn retry(at: Timestamp) -> Outcome {
-    Outcome::Retry { at, failure: boom() }
-}
-
 /// The end of one run, kept for ever.
 pub fn verdict(lock: &Lock, outcome: Outcome) -> Verdict {
     Verdict { lock: lock.clone(), outcome, keep: Keep::ALL }
@@ -151,14 +116,6 @@ impl Given {
     /// Takes the job whose turn it is, which must be there.
     pub async fn one(&self, now: Timestamp) -> Held {
         self.take(1, now).await.pop().expect("a job is ready")
-    }
-
-    /// Adds a job and takes it; nothing may be ready before it.
-    pub async fn hold(&self, id: &str, options: JobOptions, now: Timestamp) -> Lock {
-        self.add(vec![named(id, options)], now).await;
-        let lock = self.one(now).await.lock;
-        assert_eq!(lock.id.as_str(), id, "nothing was ready before it");
-        lock
     }
 
     /// Ends one run, which must be possible.

@@ -31,7 +31,7 @@ pub async fn a_paused_queue_gives_out_nothing_and_says_so(h: &impl Harness) {
 pub async fn a_paused_queue_accepts_jobs_and_counts_them_as_waiting(h: &impl Harness) {
     let q = Given::on(h);
     order(&q, Control::Pause).await;
-    q.add(vec![named("w", plain()), named("p", urgent(5)), named("d", after(100))], at(2)).await;
+    q.add(vec![named("w", plain()), named("p", priority(5)), named("d", delay(100))], at(2)).await;
     for (text, state) in EACH.into_iter().take(3) {
         assert_eq!((q.get(text).await.state, q.counts().await.of(state)), (state, 1));
     }
@@ -53,7 +53,7 @@ pub async fn pausing_leaves_held_jobs_alone(h: &impl Harness) {
 /// A take at the due time holds none, and the job counts as waiting.
 pub async fn delayed_jobs_become_ready_while_paused(h: &impl Harness) {
     let q = Given::on(h);
-    q.add(vec![named("d", after(100))], T0).await;
+    q.add(vec![named("d", delay(100))], T0).await;
     order(&q, Control::Pause).await;
     assert_eq!(q.take_ids(9, at(100)).await, Vec::<String>::new());
     assert_eq!((q.get("d").await.state, q.counts().await.waiting), (State::Waiting, 1));
@@ -63,7 +63,7 @@ pub async fn delayed_jobs_become_ready_while_paused(h: &impl Harness) {
 pub async fn resuming_gives_out_in_the_old_order_and_wakes_a_waiter(h: &impl Harness) {
     let q = Given::on(h);
     q.waiting(&["a", "b"], T0).await;
-    q.add(vec![named("l", first())], T0).await;
+    q.add(vec![named("l", lifo())], T0).await;
     order(&q, Control::Pause).await;
     assert_eq!(q.next(at(2)).await, Next::Paused);
     // Rings of the verbs before are used up, so that only the resuming can end the wait.

@@ -9,9 +9,9 @@ use crate::given::*;
 /// A promoted job goes to the back of its class; LIFO is ignored, and it is due no more.
 pub async fn promoting_puts_a_delayed_job_behind_what_waits(h: &impl Harness) {
     let q = Given::on(h);
-    let lifo = JobOptions { lifo: true, ..after(60_000) };
-    let ranked = JobOptions { priority: 5, ..after(60_000) };
-    let jobs = [named("d", lifo), named("e", ranked), named("w", plain()), named("p", urgent(5))];
+    let lifo = JobOptions { lifo: true, ..delay(60_000) };
+    let ranked = JobOptions { priority: 5, ..delay(60_000) };
+    let jobs = [named("d", lifo), named("e", ranked), named("w", plain()), named("p", priority(5))];
     q.add(jobs.into(), T0).await;
     for text in ["d", "e"] {
         assert_eq!(q.edit(Edit::Promote(id(text)), at(1)).await, Edited::Done);
@@ -34,10 +34,10 @@ pub async fn promoting_any_other_state_is_refused(h: &impl Harness) {
 /// A finished job becomes ready behind its equals, in front with LIFO, and its end is forgotten.
 pub async fn retrying_by_hand_forgets_the_end_and_keeps_the_priority(h: &impl Harness) {
     let q = Given::on(h);
-    q.finish("c", urgent(3), done(), T0).await;
-    q.finish("f", urgent(3), dead(), T0).await;
-    q.finish("l", first(), dead(), T0).await;
-    q.add(vec![named("p", urgent(3)), named("w", plain())], at(1)).await;
+    q.finish("c", priority(3), done(), T0).await;
+    q.finish("f", priority(3), dead(), T0).await;
+    q.finish("l", lifo(), dead(), T0).await;
+    q.add(vec![named("p", priority(3)), named("w", plain())], at(1)).await;
     for text in ["c", "f", "l"] {
         assert_eq!(q.edit(Edit::Retry(id(text), Made::Keep), at(2)).await, Edited::Done);
         let job = q.get(text).await;
@@ -51,7 +51,7 @@ pub async fn retrying_by_hand_forgets_the_end_and_keeps_the_priority(h: &impl Ha
 pub async fn retrying_by_hand_resets_the_attempts_only_when_asked(h: &impl Harness) {
     let q = Given::on(h);
     let held = q.held("j", tries(2), T0).await;
-    q.end(&held.lock, again(T0), T0).await;
+    q.end(&held.lock, retry(T0), T0).await;
     let held = q.take(1, at(1)).await;
     q.end(&held[0].lock, dead(), at(1)).await;
     q.edit(Edit::Retry(id("j"), Made::Keep), at(2)).await;
@@ -97,7 +97,7 @@ pub async fn removing_takes_the_job_with_its_logs_and_progress(h: &impl Harness)
         assert_eq!(q.edit(Edit::Remove(id(text)), at(2)).await, Edited::Done, "{state}");
         assert_eq!(q.find(text).await, None);
         assert_eq!(q.lines(text).await, (vec![], 0));
-        q.add(vec![named(text, after(5))], at(3)).await;
+        q.add(vec![named(text, delay(5))], at(3)).await;
         assert_eq!((q.get(text).await.progress, q.lines(text).await), (None, (vec![], 0)), "the id is free again");
     }
     assert_eq!(q.counts().await.total(), 6);
@@ -142,7 +142,7 @@ pub async fn editing_an_unknown_job_answers_missing(h: &impl Harness) {
 /// A job that is canceled while it waits stays where it is, and its next taker is to fail it.
 pub async fn canceling_a_waiting_job_fails_it_at_its_turn(h: &impl Harness) {
     let q = Given::on(h);
-    q.add(vec![named("w", plain()), named("p", urgent(1)), named("d", after(100))], T0).await;
+    q.add(vec![named("w", plain()), named("p", priority(1)), named("d", delay(100))], T0).await;
     let before = q.counts().await;
     for text in ["w", "p", "d"] {
         assert_eq!(q.edit(Edit::Cancel(id(text)), at(1)).await, Edited::Done);
@@ -193,7 +193,7 @@ pub async fn a_cancel_outlives_retry_and_rescue(h: &impl Harness) {
     let q = Given::on(h);
     let mut lock = q.held("j", tries(9), T0).await.lock;
     q.edit(Edit::Cancel(id("j")), at(1)).await;
-    let outcomes = [again(at(2)), launchkit_queue::Outcome::Later(at(2)), launchkit_queue::Outcome::Back];
+    let outcomes = [retry(at(2)), launchkit_queue::Outcome::Later(at(2)), launchkit_queue::Outcome::Back];
     for outcome in outcomes {
         assert_eq!(q.end(&lock, outcome, at(2)).await, End::Applied);
         let held = q.take(1, at(2)).await.remove(0);
@@ -254,7 +254,7 @@ pub async fn new_data_reaches_the_next_taker(h: &impl Harness) {
     let held = q.take(1, at(2)).await.remove(0);
     assert_eq!(held.data, long);
     q.edit(Edit::Data(id("j"), json("2")), at(3)).await;
-    q.end(&held.lock, again(at(4)), at(4)).await;
+    q.end(&held.lock, retry(at(4)), at(4)).await;
     assert_eq!(q.take(1, at(5)).await[0].data, json("2"));
     assert_eq!(q.get("j").await.data, json("2"));
 }

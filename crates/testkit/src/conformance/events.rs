@@ -42,7 +42,7 @@ pub async fn a_plain_job_tells_its_life_in_order(h: &impl Harness) {
 /// When it is due, and where it came from when it became ready.
 pub async fn a_delayed_job_tells_its_due_time_then_waiting(h: &impl Harness) {
     let q = Given::on(h);
-    q.add(vec![named("d", after(100))], T0).await;
+    q.add(vec![named("d", delay(100))], T0).await;
     q.take(0, at(100)).await;
     let life = [
         Event::Added { id: id("d"), name: "text".into() },
@@ -57,9 +57,9 @@ pub async fn a_retried_attempt_tells_delayed_and_not_failed(h: &impl Harness) {
     let q = Given::on(h);
     let held = q.held("j", tries(3), T0).await;
     let before = q.newest().await;
-    q.end(&held.lock, again(at(100)), at(1)).await;
+    q.end(&held.lock, retry(at(100)), at(1)).await;
     let held = q.take(1, at(100)).await;
-    q.end(&held[0].lock, again(at(101)), at(101)).await;
+    q.end(&held[0].lock, retry(at(101)), at(101)).await;
     let expected = [
         Event::Delayed { id: id("j"), due: at(100) },
         waiting("j", Some(State::Delayed)),
@@ -75,7 +75,7 @@ pub async fn retries_exhausted_is_told_only_when_no_try_is_left(h: &impl Harness
     for (text, attempts, retries) in [("none", 0, 0), ("one", 1, 0), ("three", 3, 2), ("left", 3, 1)] {
         let mut lock = q.held(text, tries(attempts), T0).await.lock;
         for _ in 0..retries {
-            q.end(&lock, again(T0), T0).await;
+            q.end(&lock, retry(T0), T0).await;
             lock = q.take(1, T0).await.remove(0).lock;
         }
         let before = q.newest().await;
@@ -116,7 +116,7 @@ pub async fn a_duplicate_tells_only_that(h: &impl Harness) {
 /// Readers can count by state.
 pub async fn active_tells_the_class_the_job_came_from(h: &impl Harness) {
     let q = Given::on(h);
-    q.add(vec![named("w", plain()), named("p", urgent(5))], T0).await;
+    q.add(vec![named("w", plain()), named("p", priority(5))], T0).await;
     let before = q.newest().await;
     q.take(2, at(1)).await;
     let active = |text, prev| Event::Active { id: id(text), prev };
@@ -138,13 +138,13 @@ pub async fn removed_tells_where_the_job_was(h: &impl Harness) {
 pub async fn drained_is_told_only_by_a_finish_that_leaves_nothing_ready_or_active(h: &impl Harness) {
     let q = Given::on(h);
     q.waiting(&["a", "b", "e"], T0).await;
-    q.add(vec![named("d", after(90_000))], T0).await;
+    q.add(vec![named("d", delay(90_000))], T0).await;
     let held = q.take(2, T0).await;
     q.end(&held[0].lock, done(), T0).await; // one ready, one active
     let last = q.take(1, T0).await.remove(0);
     q.end(&held[1].lock, dead(), T0).await; // one active
     let mut lock = last.lock;
-    for outcome in [again(T0), Outcome::Later(T0), Outcome::Back] {
+    for outcome in [retry(T0), Outcome::Later(T0), Outcome::Back] {
         q.end(&lock, outcome, T0).await; // no end
         lock = q.take(1, T0).await.remove(0).lock;
     }
@@ -177,7 +177,7 @@ pub async fn draining_and_evicting_are_silent(h: &impl Harness) {
         q.finish(text, plain(), done(), T0).await;
     }
     let held = q.held("g", plain(), at(1)).await;
-    q.add(vec![named("w", plain()), named("p", urgent(1)), named("d", after(9))], at(1)).await;
+    q.add(vec![named("w", plain()), named("p", priority(1)), named("d", delay(9))], at(1)).await;
     let before = q.newest().await;
     q.sweep(SweepWhat::DrainWaiting, 10, at(2)).await;
     q.sweep(SweepWhat::DrainDelayed, 10, at(2)).await;

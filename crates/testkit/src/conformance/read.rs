@@ -13,8 +13,8 @@ const STATES: [State; 6] =
 /// This many jobs in one state, in a queue that holds no ready ones yet.
 async fn fill(q: &Given, state: State, count: usize) {
     let options = match state {
-        State::Prioritized => urgent(5),
-        State::Delayed => after(60_000),
+        State::Prioritized => priority(5),
+        State::Delayed => delay(60_000),
         _ => plain(),
     };
     let jobs = (0..count).map(|n| named(&format!("{}-{n}", state.name()), options.clone())).collect();
@@ -57,7 +57,7 @@ pub async fn waiting_jobs_are_listed_next_to_run_first(h: &impl Harness) {
     let q = Given::on(h);
     q.waiting(&["a", "b"], T0).await;
     let held = q.take(1, T0).await;
-    q.add(vec![named("l", first()), named("e", plain()), named("p", urgent(1))], T0).await;
+    q.add(vec![named("l", lifo()), named("e", plain()), named("p", priority(1))], T0).await;
     q.end(&held[0].lock, Outcome::Back, T0).await;
     let listed = q.list(State::Waiting).await;
     assert_eq!(listed, ["a", "l", "b", "e"]);
@@ -67,7 +67,7 @@ pub async fn waiting_jobs_are_listed_next_to_run_first(h: &impl Harness) {
 /// Waiting ones do not show there.
 pub async fn prioritized_jobs_are_listed_by_priority_then_age(h: &impl Harness) {
     let q = Given::on(h);
-    let jobs = [("a", urgent(5)), ("b", urgent(1)), ("w", plain()), ("e", urgent(5)), ("g", urgent(1))];
+    let jobs = [("a", priority(5)), ("b", priority(1)), ("w", plain()), ("e", priority(5)), ("g", priority(1))];
     q.add(jobs.into_iter().map(|(text, options)| named(text, options)).collect(), T0).await;
     assert_eq!(q.list(State::Prioritized).await, ["b", "g", "a", "e"]);
     assert_eq!(q.list(State::Waiting).await, ["w"]);
@@ -76,9 +76,9 @@ pub async fn prioritized_jobs_are_listed_by_priority_then_age(h: &impl Harness) 
 /// Overdue ones first, equals by age; a priority has no say.
 pub async fn delayed_jobs_are_listed_by_due_time(h: &impl Harness) {
     let q = Given::on(h);
-    let ranked = JobOptions { priority: 1, ..after(300) };
-    q.add(vec![named("late", ranked), named("a", after(200)), named("b", after(200))], T0).await;
-    q.add(vec![named("overdue", after(1))], at(50)).await;
+    let ranked = JobOptions { priority: 1, ..delay(300) };
+    q.add(vec![named("late", ranked), named("a", delay(200)), named("b", delay(200))], T0).await;
+    q.add(vec![named("overdue", delay(1))], at(50)).await;
     assert_eq!(q.list(State::Delayed).await, ["overdue", "a", "b", "late"]);
 }
 
@@ -137,7 +137,7 @@ pub async fn pages_stay_whole_while_jobs_are_added(h: &impl Harness) {
         }
         let held = q.take(1, at(1)).await;
         q.end(&held[0].lock, done(), at(1)).await;
-        q.add(vec![named(&format!("back-{round}"), plain()), named(&format!("front-{round}"), first())], at(1)).await;
+        q.add(vec![named(&format!("back-{round}"), plain()), named(&format!("front-{round}"), lifo())], at(1)).await;
         let held = q.take(1, at(1)).await; // the one in front, so that the old ones stay
         q.end(&held[0].lock, done(), at(1)).await;
     }
@@ -178,7 +178,7 @@ pub async fn log_pages_join_and_tell_the_total(h: &impl Harness) {
 pub async fn info_tells_pause_workers_newest_event_and_the_oldest_ready_job(h: &impl Harness) {
     let q = Given::on(h);
     let info = || async { q.backend.info(&q.queue, at(200)).await.expect("info") };
-    q.add(vec![named("d", after(90_000))], T0).await;
+    q.add(vec![named("d", delay(90_000))], T0).await;
     assert_eq!((info().await.paused, info().await.oldest_ready, info().await.workers), (false, None, vec![]));
     q.edit(Edit::Promote(id("d")), at(150)).await;
     q.waiting(&["w"], at(180)).await;

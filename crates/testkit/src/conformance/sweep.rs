@@ -51,7 +51,7 @@ pub async fn drain_removes_ready_jobs_of_both_kinds_and_nothing_else(h: &impl Ha
 pub async fn drain_of_delayed_jobs_removes_only_those(h: &impl Harness) {
     let q = Given::on(h);
     q.in_each_state(T0).await;
-    q.add(vec![named("overdue", after(1))], T0).await;
+    q.add(vec![named("overdue", delay(1))], T0).await;
     let swept = q.sweep(SweepWhat::DrainDelayed, 10, at(10)).await;
     assert_eq!((texts(&swept), swept.more), (vec!["overdue", "d"], false));
     for (text, state) in EACH {
@@ -82,7 +82,7 @@ pub async fn no_sweep_touches_an_active_job(h: &impl Harness) {
 /// The oldest failure is done first, so that it also runs first in its class.
 pub async fn retry_failed_takes_the_oldest_first_and_keeps_priorities_and_attempts(h: &impl Harness) {
     let q = Given::on(h);
-    for (text, options, now) in [("a", plain(), 1), ("b", urgent(5), 2), ("e", plain(), 3), ("g", urgent(5), 4)] {
+    for (text, options, now) in [("a", plain(), 1), ("b", priority(5), 2), ("e", plain(), 3), ("g", priority(5), 4)] {
         q.finish(text, options, dead(), at(now)).await;
     }
     let swept = q.sweep(SweepWhat::RetryFailed(at(4)), 10, at(9)).await;
@@ -108,8 +108,8 @@ pub async fn retry_failed_leaves_what_failed_after_its_time(h: &impl Harness) {
 /// Whatever their due times, the next due is done first and priorities stay.
 pub async fn promote_delayed_takes_the_next_due_first_and_keeps_priorities(h: &impl Harness) {
     let q = Given::on(h);
-    let ranked = JobOptions { priority: 2, ..after(70_000) };
-    q.add(vec![named("late", after(90_000)), named("soon", after(60_000)), named("ranked", ranked)], T0).await;
+    let ranked = JobOptions { priority: 2, ..delay(70_000) };
+    q.add(vec![named("late", delay(90_000)), named("soon", delay(60_000)), named("ranked", ranked)], T0).await;
     let swept = q.sweep(SweepWhat::PromoteDelayed, 10, at(1)).await;
     assert_eq!((texts(&swept), swept.more), (vec!["soon", "ranked", "late"], false));
     assert_eq!(q.take_ids(10, at(2)).await, ["soon", "late", "ranked"]);
@@ -131,7 +131,7 @@ pub async fn a_sweep_is_bounded_and_going_on_reaches_the_end(h: &impl Harness) {
             match state {
                 State::Completed => q.finish(text, plain(), done(), T0).await,
                 State::Failed => q.finish(text, plain(), dead(), T0).await,
-                State::Delayed => drop(q.add(vec![named(text, after(60_000))], T0).await),
+                State::Delayed => drop(q.add(vec![named(text, delay(60_000))], T0).await),
                 _ => q.waiting(&[text], T0).await,
             }
         }

@@ -16,12 +16,12 @@ pub const EACH: [(&str, State); 6] = [
 ];
 
 /// Options with a priority.
-pub fn urgent(priority: u32) -> JobOptions {
+pub fn priority(priority: u32) -> JobOptions {
     JobOptions { priority, ..plain() }
 }
 
 /// Options with a delay in milliseconds.
-pub fn after(millis: u64) -> JobOptions {
+pub fn delay(millis: u64) -> JobOptions {
     JobOptions { delay: Duration::from_millis(millis), ..plain() }
 }
 
@@ -30,13 +30,13 @@ pub fn tries(attempts: u32) -> JobOptions {
     JobOptions { attempts, ..plain() }
 }
 
-/// Options of a job that goes first.
-pub fn first() -> JobOptions {
+/// Options with LIFO.
+pub fn lifo() -> JobOptions {
     JobOptions { lifo: true, ..plain() }
 }
 
 /// Is tried again at a time.
-pub fn again(at: Timestamp) -> Outcome {
+pub fn retry(at: Timestamp) -> Outcome {
     Outcome::Retry { at, failure: boom() }
 }
 
@@ -44,15 +44,20 @@ impl Given {
     /// Adds a job and takes it, which must be the next one to be taken.
     pub async fn held(&self, text: &str, options: JobOptions, now: Timestamp) -> Held {
         self.add(vec![named(text, options)], now).await;
-        let held = self.take(1, now).await.pop().expect("a job to take");
+        let held = self.one(now).await;
         assert_eq!(held.lock.id.as_str(), text, "is next to be taken");
         held
     }
 
+    /// The same, of which only the lock matters.
+    pub async fn hold(&self, text: &str, options: JobOptions, now: Timestamp) -> Lock {
+        self.held(text, options, now).await.lock
+    }
+
     /// Adds a job, takes it and ends it, all at one time.
     pub async fn finish(&self, text: &str, options: JobOptions, outcome: Outcome, now: Timestamp) {
-        let held = self.held(text, options, now).await;
-        assert_eq!(self.end(&held.lock, outcome, now).await, End::Applied);
+        let lock = self.hold(text, options, now).await;
+        self.settle(&lock, outcome, now).await;
     }
 
     /// One job in each state of [`EACH`]; answers the lock of the active one. The delayed one is due after a minute.
@@ -60,7 +65,7 @@ impl Given {
         self.finish("c", plain(), done(), now).await;
         self.finish("f", plain(), dead(), now).await;
         let held = self.held("a", plain(), now).await;
-        self.add(vec![named("w", plain()), named("p", urgent(5)), named("d", after(60_000))], now).await;
+        self.add(vec![named("w", plain()), named("p", priority(5)), named("d", delay(60_000))], now).await;
         held.lock
     }
 

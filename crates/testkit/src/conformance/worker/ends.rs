@@ -175,8 +175,8 @@ pub async fn no_more_handlers_run_at_once_than_there_are_slots(h: &impl Harness)
 pub async fn a_backlog_is_worked_to_its_very_last_job(h: &impl Harness) {
     let b = Bench::on(h);
     let now = b.clock.now().minus(Duration::from_secs(1));
-    b.given.add((0..450).map(|_| job(after(1))).collect(), now).await;
-    b.given.add((0..101).map(|n| job(urgent(n % 3))).collect(), now).await;
+    b.given.add((0..450).map(|_| job(delay(1))).collect(), now).await;
+    b.given.add((0..101).map(|n| job(priority(n % 3))).collect(), now).await;
     let runs = Arc::new(AtomicU32::new(0));
     let count = runs.clone();
     let worker = b.worker().concurrency(7).on::<Text>(move |_: Active<Text>| {
@@ -195,7 +195,7 @@ pub async fn a_delayed_job_starts_at_its_time_and_not_before(h: &impl Harness) {
     let work = async {
         let first = b.add("first", 0, plain()).await;
         b.outcome(&first).await.expect("a result"); // the worker is idle now
-        let id = b.add("late", 0, after(300)).await;
+        let id = b.add("late", 0, delay(300)).await;
         let due = b.given.get("late").await.due.expect("is delayed");
         b.outcome(&id).await.expect("a result");
         (due, b.given.get("late").await.processed_on.expect("was started"))
@@ -210,7 +210,7 @@ pub async fn a_delayed_job_starts_at_its_time_and_not_before(h: &impl Harness) {
 pub async fn a_paused_queue_keeps_its_jobs_until_it_is_resumed(h: &impl Harness) {
     let b = Bench::on(h);
     b.queue.admin().pause().await.expect("pause");
-    b.given.add(vec![named("j", after(1))], b.clock.now().minus(Duration::from_secs(1))).await;
+    b.given.add(vec![named("j", delay(1))], b.clock.now().minus(Duration::from_secs(1))).await;
     let worker = b.worker().on::<Text>(async |_: Active<Text>| Ok(0));
     let work = async {
         b.until(1, |event| matches!(event, Event::Waiting { prev: Some(State::Delayed), .. })).await;

@@ -66,7 +66,7 @@ pub async fn a_thousand_jobs_are_handled_exactly_once_by_three_workers(h: &impl 
     let runs = Runs::default();
     let work = async {
         for part in 0..10 {
-            let jobs = (0..100).map(|n| named(&format!("a{part}-{n}"), urgent(n % 4))).collect();
+            let jobs = (0..100).map(|n| named(&format!("a{part}-{n}"), priority(n % 4))).collect();
             b.given.add(jobs, b.clock.now()).await;
         }
         b.until_ended(1_000).await;
