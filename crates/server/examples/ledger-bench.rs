@@ -1,8 +1,9 @@
 //! What the ledger does in a second: creates one by one by 64 tasks through a grouper, creates in bulk, and runs begun and
 //! ended in batches of 1, 10 and 100, each with few and with many jobs stored.
 //!
-//! `cargo run --profile demo -p launchkit --example ledger-bench -- [DATABASE_URL] [STORED]`: a SQLite file in a temporary
-//! directory when no address is given; STORED jobs (default 10,000) are made and ended first.
+//! `cargo run --profile demo -p launchkit --example ledger-bench -- [WHERE] [STORED]`: WHERE is `sqlite` (a file in a temporary
+//! directory), `postgres` (a private server with fsync) or a DATABASE_URL; STORED jobs (default 10,000) are made and ended
+//! first.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use launchkit::ledger::{
     Begun, Create, Created, DatabaseUrl, Finish, Kind, Ledger, NewJob, OpenOptions, Start, Usage, What,
 };
+use launchkit_testkit::postgres::{Durability, Postgres};
 use tokio::sync::{mpsc, oneshot};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -24,7 +26,16 @@ async fn main() -> Result<(), Failure> {
     let directory = tempfile::tempdir()?;
     let mut args = std::env::args().skip(1);
     let file = format!("sqlite://{}/ledger.db", directory.path().display());
-    let url = args.next().filter(|url| !url.is_empty()).unwrap_or(file);
+    let wanted = args.next().unwrap_or_else(|| "sqlite".to_owned());
+    let server = match wanted.as_str() {
+        "postgres" => Some(Postgres::start(Durability::Fsync)?),
+        _ => None,
+    };
+    let url = match (&server, wanted.as_str()) {
+        (Some(server), _) => server.database()?,
+        (None, "sqlite") => file,
+        (None, given) => given.to_owned(),
+    };
     let stored: usize = args.next().map_or(Ok(10_000), |number| number.parse())?;
     let ledger = Ledger::open(&DatabaseUrl::parse(&url)?, OpenOptions::default(), NOW).await?;
     let org = ledger.ensure_default_org(NOW).await?.id;

@@ -86,8 +86,10 @@ CREATE TABLE jobs (
     input TEXT,
     output TEXT
 );
+-- A row has not ended exactly while completed_at IS NULL. The partial indexes say it so because the guards of updates speak of
+-- `state`: a guard that implied an index's condition would invite PostgreSQL to walk that index instead of seeking ids.
 CREATE INDEX jobs_org ON jobs (org, id);
-CREATE INDEX jobs_open ON jobs (org, id) WHERE state IN ('QUEUED', 'PROCESSING');
+CREATE INDEX jobs_open ON jobs (org, id) WHERE completed_at IS NULL;
 CREATE INDEX jobs_failed ON jobs (org, state, id) WHERE state IN ('FAILED', 'CANCELED');
 CREATE INDEX jobs_undispatched ON jobs (id) WHERE queued_gen < gen;
 CREATE INDEX jobs_told ON jobs (holder, id) WHERE cancel_at IS NOT NULL AND state = 'PROCESSING';
@@ -182,7 +184,7 @@ CREATE TABLE deliveries (
     error_retryable BIGINT,
     output TEXT
 );
-CREATE INDEX deliveries_open ON deliveries (org, id) WHERE state IN ('QUEUED', 'PROCESSING');
+CREATE INDEX deliveries_open ON deliveries (org, id) WHERE completed_at IS NULL;
 CREATE INDEX deliveries_undispatched ON deliveries (id) WHERE queued_gen < gen;
 CREATE INDEX deliveries_event ON deliveries (event, id);
 CREATE INDEX deliveries_endpoint ON deliveries (endpoint, id);

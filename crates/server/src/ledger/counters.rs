@@ -44,10 +44,10 @@ impl Ledger {
         let sql = Sql::new(
             "counters.drifts",
             "SELECT p.org, p.period, p.repairs,
-                CAST((SELECT COUNT(*) FROM jobs j WHERE j.org = p.org AND j.state IN ('QUEUED', 'PROCESSING')
+                CAST((SELECT COUNT(*) FROM jobs j WHERE j.org = p.org AND j.completed_at IS NULL
                     AND j.period = p.period) - p.reserved_jobs AS BIGINT),
                 CAST((SELECT COALESCE(SUM(j.reserved), 0) FROM jobs j WHERE j.org = p.org
-                    AND j.state IN ('QUEUED', 'PROCESSING') AND j.period = p.period) - p.reserved_tokens AS BIGINT),
+                    AND j.completed_at IS NULL AND j.period = p.period) - p.reserved_tokens AS BIGINT),
                 CAST((SELECT COALESCE(SUM(u.jobs), 0) FROM usage u WHERE u.org = p.org AND u.period = p.period)
                     - p.used_jobs AS BIGINT),
                 CAST((SELECT COALESCE(SUM(u.input_tokens + u.output_tokens), 0) FROM usage u

@@ -5,9 +5,9 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::ConnectOptions as _;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Executor as _};
 
 use super::db::{Db, Tx};
 use super::id::Ids;
@@ -231,6 +231,10 @@ async fn open_sqlite(path: &Path, options: &OpenOptions) -> Result<Db, sqlx::Err
     Ok(Db::Sqlite { writer, readers, texts: Texts::default() })
 }
 
+/// Every statement of ours finds its rows by an index. Left to its guesses about tables that have just grown, the planner reads
+/// them whole for a batch of a hundred (100 ms instead of 2 with 20,000 jobs).
+const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
+
 async fn open_pg(text: &str, options: &OpenOptions) -> Result<Db, sqlx::Error> {
     let connect = PgConnectOptions::from_str(text)?
         .application_name("launchkit")
@@ -239,6 +243,7 @@ async fn open_pg(text: &str, options: &OpenOptions) -> Result<Db, sqlx::Error> {
     let pool = PgPoolOptions::new()
         .acquire_timeout(options.patience)
         .max_connections(options.connections.clamp(1, 100))
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(PLANS).await.map(drop) }))
         .connect_with(connect)
         .await?;
     Ok(Db::Pg { pool, texts: Texts::default() })

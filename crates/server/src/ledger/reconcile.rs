@@ -83,12 +83,12 @@ impl Ledger {
             Kind::Job => Sql::new(
                 "reconcile.stale.jobs",
                 "SELECT id, org, gen, run, state, updated_at, lost, queued_gen FROM jobs
-                 WHERE state IN ('QUEUED', 'PROCESSING') AND (org, id) > ($1, $2) ORDER BY org, id LIMIT $3",
+                 WHERE completed_at IS NULL AND (org, id) > ($1, $2) ORDER BY org, id LIMIT $3",
             ),
             Kind::Delivery => Sql::new(
                 "reconcile.stale.deliveries",
                 "SELECT id, org, gen, run, state, updated_at, lost, queued_gen FROM deliveries
-                 WHERE state IN ('QUEUED', 'PROCESSING') AND (org, id) > ($1, $2) ORDER BY org, id LIMIT $3",
+                 WHERE completed_at IS NULL AND (org, id) > ($1, $2) ORDER BY org, id LIMIT $3",
             ),
         };
         let (org, id) = after.map_or(("", ""), |(org, id)| (org.as_str(), id.as_str()));

@@ -192,8 +192,7 @@ async fn use_deliveries(f: &Fixture) {
     let waiting = l.undispatched(Kind::Delivery, 10).await.unwrap();
     l.backlog(Kind::Delivery, 1).await.unwrap();
     let id = &waiting[0].id;
-    let event = f.sql("SELECT event FROM deliveries ORDER BY id").await.remove(0).text();
-    l.deliveries(&f.org, &event.unwrap()).await.unwrap();
+    l.deliveries(&f.org, "an event").await.unwrap();
     l.dispatched(Kind::Delivery, &[(id.clone(), 1)], NOW).await.unwrap();
     let page = l.stale(Kind::Delivery, NOW + 1, None).await.unwrap();
     let moved = OpenRow { run: 77, ..page.rows[0].clone() };
@@ -291,4 +290,73 @@ async fn a_planted_walk_is_found() {
     let row = sqlx::query(explain).fetch_one(writer).await.unwrap();
     let step: String = row.get("detail");
     assert!(step.starts_with("SCAN jobs"), "{step}");
+}
+
+/// What PostgreSQL has counted; a session adds its counts when it ends, so those that are open now have to end first.
+async fn counted(f: &mut Fixture, text: &'static str) -> Vec<Row> {
+    let until = f.ledger.server_time().await.unwrap().unwrap();
+    f.ledger.close().await;
+    f.ledger = f.other_node().await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let open = Sql::new(
+            "test",
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
+             AND backend_type = 'client backend' AND EXTRACT(EPOCH FROM backend_start) * 1000 <= $1",
+        );
+        let mut rows = f.ledger.db().rows(open.bind(until)).await.unwrap();
+        if rows.remove(0).int().unwrap() == 0 {
+            return f.sql(text).await;
+        }
+        assert!(std::time::Instant::now() < deadline, "sessions do not end");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_walks_a_growing_table_on_postgres() {
+    let mut f = Fixture::postgres().await;
+    let walks = "SELECT CAST(relname AS TEXT), seq_scan, idx_scan FROM pg_stat_user_tables
+        WHERE relname IN ('jobs', 'usage', 'events', 'deliveries', 'job_inputs', 'idempotency') ORDER BY relname";
+    // Making an index reads its table once.
+    let before = counted(&mut f, walks).await;
+    use_everything(&f).await;
+    let after = counted(&mut f, walks).await;
+    assert_eq!((before.len(), after.len()), (6, 6));
+    for (mut before, mut after) in before.into_iter().zip(after) {
+        let table = before.text().unwrap();
+        assert_eq!(after.text().unwrap(), table);
+        assert_eq!(before.int().unwrap(), after.int().unwrap(), "{table} was walked");
+        assert!(before.int().unwrap() < after.int().unwrap(), "{table} was not used");
+    }
+}
+
+/// How many index entries a hundred jobs' lives read in a database that holds `stored` more.
+async fn entries_read(stored: usize) -> i64 {
+    let mut f = Fixture::postgres().await;
+    for _ in 0..stored / 1_000 {
+        created_rows(f.create(&f.org, vec![new_job(); 1_000]).await);
+    }
+    let entries = "SELECT CAST(SUM(idx_tup_read) AS BIGINT) FROM pg_stat_user_indexes";
+    let before = counted(&mut f, entries).await.remove(0).int().unwrap();
+    let jobs = created_rows(f.create(&f.org, vec![new_job(); 100]).await);
+    let noted: Vec<(String, i64)> = jobs.iter().map(|job| (job.id.clone(), 1)).collect();
+    f.ledger.dispatched(Kind::Job, &noted, NOW).await.unwrap();
+    let starts: Vec<Start> = jobs.iter().map(|job| start(job, 0)).collect();
+    let begun = f.ledger.begin(Kind::Job, &starts, "w", NOW).await.unwrap();
+    let ends = begun
+        .iter()
+        .map(|begun| match begun {
+            Begun::Run(run) => finish(run, succeeded()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    f.ledger.end(Kind::Job, ends, NOW).await.unwrap();
+    counted(&mut f, entries).await.remove(0).int().unwrap() - before
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_work_does_not_grow_with_what_is_stored_on_postgres() {
+    let (few, many) = (entries_read(1_000).await, entries_read(10_000).await);
+    assert!(few > 100, "{few}");
+    assert!(many <= few + few / 10, "{few} entries with 1,000 stored, {many} with 10,000");
 }
