@@ -15,6 +15,11 @@ pub const EACH: [(&str, State); 6] = [
     ("f", State::Failed),
 ];
 
+/// Options without any wish.
+pub fn plain() -> JobOptions {
+    JobOptions::default()
+}
+
 /// Options with a priority.
 pub fn priority(priority: u32) -> JobOptions {
     JobOptions { priority, ..plain() }
@@ -33,6 +38,16 @@ pub fn tries(attempts: u32) -> JobOptions {
 /// Options with LIFO.
 pub fn lifo() -> JobOptions {
     JobOptions { lifo: true, ..plain() }
+}
+
+/// Ends well, with the result 7.
+pub fn done() -> Outcome {
+    Outcome::Done(json("7"))
+}
+
+/// Ends badly.
+pub fn dead() -> Outcome {
+    Outcome::Dead(boom())
 }
 
 /// Is tried again at a time.
