@@ -1,1 +1,34 @@
 //! A job queue with BullMQ's semantics over interchangeable stores.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))] // a test that cannot go on should say so and stop
+
+pub mod backend;
+mod backoff;
+mod clock;
+mod error;
+mod event;
+mod exit;
+mod job;
+mod options;
+mod state;
+mod time;
+
+pub use backoff::{Backoff, MAX_BACKOFF};
+pub use clock::Clock;
+pub use error::*;
+pub use event::{BadPosition, Event, MAX_EVENT_VALUE, Position};
+pub use exit::{BoxError, Exit, Failure, FailureKind, MAX_MESSAGE, Outcome, Ran};
+pub use job::{Flaw, JobId, JobKind, MAX_NAME, MAX_PAYLOAD, Payload, QueueName, Record};
+pub use options::{JobOptions, Keep, MAX_DELAY, MAX_PRIORITY};
+pub use state::{Counts, State, decide};
+pub use time::Timestamp;
+
+mod journal;
+mod queue;
+mod store;
+mod worker;
+
+pub use journal::{Begin, Carry, Ending, Journal, JournalError};
+pub use queue::{AddOne, Admin, EventStream, OutcomeError, Planned, Queue, Told};
+pub use store::Store;
+pub use worker::{Active, BadWorker, Cause, Handler, Report, Worker, WorkerBuilder};

@@ -10,8 +10,7 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use launchkit::ledger::{
-    Begun, Create, Created, DatabaseUrl, Finish, Kind, Ledger, NewJob, OpenOptions, Start, Usage,
-    What,
+    Begun, Create, Created, DatabaseUrl, Finish, Kind, Ledger, NewJob, OpenOptions, Start, Usage, What,
 };
 use launchkit_testkit::postgres::{Durability, Postgres};
 use tokio::sync::{mpsc, oneshot};
@@ -87,10 +86,7 @@ struct Stretch {
 
 impl Stretch {
     fn begin() -> Stretch {
-        Stretch {
-            began: Instant::now(),
-            busy: busy_seconds(),
-        }
+        Stretch { began: Instant::now(), busy: busy_seconds() }
     }
 
     fn report(&self, what: &str, count: usize) {
@@ -105,10 +101,7 @@ fn busy_seconds() -> f64 {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = text.rsplit(')').next().unwrap_or_default();
     let ticks = after_name.split(' ').skip(12).take(2);
-    ticks
-        .filter_map(|word| word.parse::<f64>().ok())
-        .sum::<f64>()
-        / 100.0
+    ticks.filter_map(|word| word.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// How long the disk takes to make 4 kB durable.
@@ -141,11 +134,7 @@ fn request(org: &str, jobs: usize) -> Create {
         traceparent: None,
         reserve_tokens: 100,
     };
-    Create {
-        org: org.to_owned(),
-        jobs: vec![job; jobs],
-        idempotency: None,
-    }
+    Create { org: org.to_owned(), jobs: vec![job; jobs], idempotency: None }
 }
 
 async fn bulk(ledger: &Ledger, org: &str, jobs: usize) -> Result<Vec<Start>, Failure> {
@@ -154,21 +143,13 @@ async fn bulk(ledger: &Ledger, org: &str, jobs: usize) -> Result<Vec<Start>, Fai
         let Created::Created(rows) = created else {
             return Err("not created".into());
         };
-        starts.extend(rows.into_iter().map(|row| Start {
-            id: row.id,
-            generation: row.generation,
-            made: 0,
-        }));
+        starts.extend(rows.into_iter().map(|row| Start { id: row.id, generation: row.generation, made: 0 }));
     }
     Ok(starts)
 }
 
 /// Begins and ends; answers how long each took on average for a batch.
-async fn cycle(
-    ledger: &Ledger,
-    starts: &[Start],
-    batch: usize,
-) -> Result<(Duration, Duration), Failure> {
+async fn cycle(ledger: &Ledger, starts: &[Start], batch: usize) -> Result<(Duration, Duration), Failure> {
     let (mut beginning, mut ending, mut batches) = (Duration::ZERO, Duration::ZERO, 0);
     for starts in starts.chunks(batch) {
         let began = Instant::now();
@@ -192,8 +173,7 @@ fn finish(begun: Begun) -> Result<Finish, Failure> {
         generation: run.generation,
         run: run.run,
         what: What::Succeeded {
-            output: r#"{"summary":"A test job.","originalLength":123,"summaryLength":11}"#
-                .to_owned(),
+            output: r#"{"summary":"A test job.","originalLength":123,"summaryLength":11}"#.to_owned(),
             usage: Some(Usage {
                 input_tokens: 30,
                 output_tokens: 15,
@@ -206,12 +186,7 @@ fn finish(begun: Begun) -> Result<Finish, Failure> {
 }
 
 /// Tasks that each create one job after the other; one doer commits what has come while the last commit ran.
-async fn single_creates(
-    ledger: &Ledger,
-    org: &str,
-    tasks: usize,
-    time: Duration,
-) -> Result<(), Failure> {
+async fn single_creates(ledger: &Ledger, org: &str, tasks: usize, time: Duration) -> Result<(), Failure> {
     let (sender, mut requests) = mpsc::channel::<(Create, oneshot::Sender<Created>)>(256);
     let doer = {
         let ledger = ledger.clone();

@@ -1,2 +1,5 @@
-//! The `launchkit` binary.
-fn main() {}
+//! The `launchkit` binary: everything is in the library's `cli`.
+
+fn main() -> std::process::ExitCode {
+    launchkit::cli::main()
+}

@@ -1,3 +1,13 @@
-//! Harnesses, servers and conformance cases for LaunchKit's own tests.
+//! Harnesses, servers and conformance cases for LaunchKit's own tests. Never shipped.
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot be set up should say so and stop
 
+pub mod conformance;
+pub mod faulty;
+pub mod given;
+pub mod harness;
+pub mod invariants;
 pub mod postgres;
+
+pub use faulty::Faulty;
+pub use given::Given;
+pub use harness::{Harness, MemoryHarness, SqliteHarness};

@@ -27,9 +27,7 @@ pub enum Durability {
 #[derive(Debug, thiserror::Error)]
 pub enum PostgresError {
     /// It is not on this machine.
-    #[error(
-        "no PostgreSQL server found under PATH or /usr/lib/postgresql: apt-get install postgresql"
-    )]
+    #[error("no PostgreSQL server found under PATH or /usr/lib/postgresql: apt-get install postgresql")]
     NotInstalled,
     /// A step failed.
     #[error("PostgreSQL: {step} failed: {why}")]
@@ -109,10 +107,7 @@ impl Postgres {
             .env("PGPASSWORD", &self.password)
             .current_dir("/");
         run(command, "createdb")?;
-        Ok(format!(
-            "postgres://postgres:{}@127.0.0.1:{}/{name}",
-            self.password, self.port
-        ))
+        Ok(format!("postgres://postgres:{}@127.0.0.1:{}/{name}", self.password, self.port))
     }
 
     /// The port it listens on, on 127.0.0.1.
@@ -141,11 +136,7 @@ struct Home {
 impl Home {
     fn make() -> Result<Home, PostgresError> {
         let step = "making a directory";
-        let path = tempfile::Builder::new()
-            .prefix("launchkit-postgres-")
-            .tempdir()
-            .map_err(failed(step))?
-            .keep();
+        let path = tempfile::Builder::new().prefix("launchkit-postgres-").tempdir().map_err(failed(step))?.keep();
         let owner = fs::metadata(&path).map_err(failed(step))?.uid();
         let user = if owner == 0 {
             let user = unprivileged().ok_or_else(|| PostgresError::Failed {
@@ -183,12 +174,7 @@ impl Home {
         }
         let mut command = self.command(&binaries.join("initdb"));
         command
-            .args([
-                "--username=postgres",
-                "--auth=scram-sha-256",
-                "--encoding=UTF8",
-                "--no-sync",
-            ])
+            .args(["--username=postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-sync"])
             .arg(format!("--pwfile={}", file.display()))
             .arg(format!("--pgdata={}", self.path.join("data").display()));
         run(command, "initdb")
@@ -205,12 +191,7 @@ impl Home {
             Durability::None => "off",
         };
         let mut command = self.command(Path::new("/bin/sh"));
-        command
-            .args(["-c", RUNNER, "postgres-runner"])
-            .arg(binaries)
-            .arg(&self.path)
-            .arg("-p")
-            .arg(port.to_string());
+        command.args(["-c", RUNNER, "postgres-runner"]).arg(binaries).arg(&self.path).arg("-p").arg(port.to_string());
         for setting in [
             "listen_addresses=127.0.0.1",
             "unix_socket_directories=",
@@ -235,10 +216,7 @@ impl Home {
             Err(why) => {
                 drop(runner.stdin.take());
                 let _ = runner.wait();
-                Err(PostgresError::Failed {
-                    step: "starting the server",
-                    why,
-                })
+                Err(PostgresError::Failed { step: "starting the server", why })
             }
         }
     }
@@ -250,9 +228,7 @@ fn await_ready(pipe: ChildStderr) -> Result<JoinHandle<()>, String> {
     let mut last = VecDeque::new();
     for line in lines.by_ref().map_while(Result::ok) {
         if line.contains(READY) {
-            return Ok(std::thread::spawn(move || {
-                lines.map_while(Result::ok).for_each(drop)
-            }));
+            return Ok(std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop)));
         }
         if last.len() == 20 {
             last.pop_front();
@@ -263,33 +239,21 @@ fn await_ready(pipe: ChildStderr) -> Result<JoinHandle<()>, String> {
 }
 
 fn run(mut command: Command, step: &'static str) -> Result<(), PostgresError> {
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(failed(step))?;
+    let output = command.stdin(Stdio::null()).output().map_err(failed(step))?;
     if output.status.success() {
         return Ok(());
     }
-    Err(PostgresError::Failed {
-        step,
-        why: String::from_utf8_lossy(&output.stderr).into_owned(),
-    })
+    Err(PostgresError::Failed { step, why: String::from_utf8_lossy(&output.stderr).into_owned() })
 }
 
 fn failed(step: &'static str) -> impl Fn(std::io::Error) -> PostgresError {
-    move |why| PostgresError::Failed {
-        step,
-        why: why.to_string(),
-    }
+    move |why| PostgresError::Failed { step, why: why.to_string() }
 }
 
 /// The directory with `initdb`, `postgres` and `createdb`: behind a `postgres` under PATH, else Debian's newest.
 fn find_binaries() -> Option<PathBuf> {
-    let complete = |directory: &Path| {
-        ["initdb", "postgres", "createdb"]
-            .iter()
-            .all(|name| directory.join(name).is_file())
-    };
+    let complete =
+        |directory: &Path| ["initdb", "postgres", "createdb"].iter().all(|name| directory.join(name).is_file());
     let path = std::env::var_os("PATH").unwrap_or_default();
     let behind = std::env::split_paths(&path)
         .filter_map(|directory| fs::canonicalize(directory.join("postgres")).ok())

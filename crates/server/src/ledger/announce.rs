@@ -13,12 +13,7 @@ use super::{JobState, Ledger, LedgerError, Policy};
 
 impl Ledger {
     /// Writes events and deliveries for jobs that have just ended.
-    pub(crate) async fn announce(
-        &self,
-        tx: &mut Tx<'_>,
-        ended: &[&Settled],
-        now: i64,
-    ) -> Result<(), LedgerError> {
+    pub(crate) async fn announce(&self, tx: &mut Tx<'_>, ended: &[&Settled], now: i64) -> Result<(), LedgerError> {
         write_events(tx, ended, now).await?;
         let endpoints = endpoints_of(tx, ended).await?;
         self.write_deliveries(tx, ended, &endpoints, now).await
@@ -60,15 +55,7 @@ impl Ledger {
                     state, gen, run, made, attempts, queued_gen, lost, progress, updated_at, created_at)
                  SELECT k_id, k_org, k_event, k_event_type, k_endpoint, k_url, k_max_attempts,
                     'QUEUED', 1, 0, 0, 0, 0, 0, 0, ?, ? FROM v WHERE k_id IS NOT NULL",
-                &[
-                    "k_id",
-                    "k_org",
-                    "k_event",
-                    "k_event_type",
-                    "k_endpoint",
-                    "k_url",
-                    "k_max_attempts",
-                ],
+                &["k_id", "k_org", "k_event", "k_event_type", "k_endpoint", "k_url", "k_max_attempts"],
                 rows,
             );
             tx.run(sql.bind(now).bind(now)).await?;
@@ -110,8 +97,7 @@ async fn write_events(tx: &mut Tx<'_>, ended: &[&Settled], now: i64) -> Result<(
             cost_cents: usage.map_or(0, |usage| usage.cost_micros.div_euclid(10_000)),
             completed_at: completed_at.clone(),
         };
-        let data =
-            serde_json::to_string(&data).map_err(|why| LedgerError::Unreadable(why.to_string()))?;
+        let data = serde_json::to_string(&data).map_err(|why| LedgerError::Unreadable(why.to_string()))?;
         rows.push(vec![
             event_id(&job.id, job.generation).into(),
             job.org.as_str().into(),
@@ -146,10 +132,7 @@ impl Wanting {
     }
 }
 
-async fn endpoints_of(
-    tx: &mut Tx<'_>,
-    ended: &[&Settled],
-) -> Result<BTreeMap<String, Vec<Wanting>>, LedgerError> {
+async fn endpoints_of(tx: &mut Tx<'_>, ended: &[&Settled]) -> Result<BTreeMap<String, Vec<Wanting>>, LedgerError> {
     let orgs: BTreeSet<&str> = ended.iter().map(|job| job.org.as_str()).collect();
     let sql = Sql::batch(
         "announce.endpoints",

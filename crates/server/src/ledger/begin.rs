@@ -152,11 +152,7 @@ impl Found {
         if self.state.is_final() {
             // Equal counts mean that the queue has settled our ending: somebody has put the job back by hand since.
             let by_hand = self.state != JobState::Succeeded && self.made == start.made;
-            return if by_hand {
-                Verdict::Adopt
-            } else {
-                Verdict::Mirror
-            };
+            return if by_hand { Verdict::Adopt } else { Verdict::Mirror };
         }
         if self.cancel_at.is_some() {
             return Verdict::Close(Closing::Canceled);
@@ -168,22 +164,13 @@ impl Found {
     }
 
     fn mirror(&self) -> Begun {
-        Begun::Skip(Mirror {
-            state: self.state,
-            error: self.error.clone(),
-        })
+        Begun::Skip(Mirror { state: self.state, error: self.error.clone() })
     }
 }
 
 impl Ledger {
     /// Begins runs, at most 500 in one commit; answers in the order given. `holder` names the worker.
-    pub async fn begin(
-        &self,
-        kind: Kind,
-        starts: &[Start],
-        holder: &str,
-        now: i64,
-    ) -> Result<Vec<Begun>, LedgerError> {
+    pub async fn begin(&self, kind: Kind, starts: &[Start], holder: &str, now: i64) -> Result<Vec<Begun>, LedgerError> {
         LedgerError::bound(starts.len(), MOST)?;
         if starts.is_empty() {
             return Ok(Vec::new());
@@ -215,9 +202,7 @@ impl Ledger {
                 (_, None) => Begun::Superseded,
                 (Verdict::Mirror, _) => row.mirror(),
                 (Verdict::Adopt, _) => adopt(&mut tx, kind, row, now).await?,
-                (Verdict::Close(closing), _) => {
-                    self.end_unrun(&mut tx, kind, row, closing, now).await?
-                }
+                (Verdict::Close(closing), _) => self.end_unrun(&mut tx, kind, row, closing, now).await?,
             };
             answers.push(answer);
         }
@@ -234,11 +219,7 @@ impl Ledger {
         closing: Closing,
         now: i64,
     ) -> Result<Begun, LedgerError> {
-        let guard = Guard {
-            id: &row.id,
-            generation: row.generation,
-            run: row.run,
-        };
+        let guard = Guard { id: &row.id, generation: row.generation, run: row.run };
         if !self.close_row(tx, kind, guard, closing, now).await? {
             // Not possible while the row is locked; the next begin will tell.
             return Ok(Begun::Unknown);
@@ -248,19 +229,12 @@ impl Ledger {
             message: message.to_owned(),
             retryable: false,
         });
-        Ok(Begun::Skip(Mirror {
-            state: closing.state(),
-            error,
-        }))
+        Ok(Begun::Skip(Mirror { state: closing.state(), error }))
     }
 }
 
 /// Reads and locks the rows of these starts.
-async fn find(
-    tx: &mut Tx<'_>,
-    kind: Kind,
-    starts: &[Start],
-) -> Result<HashMap<String, Found>, LedgerError> {
+async fn find(tx: &mut Tx<'_>, kind: Kind, starts: &[Start]) -> Result<HashMap<String, Found>, LedgerError> {
     let (name, select) = match kind {
         Kind::Job => (
             "begin.find.jobs",
@@ -276,16 +250,11 @@ async fn find(
              (SELECT e.data FROM events e WHERE e.id = j.event), (SELECT e.at FROM events e WHERE e.id = j.event)",
         ),
     };
-    let gather = Gather {
-        select,
-        table: kind.table(),
-    };
+    let gather = Gather { select, table: kind.table() };
     let mut ids: Vec<&str> = starts.iter().map(|start| start.id.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();
-    let rows = tx
-        .gather(Sql::gather(name, gather, ids.into_iter()))
-        .await?;
+    let rows = tx.gather(Sql::gather(name, gather, ids.into_iter())).await?;
     rows.into_iter()
         .map(|mut row| {
             let found = read_found(kind, &mut row)?;
@@ -329,21 +298,11 @@ fn read_found(kind: Kind, row: &mut Row) -> Result<Found, LedgerError> {
 }
 
 /// Writes the runs among the answers. The rows are locked; the guards are there all the same, as in every step.
-async fn write_runs(
-    tx: &mut Tx<'_>,
-    kind: Kind,
-    answers: &[Begun],
-    holder: &str,
-    now: i64,
-) -> Result<(), LedgerError> {
+async fn write_runs(tx: &mut Tx<'_>, kind: Kind, answers: &[Begun], holder: &str, now: i64) -> Result<(), LedgerError> {
     let rows: Vec<Vec<Arg>> = answers
         .iter()
         .filter_map(|answer| match answer {
-            Begun::Run(run) => Some(vec![
-                Arg::from(&run.id),
-                run.generation.into(),
-                run.run.into(),
-            ]),
+            Begun::Run(run) => Some(vec![Arg::from(&run.id), run.generation.into(), run.run.into()]),
             _ => None,
         })
         .collect();
@@ -361,10 +320,7 @@ async fn write_runs(
          FROM v WHERE {table}.id = v.k_id AND {table}.gen = v.k_gen AND {table}.run = v.k_run - 1
             AND {table}.state IN ('QUEUED', 'PROCESSING') AND {table}.cancel_at IS NULL"
     );
-    let sql = Sql::batch(name, text, &["k_id", "k_gen", "k_run"], rows)
-        .bind(holder)
-        .bind(now)
-        .bind(now);
+    let sql = Sql::batch(name, text, &["k_id", "k_gen", "k_run"], rows).bind(holder).bind(now).bind(now);
     tx.run_all(sql, count).await
 }
 
@@ -376,12 +332,7 @@ async fn adopt(tx: &mut Tx<'_>, kind: Kind, row: &Found, now: i64) -> Result<Beg
             let Some(tokens) = super::cancel::retriable(tx, &row.id).await? else {
                 return Ok(row.mirror());
             };
-            let hold = Hold {
-                org: &row.org,
-                jobs: 1,
-                tokens,
-                created: 0,
-            };
+            let hold = Hold { org: &row.org, jobs: 1, tokens, created: 0 };
             if !matches!(periods::reserve(tx, &hold, now).await?, Held::Yes) {
                 return Ok(row.mirror());
             }
@@ -394,11 +345,8 @@ async fn adopt(tx: &mut Tx<'_>, kind: Kind, row: &Found, now: i64) -> Result<Beg
                     cancel_at = NULL, next_at = NULL, completed_at = NULL, updated_at = $3
                  WHERE id = $1 AND gen = $2 AND state IN ('FAILED', 'CANCELED')",
             );
-            tx.run(sql.bind(&row.id).bind(row.generation).bind(now))
-                .await?;
+            tx.run(sql.bind(&row.id).bind(row.generation).bind(now)).await?;
         }
     }
-    Ok(Begun::Adopted {
-        generation: row.generation + 1,
-    })
+    Ok(Begun::Adopted { generation: row.generation + 1 })
 }

@@ -28,8 +28,7 @@ pub(crate) fn month_before(at: i64) -> String {
 
 /// RFC 3339 in UTC with milliseconds.
 pub(crate) fn rfc3339(at: i64) -> String {
-    let format =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     // A formatting error cannot come from a moment in range; the number is better than nothing if it did.
     moment(at).format(format).unwrap_or_else(|_| at.to_string())
 }
@@ -43,8 +42,7 @@ fn first_of(year: i32, month: Month) -> Option<i64> {
 /// Times before 1970 and after 9998 are not times of ours; they are moved into that span.
 fn moment(at: i64) -> OffsetDateTime {
     let at = at.clamp(0, 253_370_764_799_999);
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000)
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(at) * 1_000_000).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]

@@ -81,11 +81,7 @@ impl Ledger {
                 self.settle(&mut tx, vec![settled], now).await?;
             }
             tx.commit().await?;
-            return Ok(if at_once {
-                Canceled::Canceled(job)
-            } else {
-                Canceled::Told(job)
-            });
+            return Ok(if at_once { Canceled::Canceled(job) } else { Canceled::Told(job) });
         }
         drop(tx);
         Ok(match self.get(org, id).await? {
@@ -102,9 +98,7 @@ impl Ledger {
              WHERE holder = $1 AND cancel_at IS NOT NULL AND state = 'PROCESSING' ORDER BY id LIMIT 500",
         );
         let rows = self.db().rows(sql.bind(holder)).await?;
-        rows.into_iter()
-            .map(|mut row| Ok((row.text()?, row.int()?, row.int()?)))
-            .collect()
+        rows.into_iter().map(|mut row| Ok((row.text()?, row.int()?, row.int()?))).collect()
     }
 
     /// Queues a FAILED or CANCELED job again, attempts from 0. A deadline for its start does not hold for the new life.
@@ -126,25 +120,12 @@ impl Ledger {
         let Some(tokens) = retriable(&mut tx, id).await? else {
             return Ok(Retried::Erased);
         };
-        let hold = Hold {
-            org,
-            jobs: 1,
-            tokens,
-            created: 0,
-        };
+        let hold = Hold { org, jobs: 1, tokens, created: 0 };
         match periods::reserve(&mut tx, &hold, now).await? {
             Held::Yes => {}
             Held::NoOrg => return Ok(Retried::NotFound),
-            Held::Over {
-                quota,
-                limit,
-                resets_at,
-            } => {
-                return Ok(Retried::QuotaExceeded {
-                    quota,
-                    limit,
-                    resets_at,
-                });
+            Held::Over { quota, limit, resets_at } => {
+                return Ok(Retried::QuotaExceeded { quota, limit, resets_at });
             }
         }
         match requeue_job(&mut tx, id, job.generation, now).await? {
@@ -166,10 +147,7 @@ impl Ledger {
             "UPDATE jobs SET input = NULL, output = NULL, updated_at = $3
              WHERE id = $1 AND org = $2 AND state IN ('SUCCEEDED', 'FAILED', 'CANCELED')",
         );
-        let inputs = Sql::new(
-            "cancel.erase.input",
-            "DELETE FROM job_inputs WHERE job = $1",
-        );
+        let inputs = Sql::new("cancel.erase.input", "DELETE FROM job_inputs WHERE job = $1");
         let mut tx = self.db().write().await?;
         if tx.run(rows.bind(id).bind(org).bind(now)).await? > 0 {
             tx.run(inputs.bind(id)).await?;
@@ -214,13 +192,7 @@ pub(crate) async fn requeue_job(
          WHERE id = $1 AND gen = $2 AND state IN ('FAILED', 'CANCELED')
          RETURNING {JOB}"
     );
-    let sql = Sql::built("cancel.requeue", text)
-        .bind(id)
-        .bind(generation)
-        .bind(now)
-        .bind(super::calendar::month_of(now));
-    tx.row(sql)
-        .await?
-        .map(|mut row| read_job(&mut row))
-        .transpose()
+    let sql =
+        Sql::built("cancel.requeue", text).bind(id).bind(generation).bind(now).bind(super::calendar::month_of(now));
+    tx.row(sql).await?.map(|mut row| read_job(&mut row)).transpose()
 }

@@ -40,11 +40,7 @@ impl Ledger {
     }
 
     /// One statement, so that counters and sums are of one moment.
-    async fn drifts(
-        &self,
-        since: &str,
-        after: &(String, String),
-    ) -> Result<Vec<Drift>, LedgerError> {
+    async fn drifts(&self, since: &str, after: &(String, String)) -> Result<Vec<Drift>, LedgerError> {
         let sql = Sql::new(
             "counters.drifts",
             "SELECT p.org, p.period, p.repairs,
@@ -59,11 +55,7 @@ impl Ledger {
              FROM periods p WHERE p.period >= $1 AND (p.org, p.period) > ($2, $3)
              ORDER BY p.org, p.period LIMIT $4",
         );
-        let sql = sql
-            .bind(since)
-            .bind(&after.0)
-            .bind(&after.1)
-            .bind(PAGE as i64);
+        let sql = sql.bind(since).bind(&after.0).bind(&after.1).bind(PAGE as i64);
         let rows = self.db().rows(sql).await?;
         rows.into_iter()
             .map(|mut row| {

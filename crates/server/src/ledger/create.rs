@@ -109,18 +109,11 @@ struct Planned {
 
 impl Ledger {
     /// Makes the jobs of many requests in one commit; answers in the order given. At most 256 requests and 2,000 jobs in all.
-    pub async fn create(
-        &self,
-        requests: Vec<Create>,
-        now: i64,
-    ) -> Result<Vec<Created>, LedgerError> {
+    pub async fn create(&self, requests: Vec<Create>, now: i64) -> Result<Vec<Created>, LedgerError> {
         LedgerError::bound(requests.len(), MOST_REQUESTS)?;
         let jobs = requests.iter().map(|request| request.jobs.len()).sum();
         LedgerError::bound(jobs, MOST_JOBS)?;
-        let mut planned: Vec<Planned> = requests
-            .into_iter()
-            .map(|request| self.plan(request, now))
-            .collect();
+        let mut planned: Vec<Planned> = requests.into_iter().map(|request| self.plan(request, now)).collect();
         mark_same(&mut planned);
         let mut tx = self.db().write().await?;
         take_keys(&mut tx, &mut planned, now).await?;
@@ -132,28 +125,13 @@ impl Ledger {
 
     fn plan(&self, request: Create, now: i64) -> Planned {
         let org = request.org;
-        let held = request
-            .jobs
-            .iter()
-            .map(|job| job.reserve_tokens.max(0))
-            .collect();
-        let rows: Vec<JobRow> = request
-            .jobs
-            .into_iter()
-            .map(|job| self.new_row(&org, job, now))
-            .collect();
+        let held = request.jobs.iter().map(|job| job.reserve_tokens.max(0)).collect();
+        let rows: Vec<JobRow> = request.jobs.into_iter().map(|job| self.new_row(&org, job, now)).collect();
         let idempotency = request.idempotency.map(|idempotency| {
             let answer = (idempotency.render)(&rows);
             (idempotency, answer)
         });
-        Planned {
-            org,
-            rows,
-            held,
-            idempotency,
-            outcome: None,
-            same_as: None,
-        }
+        Planned { org, rows, held, idempotency, outcome: None, same_as: None }
     }
 
     fn new_row(&self, org: &str, job: NewJob, now: i64) -> JobRow {
@@ -223,10 +201,7 @@ async fn take_keys(tx: &mut Tx<'_>, planned: &mut [Planned], now: i64) -> Result
     if entries.is_empty() {
         return Ok(());
     }
-    let taken: HashSet<(String, String)> = idempotency::take(tx, entries, now)
-        .await?
-        .into_iter()
-        .collect();
+    let taken: HashSet<(String, String)> = idempotency::take(tx, entries, now).await?.into_iter().collect();
     for request in planned.iter_mut().filter(|request| request.is_open()) {
         let Some((key, _)) = &request.idempotency else {
             continue;
@@ -262,15 +237,7 @@ async fn admit(tx: &mut Tx<'_>, planned: &mut [Planned], now: i64) -> Result<(),
             let refusal = match periods::reserve(tx, &one, now).await? {
                 Held::Yes => continue,
                 Held::NoOrg => Created::UnknownOrg,
-                Held::Over {
-                    quota,
-                    limit,
-                    resets_at,
-                } => Created::QuotaExceeded {
-                    quota,
-                    limit,
-                    resets_at,
-                },
+                Held::Over { quota, limit, resets_at } => Created::QuotaExceeded { quota, limit, resets_at },
             };
             planned[at].outcome = Some(refusal);
             // A refused request is not stored.
@@ -283,14 +250,9 @@ async fn admit(tx: &mut Tx<'_>, planned: &mut [Planned], now: i64) -> Result<(),
 }
 
 fn hold<'a>(org: &'a str, planned: &[Planned], members: &[usize]) -> Hold<'a> {
-    let jobs = members
-        .iter()
-        .map(|at| planned[*at].rows.len() as i64)
-        .sum();
-    let tokens = members
-        .iter()
-        .flat_map(|at| &planned[*at].held)
-        .fold(0_i64, |sum, tokens| sum.saturating_add(*tokens));
+    let jobs = members.iter().map(|at| planned[*at].rows.len() as i64).sum();
+    let tokens =
+        members.iter().flat_map(|at| &planned[*at].held).fold(0_i64, |sum, tokens| sum.saturating_add(*tokens));
     Hold {
         org,
         jobs,
@@ -355,8 +317,7 @@ async fn insert(tx: &mut Tx<'_>, planned: &[Planned], now: i64) -> Result<(), Le
             ],
             rows,
         );
-        tx.run(sql.bind(period.as_str()).bind(now).bind(now))
-            .await?;
+        tx.run(sql.bind(period.as_str()).bind(now).bind(now)).await?;
     }
     while !large.is_empty() {
         let rows = large.split_off(large.len().saturating_sub(LARGE_ROWS));
@@ -382,25 +343,17 @@ fn answers(planned: Vec<Planned>) -> Vec<Created> {
             Some(if key.fingerprint != first_key.fingerprint {
                 match first.outcome {
                     // The key is free after all; the caller's next try will have it.
-                    Some(Created::QuotaExceeded { .. } | Created::UnknownOrg) => {
-                        Created::InProgress
-                    }
+                    Some(Created::QuotaExceeded { .. } | Created::UnknownOrg) => Created::InProgress,
                     _ => Created::Mismatch,
                 }
             } else {
-                first
-                    .outcome
-                    .clone()
-                    .unwrap_or_else(|| Created::Replay(answer.clone()))
+                first.outcome.clone().unwrap_or_else(|| Created::Replay(answer.clone()))
             })
         })
         .collect();
     planned
         .into_iter()
         .zip(told)
-        .map(|(request, told)| {
-            told.or(request.outcome)
-                .unwrap_or(Created::Created(request.rows))
-        })
+        .map(|(request, told)| told.or(request.outcome).unwrap_or(Created::Created(request.rows)))
         .collect()
 }

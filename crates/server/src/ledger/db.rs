@@ -11,11 +11,7 @@ use super::sql::{Placeholder, Sql, Texts};
 /// The connections.
 pub(crate) enum Db {
     /// One writer, so that this process's writers queue up fairly instead of polling a lock; readers beside it.
-    Sqlite {
-        writer: SqlitePool,
-        readers: SqlitePool,
-        texts: Texts,
-    },
+    Sqlite { writer: SqlitePool, readers: SqlitePool, texts: Texts },
     /// One pool for all.
     Pg { pool: PgPool, texts: Texts },
 }
@@ -48,14 +44,10 @@ impl Db {
     /// Opens a transaction that writes. On SQLite it takes the write lock at once, so that it never fails half way.
     pub(crate) async fn write(&self) -> Result<Tx<'_>, LedgerError> {
         Ok(match self {
-            Db::Sqlite { writer, texts, .. } => Tx {
-                open: Open::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?),
-                texts,
-            },
-            Db::Pg { pool, texts } => Tx {
-                open: Open::Pg(pool.begin().await?),
-                texts,
-            },
+            Db::Sqlite { writer, texts, .. } => {
+                Tx { open: Open::Sqlite(writer.begin_with("BEGIN IMMEDIATE").await?), texts }
+            }
+            Db::Pg { pool, texts } => Tx { open: Open::Pg(pool.begin().await?), texts },
         })
     }
 
@@ -175,13 +167,7 @@ where
     let text = sql.text_for(Placeholder::Positional, texts);
     let query = sqlx::query_with(text, sql.sqlite_args()?);
     let rows = query.fetch_all(on).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Row {
-            row: EitherRow::Sqlite(row),
-            at: 0,
-        })
-        .collect())
+    Ok(rows.into_iter().map(|row| Row { row: EitherRow::Sqlite(row), at: 0 }).collect())
 }
 
 async fn sqlite_run<'e, E>(on: E, sql: Sql, texts: &Texts) -> Result<u64, LedgerError>
@@ -200,13 +186,7 @@ where
     let text = sql.text_for(Placeholder::Numbered, texts);
     let query = sqlx::query_with(text, sql.pg_args()?);
     let rows = query.fetch_all(on).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Row {
-            row: EitherRow::Pg(row),
-            at: 0,
-        })
-        .collect())
+    Ok(rows.into_iter().map(|row| Row { row: EitherRow::Pg(row), at: 0 }).collect())
 }
 
 async fn pg_run<'e, E>(on: E, sql: Sql, texts: &Texts) -> Result<u64, LedgerError>
@@ -219,15 +199,8 @@ where
 }
 
 fn unpack(text: &str) -> Result<Vec<Row>, LedgerError> {
-    let rows: Vec<Vec<Value>> =
-        serde_json::from_str(text).map_err(|why| LedgerError::Unreadable(why.to_string()))?;
-    Ok(rows
-        .into_iter()
-        .map(|values| Row {
-            row: EitherRow::Json(values),
-            at: 0,
-        })
-        .collect())
+    let rows: Vec<Vec<Value>> = serde_json::from_str(text).map_err(|why| LedgerError::Unreadable(why.to_string()))?;
+    Ok(rows.into_iter().map(|values| Row { row: EitherRow::Json(values), at: 0 }).collect())
 }
 
 macro_rules! columns {

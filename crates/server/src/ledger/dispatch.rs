@@ -36,11 +36,7 @@ const MOST: usize = 500;
 /// The queue's id of a row: `<id>` in its first generation, `<id>.<generation>` after, because a queue ignores an id that it
 /// still keeps.
 pub fn queue_id(id: &str, generation: i64) -> String {
-    if generation <= 1 {
-        id.to_owned()
-    } else {
-        format!("{id}.{generation}")
-    }
+    if generation <= 1 { id.to_owned() } else { format!("{id}.{generation}") }
 }
 
 /// The row's id and generation from a queue's id; `None` when it is not one of ours.
@@ -58,11 +54,7 @@ pub fn parse_queue_id(text: &str) -> Option<(&str, i64)> {
 
 impl Ledger {
     /// Rows that are not in the queue, oldest first, at most `most` (≤ 500).
-    pub async fn undispatched(
-        &self,
-        kind: Kind,
-        most: usize,
-    ) -> Result<Vec<Undispatched>, LedgerError> {
+    pub async fn undispatched(&self, kind: Kind, most: usize) -> Result<Vec<Undispatched>, LedgerError> {
         LedgerError::bound(most, MOST)?;
         let sql = match kind {
             Kind::Job => Sql::new(
@@ -98,22 +90,14 @@ impl Ledger {
     }
 
     /// Notes that these rows are in the queue (at most 500). Rows that have a newer generation are left alone.
-    pub async fn dispatched(
-        &self,
-        kind: Kind,
-        rows: &[(String, i64)],
-        now: i64,
-    ) -> Result<(), LedgerError> {
+    pub async fn dispatched(&self, kind: Kind, rows: &[(String, i64)], now: i64) -> Result<(), LedgerError> {
         LedgerError::bound(rows.len(), MOST)?;
         if rows.is_empty() {
             return Ok(());
         }
         let mut rows: Vec<&(String, i64)> = rows.iter().collect();
         rows.sort_unstable();
-        let args = rows
-            .iter()
-            .map(|(id, generation)| vec![Arg::from(id), Arg::from(*generation)])
-            .collect();
+        let args = rows.iter().map(|(id, generation)| vec![Arg::from(id), Arg::from(*generation)]).collect();
         let (name, table) = match kind {
             Kind::Job => ("dispatch.note.jobs", "jobs"),
             Kind::Delivery => ("dispatch.note.deliveries", "deliveries"),
@@ -171,16 +155,7 @@ mod tests {
     #[test]
     fn foreign_queue_ids_are_told() {
         let bad = ["", "17", "c1", ".2", "x.y", "repeat:abc:1"];
-        let suffixed = [
-            ".",
-            ".1",
-            ".0",
-            ".02",
-            ".+2",
-            ".-2",
-            ".2.3",
-            ".99999999999999999999",
-        ];
+        let suffixed = [".", ".1", ".0", ".02", ".+2", ".-2", ".2.3", ".99999999999999999999"];
         for text in bad.iter().map(|text| (*text).to_owned()) {
             assert_eq!(parse_queue_id(&text), None, "{text}");
         }

@@ -117,17 +117,13 @@ impl Found {
             _ if self.cancel_at.is_some() => Decision::Canceled,
             What::Canceled => Decision::Canceled,
             What::GiveBack { until } => Decision::GivenBack { until: *until },
-            What::Failed {
-                error, retry_at, ..
-            } => {
+            What::Failed { error, retry_at, .. } => {
                 if !error.retryable || self.attempts + 1 >= self.max_attempts {
                     return Decision::Dead;
                 }
                 let doublings = self.attempts.clamp(0, 30) as u32;
                 let wait = FIRST_WAIT.saturating_mul(2_i64.pow(doublings));
-                Decision::Retry {
-                    at: retry_at.unwrap_or(now.saturating_add(wait)),
-                }
+                Decision::Retry { at: retry_at.unwrap_or(now.saturating_add(wait)) }
             }
         }
     }
@@ -139,12 +135,8 @@ impl Found {
             (JobState::Succeeded, _) => Decision::Done,
             (JobState::Failed, _) => Decision::Dead,
             (JobState::Canceled, _) => Decision::Canceled,
-            (_, What::GiveBack { .. }) => Decision::GivenBack {
-                until: self.next_at,
-            },
-            (_, _) => Decision::Retry {
-                at: self.next_at.unwrap_or(now),
-            },
+            (_, What::GiveBack { .. }) => Decision::GivenBack { until: self.next_at },
+            (_, _) => Decision::Retry { at: self.next_at.unwrap_or(now) },
         }
     }
 }
@@ -162,12 +154,7 @@ impl Decision {
 
 impl Ledger {
     /// Ends runs, at most 500 in one commit; answers in the order given.
-    pub async fn end(
-        &self,
-        kind: Kind,
-        ends: Vec<Finish>,
-        now: i64,
-    ) -> Result<Vec<Ended>, LedgerError> {
+    pub async fn end(&self, kind: Kind, ends: Vec<Finish>, now: i64) -> Result<Vec<Ended>, LedgerError> {
         LedgerError::bound(ends.len(), MOST)?;
         if ends.is_empty() {
             return Ok(Vec::new());
@@ -178,9 +165,7 @@ impl Ledger {
         let mut writes = Vec::with_capacity(ends.len());
         let mut settled = Vec::with_capacity(ends.len());
         for end in &ends {
-            let current = found
-                .get_mut(&end.id)
-                .filter(|row| row.generation == end.generation && row.run == end.run);
+            let current = found.get_mut(&end.id).filter(|row| row.generation == end.generation && row.run == end.run);
             let Some(row) = current else {
                 answers.push(Ended::Stale);
                 continue;
@@ -207,11 +192,7 @@ impl Ledger {
 
     /// Notes progress (0–100) of runs given as (id, generation, run, progress), at most 500 in one commit; stale runs are left
     /// alone.
-    pub async fn progress(
-        &self,
-        kind: Kind,
-        runs: &[(String, i64, i64, i64)],
-    ) -> Result<(), LedgerError> {
+    pub async fn progress(&self, kind: Kind, runs: &[(String, i64, i64, i64)]) -> Result<(), LedgerError> {
         LedgerError::bound(runs.len(), MOST)?;
         if runs.is_empty() {
             return Ok(());
@@ -221,12 +202,7 @@ impl Ledger {
         let rows = sorted
             .iter()
             .map(|(id, generation, run, progress)| {
-                vec![
-                    Arg::from(id),
-                    (*generation).into(),
-                    (*run).into(),
-                    (*progress).clamp(0, 100).into(),
-                ]
+                vec![Arg::from(id), (*generation).into(), (*run).into(), (*progress).clamp(0, 100).into()]
             })
             .collect();
         let (name, table) = match kind {
@@ -268,32 +244,22 @@ impl Bill {
 }
 
 /// Reads and locks the rows of these endings.
-async fn find(
-    tx: &mut Tx<'_>,
-    kind: Kind,
-    ends: &[Finish],
-) -> Result<HashMap<String, Found>, LedgerError> {
+async fn find(tx: &mut Tx<'_>, kind: Kind, ends: &[Finish]) -> Result<HashMap<String, Found>, LedgerError> {
     let (name, select) = match kind {
         Kind::Job => (
             "end.find.jobs",
             "j.id, j.gen, j.run, j.state, j.attempts, j.max_attempts, j.cancel_at, j.next_at,
              j.org, j.job_type, j.period, j.reserved, j.webhook_url",
         ),
-        Kind::Delivery => (
-            "end.find.deliveries",
-            "j.id, j.gen, j.run, j.state, j.attempts, j.max_attempts, j.cancel_at, j.next_at",
-        ),
+        Kind::Delivery => {
+            ("end.find.deliveries", "j.id, j.gen, j.run, j.state, j.attempts, j.max_attempts, j.cancel_at, j.next_at")
+        }
     };
-    let gather = Gather {
-        select,
-        table: kind.table(),
-    };
+    let gather = Gather { select, table: kind.table() };
     let mut ids: Vec<&str> = ends.iter().map(|end| end.id.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();
-    let rows = tx
-        .gather(Sql::gather(name, gather, ids.into_iter()))
-        .await?;
+    let rows = tx.gather(Sql::gather(name, gather, ids.into_iter())).await?;
     rows.into_iter()
         .map(|mut row| {
             let found = read_found(kind, &mut row)?;
@@ -386,12 +352,7 @@ fn write(end: &Finish, decision: &Decision, now: i64) -> Vec<Arg> {
 }
 
 /// Writes endings. The rows are locked; the guards are there all the same, as in every step.
-async fn write_ends(
-    tx: &mut Tx<'_>,
-    kind: Kind,
-    mut rows: Vec<Vec<Arg>>,
-    now: i64,
-) -> Result<(), LedgerError> {
+async fn write_ends(tx: &mut Tx<'_>, kind: Kind, mut rows: Vec<Vec<Arg>>, now: i64) -> Result<(), LedgerError> {
     if rows.is_empty() {
         return Ok(());
     }

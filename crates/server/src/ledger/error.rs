@@ -50,9 +50,7 @@ impl From<sqlx::Error> for LedgerError {
                 Some(Code::Gone) => LedgerError::Unreachable(error),
                 Some(Code::Other) | None => LedgerError::Refused(error),
             },
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => {
-                LedgerError::Unreadable(error.to_string())
-            }
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => LedgerError::Unreadable(error.to_string()),
             _ => LedgerError::Refused(error),
         }
     }

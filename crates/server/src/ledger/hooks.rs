@@ -150,11 +150,7 @@ fn read_endpoint(mut row: Row) -> Result<Endpoint, LedgerError> {
 
 impl Ledger {
     /// Makes an endpoint; `None` when the organisation does not exist. An organisation has 100 at most.
-    pub async fn create_endpoint(
-        &self,
-        endpoint: &NewEndpoint,
-        now: i64,
-    ) -> Result<Option<Endpoint>, LedgerError> {
+    pub async fn create_endpoint(&self, endpoint: &NewEndpoint, now: i64) -> Result<Option<Endpoint>, LedgerError> {
         let made = Endpoint {
             id: self.new_id(now),
             org: endpoint.org.clone(),
@@ -180,10 +176,7 @@ impl Ledger {
             .bind(made.policy.as_str())
             .bind(&made.secret)
             .bind(now);
-        let count = Sql::new(
-            "hooks.endpoint.count",
-            "SELECT COUNT(*) FROM endpoints WHERE org = $1",
-        );
+        let count = Sql::new("hooks.endpoint.count", "SELECT COUNT(*) FROM endpoints WHERE org = $1");
         let mut tx = self.db().write().await?;
         if tx.run(sql).await? == 0 {
             return Ok(None);
@@ -212,9 +205,7 @@ impl Ledger {
             return Ok(Vec::new());
         };
         let last = job.generation;
-        let ids = ((last - 99).max(1)..=last)
-            .map(|generation| vec![event_id(&job.id, generation).into()])
-            .collect();
+        let ids = ((last - 99).max(1)..=last).map(|generation| vec![event_id(&job.id, generation).into()]).collect();
         let sql = Sql::batch(
             "hooks.events",
             "WITH {v} SELECT e.id, e.org, e.event_type, e.job, e.data, e.at FROM v JOIN events e ON e.id = v.k_id
@@ -238,11 +229,7 @@ impl Ledger {
     }
 
     /// The deliveries of one event of this organisation, at most 1,000.
-    pub async fn deliveries(
-        &self,
-        org: &str,
-        event: &str,
-    ) -> Result<Vec<DeliveryRow>, LedgerError> {
+    pub async fn deliveries(&self, org: &str, event: &str) -> Result<Vec<DeliveryRow>, LedgerError> {
         let sql = Sql::new(
             "hooks.deliveries",
             "SELECT id, org, event, endpoint, url, state, attempts, max_attempts FROM deliveries

@@ -25,11 +25,7 @@ impl Ids {
     pub(crate) fn make(&self, now: i64) -> String {
         let count = {
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-            *last = if last.0 == now {
-                (now, (last.1 + 1) % COUNTS)
-            } else {
-                (now, 0)
-            };
+            *last = if last.0 == now { (now, (last.1 + 1) % COUNTS) } else { (now, 0) };
             last.1
         };
         let mut id = String::with_capacity(LENGTH);
@@ -108,13 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_no_id_is_told() {
-        for text in [
-            "",
-            "c",
-            "clx",
-            "C000000000000000000000000",
-            "c00000000000000000000000é",
-        ] {
+        for text in ["", "c", "clx", "C000000000000000000000000", "c00000000000000000000000é"] {
             assert!(!is_id(text), "{text}");
         }
     }

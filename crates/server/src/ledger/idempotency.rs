@@ -74,12 +74,7 @@ pub(crate) async fn take(
                 Arg::Int(entry.answer.map(|answer| i64::from(answer.status))),
                 Arg::Text(entry.answer.and_then(|answer| answer.location.clone())),
                 Arg::Text(entry.answer.map(|answer| answer.body.clone())),
-                (now + if entry.answer.is_some() {
-                    KEPT
-                } else {
-                    CLAIMED
-                })
-                .into(),
+                (now + if entry.answer.is_some() { KEPT } else { CLAIMED }).into(),
             ]
         })
         .collect();
@@ -93,30 +88,15 @@ pub(crate) async fn take(
             body = excluded.body, created_at = excluded.created_at, expires_at = excluded.expires_at
          WHERE idempotency.expires_at <= excluded.created_at
          RETURNING scope, key",
-        &[
-            "k_scope",
-            "k_key",
-            "k_fingerprint",
-            "k_status",
-            "k_location",
-            "k_body",
-            "k_expires_at",
-        ],
+        &["k_scope", "k_key", "k_fingerprint", "k_status", "k_location", "k_body", "k_expires_at"],
         rows,
     );
     let rows = tx.rows(sql.bind(now)).await?;
-    rows.into_iter()
-        .map(|mut row| Ok((row.text()?, row.text()?)))
-        .collect()
+    rows.into_iter().map(|mut row| Ok((row.text()?, row.text()?))).collect()
 }
 
 /// What a key that could not be taken says to this fingerprint.
-pub(crate) async fn look(
-    tx: &mut Tx<'_>,
-    scope: &str,
-    key: &str,
-    fingerprint: &str,
-) -> Result<Claim, LedgerError> {
+pub(crate) async fn look(tx: &mut Tx<'_>, scope: &str, key: &str, fingerprint: &str) -> Result<Claim, LedgerError> {
     let sql = Sql::new(
         "idempotency.look",
         "SELECT fingerprint, status, location, body FROM idempotency WHERE scope = $1 AND key = $2",
@@ -136,46 +116,23 @@ fn read_claim(mut row: Row, fingerprint: &str) -> Result<Claim, LedgerError> {
     let Some(status) = status else {
         return Ok(Claim::InProgress);
     };
-    let status = u16::try_from(status)
-        .map_err(|_| LedgerError::Unreadable(format!("the HTTP status {status}")))?;
-    Ok(Claim::Replay(Answer {
-        status,
-        location,
-        body: body.unwrap_or_default(),
-    }))
+    let status = u16::try_from(status).map_err(|_| LedgerError::Unreadable(format!("the HTTP status {status}")))?;
+    Ok(Claim::Replay(Answer { status, location, body: body.unwrap_or_default() }))
 }
 
 /// Removes an entry with this fingerprint.
-pub(crate) async fn drop_entry(
-    tx: &mut Tx<'_>,
-    scope: &str,
-    key: &str,
-    fingerprint: &str,
-) -> Result<(), LedgerError> {
-    let sql = Sql::new(
-        "idempotency.drop",
-        "DELETE FROM idempotency WHERE scope = $1 AND key = $2 AND fingerprint = $3",
-    );
+pub(crate) async fn drop_entry(tx: &mut Tx<'_>, scope: &str, key: &str, fingerprint: &str) -> Result<(), LedgerError> {
+    let sql =
+        Sql::new("idempotency.drop", "DELETE FROM idempotency WHERE scope = $1 AND key = $2 AND fingerprint = $3");
     tx.run(sql.bind(scope).bind(key).bind(fingerprint)).await?;
     Ok(())
 }
 
 impl Ledger {
     /// Claims a key for a request other than a create.
-    pub async fn claim(
-        &self,
-        scope: &str,
-        key: &str,
-        fingerprint: &str,
-        now: i64,
-    ) -> Result<Claim, LedgerError> {
+    pub async fn claim(&self, scope: &str, key: &str, fingerprint: &str, now: i64) -> Result<Claim, LedgerError> {
         let mut tx = self.db().write().await?;
-        let entry = Entry {
-            scope,
-            key,
-            fingerprint,
-            answer: None,
-        };
+        let entry = Entry { scope, key, fingerprint, answer: None };
         if !take(&mut tx, vec![entry], now).await?.is_empty() {
             tx.commit().await?;
             return Ok(Claim::Fresh);
@@ -210,19 +167,12 @@ impl Ledger {
     }
 
     /// Gives a claimed key back: the request was refused, and a refused request is not stored.
-    pub async fn release_claim(
-        &self,
-        scope: &str,
-        key: &str,
-        fingerprint: &str,
-    ) -> Result<(), LedgerError> {
+    pub async fn release_claim(&self, scope: &str, key: &str, fingerprint: &str) -> Result<(), LedgerError> {
         let sql = Sql::new(
             "idempotency.release",
             "DELETE FROM idempotency WHERE scope = $1 AND key = $2 AND fingerprint = $3 AND status IS NULL",
         );
-        self.db()
-            .run(sql.bind(scope).bind(key).bind(fingerprint))
-            .await?;
+        self.db().run(sql.bind(scope).bind(key).bind(fingerprint)).await?;
         Ok(())
     }
 

@@ -151,11 +151,7 @@ pub(crate) fn read_job(row: &mut Row) -> Result<JobRow, LedgerError> {
 /// Reads `error_code, error_message, error_retryable`.
 pub(crate) fn read_error(row: &mut Row) -> Result<Option<JobError>, LedgerError> {
     let (code, message, retryable) = (row.opt_text()?, row.opt_text()?, row.opt_int()?);
-    Ok(code.map(|code| JobError {
-        code,
-        message: message.unwrap_or_default(),
-        retryable: retryable == Some(1),
-    }))
+    Ok(code.map(|code| JobError { code, message: message.unwrap_or_default(), retryable: retryable == Some(1) }))
 }
 
 fn read_usage(row: &mut Row) -> Result<Option<Usage>, LedgerError> {
@@ -203,8 +199,7 @@ impl JobState {
     }
 
     pub(crate) fn read(word: &str) -> Result<JobState, LedgerError> {
-        JobState::parse(word)
-            .ok_or_else(|| LedgerError::Unreadable(format!("the job state {word:?}")))
+        JobState::parse(word).ok_or_else(|| LedgerError::Unreadable(format!("the job state {word:?}")))
     }
 }
 
@@ -216,10 +211,6 @@ impl Ledger {
         }
         let text = format!("SELECT {JOB} FROM jobs WHERE jobs.id = $1 AND jobs.org = $2");
         let sql = Sql::built("jobs.get", text).bind(id).bind(org);
-        self.db()
-            .row(sql)
-            .await?
-            .map(|mut row| read_job(&mut row))
-            .transpose()
+        self.db().row(sql).await?.map(|mut row| read_job(&mut row)).transpose()
     }
 }

@@ -76,8 +76,7 @@ const PREFIX_LENGTH: usize = 12;
 /// 52 characters of base 36 carry 268 bits.
 const SECRET_LENGTH: usize = 52;
 const MINUTE: i64 = 60_000;
-const COLUMNS: &str =
-    "id, org, name, mode, prefix, hash, scopes, created_at, expires_at, last_used_at, revoked_at";
+const COLUMNS: &str = "id, org, name, mode, prefix, hash, scopes, created_at, expires_at, last_used_at, revoked_at";
 
 /// Takes a presented key apart; `None` when it has not the form of one.
 pub fn parse_key(text: &str) -> Option<ParsedKey<'_>> {
@@ -85,16 +84,9 @@ pub fn parse_key(text: &str) -> Option<ParsedKey<'_>> {
     let (mode, rest) = rest.split_once('_')?;
     let mode = KeyMode::parse(mode)?;
     let (prefix, secret) = rest.split_once('_')?;
-    let plain = |text: &str| {
-        text.bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    };
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let formed = prefix.len() == PREFIX_LENGTH && secret.len() == SECRET_LENGTH;
-    (formed && plain(prefix) && plain(secret)).then_some(ParsedKey {
-        mode,
-        prefix,
-        secret,
-    })
+    (formed && plain(prefix) && plain(secret)).then_some(ParsedKey { mode, prefix, secret })
 }
 
 /// Whether the presented secret and mode are the row's, in time that does not depend on where they differ. Revocation and
@@ -154,8 +146,7 @@ fn read_key(mut row: Row) -> Result<KeyRow, LedgerError> {
         name: row.text()?,
         mode: {
             let word = row.text()?;
-            KeyMode::parse(&word)
-                .ok_or_else(|| LedgerError::Unreadable(format!("the key mode {word:?}")))?
+            KeyMode::parse(&word).ok_or_else(|| LedgerError::Unreadable(format!("the key mode {word:?}")))?
         },
         prefix: row.text()?,
         hash: row.text()?,
@@ -169,11 +160,7 @@ fn read_key(mut row: Row) -> Result<KeyRow, LedgerError> {
 
 impl Ledger {
     /// Makes a key. The second value is the whole key, shown this once; `None` when the organisation does not exist.
-    pub async fn create_key(
-        &self,
-        key: &NewKey,
-        now: i64,
-    ) -> Result<Option<(KeyRow, String)>, LedgerError> {
+    pub async fn create_key(&self, key: &NewKey, now: i64) -> Result<Option<(KeyRow, String)>, LedgerError> {
         let (mut prefix, mut secret) = (String::new(), String::new());
         random(&mut prefix, PREFIX_LENGTH);
         random(&mut secret, SECRET_LENGTH);
@@ -216,21 +203,13 @@ impl Ledger {
     pub async fn find_key(&self, prefix: &str) -> Result<Option<KeyRow>, LedgerError> {
         let text = format!("SELECT {COLUMNS} FROM api_keys WHERE prefix = $1");
         let sql = Sql::built("keys.find", text);
-        self.db()
-            .row(sql.bind(prefix))
-            .await?
-            .map(read_key)
-            .transpose()
+        self.db().row(sql.bind(prefix)).await?.map(read_key).transpose()
     }
 
     /// An organisation's keys, newest first, at most 1,000.
     pub async fn list_keys(&self, org: &str) -> Result<Vec<KeyRow>, LedgerError> {
-        let text =
-            format!("SELECT {COLUMNS} FROM api_keys WHERE org = $1 ORDER BY id DESC LIMIT 1000");
-        let rows = self
-            .db()
-            .rows(Sql::built("keys.list", text).bind(org))
-            .await?;
+        let text = format!("SELECT {COLUMNS} FROM api_keys WHERE org = $1 ORDER BY id DESC LIMIT 1000");
+        let rows = self.db().rows(Sql::built("keys.list", text).bind(org)).await?;
         rows.into_iter().map(read_key).collect()
     }
 
@@ -253,9 +232,7 @@ impl Ledger {
             "UPDATE api_keys SET last_used_at = $2
              WHERE id = $1 AND (last_used_at IS NULL OR last_used_at <= $3)",
         );
-        self.db()
-            .run(sql.bind(&key.id).bind(now).bind(now - MINUTE))
-            .await?;
+        self.db().run(sql.bind(&key.id).bind(now).bind(now - MINUTE)).await?;
         Ok(())
     }
 }

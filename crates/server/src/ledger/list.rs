@@ -70,21 +70,13 @@ impl Filter {
         let Ok(found) = serde_json::from_str::<serde_json::Value>(text) else {
             return false;
         };
-        self.metadata
-            .iter()
-            .all(|(key, value)| found.get(key).and_then(|found| found.as_str()) == Some(value))
+        self.metadata.iter().all(|(key, value)| found.get(key).and_then(|found| found.as_str()) == Some(value))
     }
 }
 
 impl Ledger {
     /// Jobs of this organisation, newest first; `limit` 1–100.
-    pub async fn list(
-        &self,
-        org: &str,
-        filter: &Filter,
-        page: &Page,
-        limit: usize,
-    ) -> Result<ListPage, LedgerError> {
+    pub async fn list(&self, org: &str, filter: &Filter, page: &Page, limit: usize) -> Result<ListPage, LedgerError> {
         LedgerError::bound(limit, MOST_LIMIT)?;
         if let Page::Offset(offset) = page {
             LedgerError::bound(*offset, MOST_OFFSET)?;
@@ -92,16 +84,8 @@ impl Ledger {
         let (ids, next_cursor) = self.page_ids(org, filter, page, limit).await?;
         let mut jobs = self.jobs_by_id(org, &ids).await?;
         jobs.sort_unstable_by(|one, other| other.id.cmp(&one.id));
-        let total = if filter.is_empty() {
-            Some(self.total(org).await?)
-        } else {
-            None
-        };
-        Ok(ListPage {
-            jobs,
-            total,
-            next_cursor,
-        })
+        let total = if filter.is_empty() { Some(self.total(org).await?) } else { None };
+        Ok(ListPage { jobs, total, next_cursor })
     }
 
     /// The ids of a page and the cursor to what follows. Walks the newest rows in steps until the page is full or the window
@@ -118,21 +102,11 @@ impl Ledger {
             Page::After(id) => (0, Some(id.clone())),
         };
         let from = filter.created_after.map_or(String::new(), first_at);
-        let until = filter
-            .created_before
-            .map_or_else(|| first_at(i64::MAX), first_at);
+        let until = filter.created_before.map_or_else(|| first_at(i64::MAX), first_at);
         let mut until = before.map_or(until.clone(), |before| before.min(until));
-        let step = if filter.is_empty() {
-            (skip + limit + 1).min(STEP)
-        } else {
-            STEP
-        };
+        let step = if filter.is_empty() { (skip + limit + 1).min(STEP) } else { STEP };
         // Without a filter every row fits, and the offset bounds the walk.
-        let window = if filter.is_empty() {
-            MOST_OFFSET + MOST_LIMIT + STEP
-        } else {
-            WINDOW
-        };
+        let window = if filter.is_empty() { MOST_OFFSET + MOST_LIMIT + STEP } else { WINDOW };
         let mut ids: Vec<String> = Vec::with_capacity(limit);
         let mut looked = 0;
         while looked < window {
@@ -140,8 +114,7 @@ impl Ledger {
             let last = rows.len() < step;
             for mut row in rows {
                 looked += 1;
-                let (id, state, job_type, metadata) =
-                    (row.text()?, row.text()?, row.text()?, row.text()?);
+                let (id, state, job_type, metadata) = (row.text()?, row.text()?, row.text()?, row.text()?);
                 if filter.fits(&state, &job_type, &metadata) {
                     if skip > 0 {
                         skip -= 1;
@@ -161,22 +134,13 @@ impl Ledger {
         Ok((ids, Some(until)))
     }
 
-    async fn step(
-        &self,
-        org: &str,
-        filter: &Filter,
-        span: (&str, &str),
-        most: usize,
-    ) -> Result<Vec<Row>, LedgerError> {
+    async fn step(&self, org: &str, filter: &Filter, span: (&str, &str), most: usize) -> Result<Vec<Row>, LedgerError> {
         // The literal conditions let the planner see that a partial index has all the rows wanted.
         let (name, narrowed) = match filter.state {
-            Some(JobState::Queued | JobState::Processing) => {
-                ("list.open", "completed_at IS NULL AND state = $5")
+            Some(JobState::Queued | JobState::Processing) => ("list.open", "completed_at IS NULL AND state = $5"),
+            Some(JobState::Failed | JobState::Canceled) => {
+                ("list.failed", "state IN ('FAILED', 'CANCELED') AND state = $5")
             }
-            Some(JobState::Failed | JobState::Canceled) => (
-                "list.failed",
-                "state IN ('FAILED', 'CANCELED') AND state = $5",
-            ),
             Some(JobState::Succeeded) | None => ("list.all", "$5 = $5"),
         };
         let text = format!(
@@ -198,9 +162,7 @@ impl Ledger {
         }
         let sql = Sql::batch(
             "list.by_id",
-            format!(
-                "WITH {{v}} SELECT {JOB} FROM v JOIN jobs ON jobs.id = v.k_id WHERE jobs.org = ?"
-            ),
+            format!("WITH {{v}} SELECT {JOB} FROM v JOIN jobs ON jobs.id = v.k_id WHERE jobs.org = ?"),
             &["k_id"],
             ids.iter().map(|id| vec![id.into()]).collect(),
         );
@@ -210,10 +172,8 @@ impl Ledger {
 
     /// All jobs ever made for an organisation, from the counters of its months.
     async fn total(&self, org: &str) -> Result<i64, LedgerError> {
-        let sql = Sql::new(
-            "list.total",
-            "SELECT CAST(COALESCE(SUM(created), 0) AS BIGINT) FROM periods WHERE org = $1",
-        );
+        let sql =
+            Sql::new("list.total", "SELECT CAST(COALESCE(SUM(created), 0) AS BIGINT) FROM periods WHERE org = $1");
         match self.db().row(sql.bind(org)).await? {
             Some(mut row) => row.int(),
             None => Ok(0),

@@ -45,11 +45,7 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        OpenOptions {
-            migrate: Migrate::Apply,
-            connections: 8,
-            patience: Duration::from_secs(10),
-        }
+        OpenOptions { migrate: Migrate::Apply, connections: 8, patience: Duration::from_secs(10) }
     }
 }
 
@@ -143,15 +139,8 @@ impl std::fmt::Debug for DatabaseUrl {
 impl Ledger {
     /// Opens the database, migrates it if told to, reads the settings back, and makes the deployment id on the first open.
     /// The directory of a SQLite file must exist.
-    pub async fn open(
-        url: &DatabaseUrl,
-        options: OpenOptions,
-        now: i64,
-    ) -> Result<Ledger, OpenError> {
-        let unreachable = |source: LedgerError| OpenError::Unreachable {
-            url: url.shown(),
-            source,
-        };
+    pub async fn open(url: &DatabaseUrl, options: OpenOptions, now: i64) -> Result<Ledger, OpenError> {
+        let unreachable = |source: LedgerError| OpenError::Unreachable { url: url.shown(), source };
         let db = match url {
             DatabaseUrl::Sqlite(path) => open_sqlite(path, &options).await,
             DatabaseUrl::Postgres(text) => open_pg(text, &options).await,
@@ -171,21 +160,11 @@ impl Ledger {
             } else {
                 ": run `launchkit migrate` first"
             };
-            return Err(OpenError::Schema {
-                found,
-                needed,
-                hint,
-            });
+            return Err(OpenError::Schema { found, needed, hint });
         }
         let ids = Ids::default();
         let deployment = deployment(&db, &ids, now).await.map_err(unreachable)?;
-        Ok(Ledger {
-            inner: Arc::new(Inner {
-                db,
-                ids,
-                deployment,
-            }),
-        })
+        Ok(Ledger { inner: Arc::new(Inner { db, ids, deployment }) })
     }
 
     /// The id that this database got when it was made; the queue carries the same one.
@@ -206,24 +185,17 @@ impl Ledger {
 
     /// Answers when the database can be read: for `/readyz`.
     pub async fn ping(&self) -> Result<(), LedgerError> {
-        let sql = Sql::new(
-            "open.ping",
-            "SELECT value FROM meta WHERE name = 'deployment'",
-        );
+        let sql = Sql::new("open.ping", "SELECT value FROM meta WHERE name = 'deployment'");
         match self.db().row(sql).await? {
             Some(_) => Ok(()),
-            None => Err(LedgerError::Unreadable(
-                "the deployment id is gone".to_owned(),
-            )),
+            None => Err(LedgerError::Unreadable("the deployment id is gone".to_owned())),
         }
     }
 
     /// Closes the connections; on SQLite after the last checkpoint. Calls made later answer `Unreachable`.
     pub async fn close(&self) {
         match self.db() {
-            Db::Sqlite {
-                writer, readers, ..
-            } => {
+            Db::Sqlite { writer, readers, .. } => {
                 readers.close().await;
                 writer.close().await;
             }
@@ -253,18 +225,10 @@ async fn open_sqlite(path: &Path, options: &OpenOptions) -> Result<Db, sqlx::Err
             .idle_timeout(None)
             .max_lifetime(None)
     };
-    let writer = pool()
-        .max_connections(1)
-        .connect_with(connect.clone())
-        .await?;
-    let readers = pool()
-        .max_connections(options.connections.clamp(1, 100))
-        .connect_lazy_with(connect.pragma("query_only", "ON"));
-    Ok(Db::Sqlite {
-        writer,
-        readers,
-        texts: Texts::default(),
-    })
+    let writer = pool().max_connections(1).connect_with(connect.clone()).await?;
+    let readers =
+        pool().max_connections(options.connections.clamp(1, 100)).connect_lazy_with(connect.pragma("query_only", "ON"));
+    Ok(Db::Sqlite { writer, readers, texts: Texts::default() })
 }
 
 /// Every statement of ours finds its rows by an index. Left to its guesses about tables that have just grown, the planner reads
@@ -279,15 +243,10 @@ async fn open_pg(text: &str, options: &OpenOptions) -> Result<Db, sqlx::Error> {
     let pool = PgPoolOptions::new()
         .acquire_timeout(options.patience)
         .max_connections(options.connections.clamp(1, 100))
-        .after_connect(|connection, _| {
-            Box::pin(async move { connection.execute(PLANS).await.map(drop) })
-        })
+        .after_connect(|connection, _| Box::pin(async move { connection.execute(PLANS).await.map(drop) }))
         .connect_with(connect)
         .await?;
-    Ok(Db::Pg {
-        pool,
-        texts: Texts::default(),
-    })
+    Ok(Db::Pg { pool, texts: Texts::default() })
 }
 
 enum Checked {
@@ -321,20 +280,13 @@ async fn check_settings(db: &Db) -> Result<(), Checked> {
 async fn schema(db: &Db, migrate: Migrate) -> Result<i64, LedgerError> {
     let mut tx = db.write().await?;
     // Any number; it only has to be the same for every node.
-    tx.lock(|| Sql::new("open.lock", "SELECT pg_advisory_xact_lock(7301944)"))
-        .await?;
+    tx.lock(|| Sql::new("open.lock", "SELECT pg_advisory_xact_lock(7301944)")).await?;
     if migrate == Migrate::Apply {
-        tx.script(
-            "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)",
-        )
-        .await?;
+        tx.script("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)").await?;
     } else if !has_version_table(db, &mut tx).await? {
         return Ok(0);
     }
-    let version = Sql::new(
-        "open.version",
-        "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM schema_version",
-    );
+    let version = Sql::new("open.version", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM schema_version");
     let found = match tx.row(version).await? {
         Some(mut row) => row.int()?,
         None => 0,
@@ -345,10 +297,7 @@ async fn schema(db: &Db, migrate: Migrate) -> Result<i64, LedgerError> {
     let done = usize::try_from(found).unwrap_or(usize::MAX);
     for (at, text) in MIGRATIONS.iter().enumerate().skip(done) {
         tx.script(text).await?;
-        let noted = Sql::new(
-            "open.migrated",
-            "INSERT INTO schema_version (version) VALUES ($1)",
-        );
+        let noted = Sql::new("open.migrated", "INSERT INTO schema_version (version) VALUES ($1)");
         tx.run(noted.bind(at as i64 + 1)).await?;
     }
     tx.commit().await?;
@@ -374,10 +323,7 @@ async fn deployment(db: &Db, ids: &Ids, now: i64) -> Result<String, LedgerError>
         "open.deployment.make",
         "INSERT INTO meta (name, value) VALUES ('deployment', $1) ON CONFLICT (name) DO NOTHING",
     );
-    let read = Sql::new(
-        "open.deployment",
-        "SELECT value FROM meta WHERE name = 'deployment'",
-    );
+    let read = Sql::new("open.deployment", "SELECT value FROM meta WHERE name = 'deployment'");
     let mut tx = db.write().await?;
     tx.run(made.bind(ids.make(now))).await?;
     let id = match tx.row(read).await? {

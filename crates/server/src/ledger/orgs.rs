@@ -55,11 +55,7 @@ fn read_org(mut row: Row) -> Result<Org, LedgerError> {
     Ok(Org {
         id: row.text()?,
         name: row.text()?,
-        plan: Plan {
-            name: row.text()?,
-            jobs_limit: row.opt_int()?,
-            tokens_limit: row.opt_int()?,
-        },
+        plan: Plan { name: row.text()?, jobs_limit: row.opt_int()?, tokens_limit: row.opt_int()? },
         created_at: row.int()?,
     })
 }
@@ -70,10 +66,7 @@ impl Ledger {
         let org = Org {
             id: DEFAULT_ORG.to_owned(),
             name: "Default".to_owned(),
-            plan: Plan {
-                name: "unlimited".to_owned(),
-                ..Plan::default()
-            },
+            plan: Plan { name: "unlimited".to_owned(), ..Plan::default() },
             created_at: now,
         };
         self.insert_org(&org).await?;
@@ -82,12 +75,7 @@ impl Ledger {
 
     /// Makes an organisation.
     pub async fn create_org(&self, name: &str, plan: &Plan, now: i64) -> Result<Org, LedgerError> {
-        let org = Org {
-            id: self.new_id(now),
-            name: name.to_owned(),
-            plan: plan.clone(),
-            created_at: now,
-        };
+        let org = Org { id: self.new_id(now), name: name.to_owned(), plan: plan.clone(), created_at: now };
         self.insert_org(&org).await?;
         Ok(org)
     }
@@ -111,43 +99,28 @@ impl Ledger {
 
     /// One organisation.
     pub async fn org(&self, id: &str) -> Result<Option<Org>, LedgerError> {
-        let sql = Sql::new(
-            "orgs.get",
-            "SELECT id, name, plan, jobs_limit, tokens_limit, created_at FROM orgs WHERE id = $1",
-        );
+        let sql =
+            Sql::new("orgs.get", "SELECT id, name, plan, jobs_limit, tokens_limit, created_at FROM orgs WHERE id = $1");
         self.db().row(sql.bind(id)).await?.map(read_org).transpose()
     }
 
     /// Organisations by id, at most `most` (≤ 100) after `after`.
-    pub async fn list_orgs(
-        &self,
-        after: Option<&str>,
-        most: usize,
-    ) -> Result<Vec<Org>, LedgerError> {
+    pub async fn list_orgs(&self, after: Option<&str>, most: usize) -> Result<Vec<Org>, LedgerError> {
         LedgerError::bound(most, 100)?;
         let sql = Sql::new(
             "orgs.list",
             "SELECT id, name, plan, jobs_limit, tokens_limit, created_at FROM orgs
              WHERE id > $1 ORDER BY id LIMIT $2",
         );
-        let rows = self
-            .db()
-            .rows(sql.bind(after.unwrap_or("")).bind(most as i64))
-            .await?;
+        let rows = self.db().rows(sql.bind(after.unwrap_or("")).bind(most as i64)).await?;
         rows.into_iter().map(read_org).collect()
     }
 
     /// Changes the limits; they hold from the next create. Answers whether the organisation exists.
     pub async fn set_plan(&self, org: &str, plan: &Plan) -> Result<bool, LedgerError> {
-        let sql = Sql::new(
-            "orgs.set_plan",
-            "UPDATE orgs SET plan = $2, jobs_limit = $3, tokens_limit = $4 WHERE id = $1",
-        );
-        let sql = sql
-            .bind(org)
-            .bind(&plan.name)
-            .bind(plan.jobs_limit)
-            .bind(plan.tokens_limit);
+        let sql =
+            Sql::new("orgs.set_plan", "UPDATE orgs SET plan = $2, jobs_limit = $3, tokens_limit = $4 WHERE id = $1");
+        let sql = sql.bind(org).bind(&plan.name).bind(plan.jobs_limit).bind(plan.tokens_limit);
         Ok(self.db().run(sql).await? > 0)
     }
 

@@ -21,11 +21,7 @@ pub(crate) struct Hold<'a> {
 pub(crate) enum Held {
     Yes,
     NoOrg,
-    Over {
-        quota: Quota,
-        limit: i64,
-        resets_at: i64,
-    },
+    Over { quota: Quota, limit: i64, resets_at: i64 },
 }
 
 /// Changes to one period row.
@@ -38,11 +34,7 @@ pub(crate) struct Change {
 }
 
 /// Holds jobs and tokens in the month of `now`, or nothing.
-pub(crate) async fn reserve(
-    tx: &mut Tx<'_>,
-    hold: &Hold<'_>,
-    now: i64,
-) -> Result<Held, LedgerError> {
+pub(crate) async fn reserve(tx: &mut Tx<'_>, hold: &Hold<'_>, now: i64) -> Result<Held, LedgerError> {
     let period = month_of(now);
     if try_reserve(tx, hold, &period).await? {
         return Ok(Held::Yes);
@@ -53,9 +45,7 @@ pub(crate) async fn reserve(
          SELECT o.id, $2, 0, 0, 0, 0, 0, 0 FROM orgs o WHERE o.id = $1
          ON CONFLICT (org, period) DO NOTHING",
     );
-    if tx.run(made.bind(hold.org).bind(period.as_str())).await? > 0
-        && try_reserve(tx, hold, &period).await?
-    {
+    if tx.run(made.bind(hold.org).bind(period.as_str())).await? > 0 && try_reserve(tx, hold, &period).await? {
         return Ok(Held::Yes);
     }
     over(tx, hold, &period, now).await
@@ -74,22 +64,12 @@ async fn try_reserve(tx: &mut Tx<'_>, hold: &Hold<'_>, period: &str) -> Result<b
            AND used_tokens + reserved_tokens + $5 <=
                COALESCE((SELECT o.tokens_limit FROM orgs o WHERE o.id = periods.org), 9223372036854775807)",
     );
-    let sql = sql
-        .bind(hold.org)
-        .bind(period)
-        .bind(hold.created)
-        .bind(hold.jobs)
-        .bind(hold.tokens);
+    let sql = sql.bind(hold.org).bind(period).bind(hold.created).bind(hold.jobs).bind(hold.tokens);
     Ok(tx.run(sql).await? > 0)
 }
 
 /// Which limit refused; read after the refusal, so it may have moved: then the jobs' is named.
-async fn over(
-    tx: &mut Tx<'_>,
-    hold: &Hold<'_>,
-    period: &str,
-    now: i64,
-) -> Result<Held, LedgerError> {
+async fn over(tx: &mut Tx<'_>, hold: &Hold<'_>, period: &str, now: i64) -> Result<Held, LedgerError> {
     let sql = Sql::new(
         "periods.over",
         "SELECT o.jobs_limit, o.tokens_limit, p.used_tokens + p.reserved_tokens
@@ -104,18 +84,11 @@ async fn over(
         (Some(limit), _) => (Quota::Jobs, limit),
         (None, limit) => (Quota::Tokens, limit.unwrap_or(i64::MAX)),
     };
-    Ok(Held::Over {
-        quota,
-        limit,
-        resets_at: month_end(now),
-    })
+    Ok(Held::Over { quota, limit, resets_at: month_end(now) })
 }
 
 /// Adds changes to period rows, in their order.
-pub(crate) async fn change(
-    tx: &mut Tx<'_>,
-    changes: BTreeMap<(String, String), Change>,
-) -> Result<(), LedgerError> {
+pub(crate) async fn change(tx: &mut Tx<'_>, changes: BTreeMap<(String, String), Change>) -> Result<(), LedgerError> {
     if changes.len() > 1 {
         let keys = changes.keys().cloned().collect::<Vec<_>>();
         tx.lock(|| {
@@ -124,9 +97,7 @@ pub(crate) async fn change(
                 "WITH {v} SELECT p.org FROM v JOIN periods p ON p.org = v.k_org AND p.period = v.k_period
                  ORDER BY p.org, p.period FOR UPDATE OF p",
                 &["k_org", "k_period"],
-                keys.into_iter()
-                    .map(|(org, period)| vec![org.into(), period.into()])
-                    .collect(),
+                keys.into_iter().map(|(org, period)| vec![org.into(), period.into()]).collect(),
             )
         })
         .await?;
@@ -155,14 +126,7 @@ pub(crate) async fn change(
             used_jobs = used_jobs + v.k_used_jobs,
             used_tokens = used_tokens + v.k_used_tokens
          FROM v WHERE periods.org = v.k_org AND periods.period = v.k_period",
-        &[
-            "k_org",
-            "k_period",
-            "k_reserved_jobs",
-            "k_reserved_tokens",
-            "k_used_jobs",
-            "k_used_tokens",
-        ],
+        &["k_org", "k_period", "k_reserved_jobs", "k_reserved_tokens", "k_used_jobs", "k_used_tokens"],
         rows,
     ))
     .await?;

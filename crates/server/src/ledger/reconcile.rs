@@ -59,13 +59,7 @@ const LOST_AT_MOST: i64 = 3;
 
 impl Ledger {
     /// Takes or renews the lease of this name for `ttl` ms; answers whether `holder` has it.
-    pub async fn lease(
-        &self,
-        name: &str,
-        holder: &str,
-        ttl: i64,
-        now: i64,
-    ) -> Result<bool, LedgerError> {
+    pub async fn lease(&self, name: &str, holder: &str, ttl: i64, now: i64) -> Result<bool, LedgerError> {
         let sql = Sql::new(
             "reconcile.lease",
             "INSERT INTO leases (name, holder, until) VALUES ($1, $2, $3)
@@ -98,15 +92,9 @@ impl Ledger {
             ),
         };
         let (org, id) = after.map_or(("", ""), |(org, id)| (org.as_str(), id.as_str()));
-        let found = self
-            .db()
-            .rows(sql.bind(org).bind(id).bind(MOST as i64))
-            .await?;
+        let found = self.db().rows(sql.bind(org).bind(id).bind(MOST as i64)).await?;
         let full = found.len() == MOST;
-        let mut page = StalePage {
-            rows: Vec::new(),
-            next: None,
-        };
+        let mut page = StalePage { rows: Vec::new(), next: None };
         for mut row in found {
             let open = OpenRow {
                 id: row.text()?,
@@ -127,12 +115,7 @@ impl Ledger {
 
     /// Gives rows that the queue does not have a new life (at most 500), guarded by all that was read. Tries that have ended
     /// still count.
-    pub async fn relive(
-        &self,
-        kind: Kind,
-        rows: &[OpenRow],
-        now: i64,
-    ) -> Result<Vec<Relived>, LedgerError> {
+    pub async fn relive(&self, kind: Kind, rows: &[OpenRow], now: i64) -> Result<Vec<Relived>, LedgerError> {
         LedgerError::bound(rows.len(), MOST)?;
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -146,11 +129,7 @@ impl Ledger {
             let Some(row) = sorted.iter().find(|row| row.id == id) else {
                 continue;
             };
-            let guard = Guard {
-                id: &id,
-                generation: row.generation,
-                run,
-            };
+            let guard = Guard { id: &id, generation: row.generation, run };
             if self.close_row(&mut tx, kind, guard, closing, now).await? {
                 let answer = match closing {
                     Closing::Canceled => Relived::Canceled,
@@ -160,10 +139,7 @@ impl Ledger {
             }
         }
         tx.commit().await?;
-        Ok(rows
-            .iter()
-            .map(|row| relived.get(&row.id).cloned().unwrap_or(Relived::Moved))
-            .collect())
+        Ok(rows.iter().map(|row| relived.get(&row.id).cloned().unwrap_or(Relived::Moved)).collect())
     }
 }
 
@@ -201,9 +177,7 @@ async fn requeue(
             AND {table}.state IN ('QUEUED', 'PROCESSING') AND {table}.cancel_at IS NULL AND {table}.lost < ?
          RETURNING {table}.id, {table}.gen"
     );
-    let sql = Sql::batch(name, text, &GUARDS, guards(rows))
-        .bind(now)
-        .bind(LOST_AT_MOST);
+    let sql = Sql::batch(name, text, &GUARDS, guards(rows)).bind(now).bind(LOST_AT_MOST);
     let mut relived = HashMap::new();
     for mut row in tx.rows(sql).await? {
         let id = row.text()?;
@@ -220,11 +194,7 @@ async fn read_unlucky(
     rows: &[&OpenRow],
     relived: &HashMap<String, Relived>,
 ) -> Result<Vec<(String, i64, Closing)>, LedgerError> {
-    let rest: Vec<&OpenRow> = rows
-        .iter()
-        .filter(|row| !relived.contains_key(&row.id))
-        .copied()
-        .collect();
+    let rest: Vec<&OpenRow> = rows.iter().filter(|row| !relived.contains_key(&row.id)).copied().collect();
     if rest.is_empty() {
         return Ok(Vec::new());
     }
@@ -236,9 +206,7 @@ async fn read_unlucky(
         "WITH {{v}} SELECT j.id, j.run, j.cancel_at FROM v JOIN {table} j ON j.id = v.k_id
          WHERE j.gen = v.k_gen AND j.run = v.k_run AND j.state = v.k_state AND j.updated_at = v.k_updated_at"
     );
-    let found = tx
-        .rows(Sql::batch(name, text, &GUARDS, guards(&rest)))
-        .await?;
+    let found = tx.rows(Sql::batch(name, text, &GUARDS, guards(&rest))).await?;
     found
         .into_iter()
         .map(|mut row| {

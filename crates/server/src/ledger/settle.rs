@@ -38,7 +38,8 @@ pub(crate) struct Guard<'a> {
 }
 
 /// The columns that [`read_settled`] reads, in its order.
-pub(crate) const SETTLED: &str = "jobs.id, jobs.gen, jobs.run, jobs.org, jobs.job_type, jobs.state, jobs.period, jobs.reserved, jobs.webhook_url";
+pub(crate) const SETTLED: &str =
+    "jobs.id, jobs.gen, jobs.run, jobs.org, jobs.job_type, jobs.state, jobs.period, jobs.reserved, jobs.webhook_url";
 
 /// Reads [`SETTLED`].
 pub(crate) fn read_settled(row: &mut super::db::Row) -> Result<Settled, LedgerError> {
@@ -144,19 +145,12 @@ impl Ledger {
 
     /// Writes what follows from job rows that were just hit: bills usage, and for those that have ended gives reservations
     /// back and writes events and deliveries.
-    pub(crate) async fn settle(
-        &self,
-        tx: &mut Tx<'_>,
-        rows: Vec<Settled>,
-        now: i64,
-    ) -> Result<(), LedgerError> {
+    pub(crate) async fn settle(&self, tx: &mut Tx<'_>, rows: Vec<Settled>, now: i64) -> Result<(), LedgerError> {
         let mut changes: BTreeMap<(String, String), Change> = BTreeMap::new();
         bill(tx, &rows, &mut changes, now).await?;
         let ended: Vec<&Settled> = rows.iter().filter(|row| row.state.is_final()).collect();
         for row in &ended {
-            let change = changes
-                .entry((row.org.clone(), row.period.clone()))
-                .or_default();
+            let change = changes.entry((row.org.clone(), row.period.clone())).or_default();
             change.reserved_jobs -= 1;
             change.reserved_tokens -= row.reserved;
         }
@@ -195,10 +189,7 @@ async fn bill(
         })
         .collect();
     for portion in used.chunks(MOST_ROWS) {
-        let args = portion
-            .iter()
-            .map(|(row, usage)| usage_args(row, usage))
-            .collect();
+        let args = portion.iter().map(|(row, usage)| usage_args(row, usage)).collect();
         let sql = Sql::batch(
             "settle.usage",
             "WITH {v} INSERT INTO usage (job, gen, run, org, period, job_type, jobs, input_tokens, output_tokens,

@@ -38,16 +38,8 @@ pub(crate) struct Sql {
 enum Text {
     Plain(&'static str),
     Built(String),
-    Batch {
-        template: String,
-        columns: &'static [&'static str],
-        rows: usize,
-    },
-    Gather {
-        gather: Gather,
-        columns: &'static [&'static str],
-        rows: usize,
-    },
+    Batch { template: String, columns: &'static [&'static str], rows: usize },
+    Gather { gather: Gather, columns: &'static [&'static str], rows: usize },
 }
 
 /// A read of many rows of one table that the transaction goes on to write.
@@ -70,20 +62,12 @@ pub(crate) const MOST_ROWS: usize = 500;
 impl Sql {
     /// A statement with `$n` placeholders. `name` tells it apart in tests.
     pub(crate) fn new(name: &'static str, text: &'static str) -> Sql {
-        Sql {
-            name,
-            text: Text::Plain(text),
-            args: Vec::new(),
-        }
+        Sql { name, text: Text::Plain(text), args: Vec::new() }
     }
 
     /// The same for a text put together from constants.
     pub(crate) fn built(name: &'static str, text: String) -> Sql {
-        Sql {
-            name,
-            text: Text::Built(text),
-            args: Vec::new(),
-        }
+        Sql { name, text: Text::Built(text), args: Vec::new() }
     }
 
     /// A statement over rows, which come first among its arguments.
@@ -96,10 +80,7 @@ impl Sql {
         let wanted = shape(rows.len());
         let mut args = Vec::with_capacity(wanted * columns.len() + 4);
         let count = rows.len();
-        let kinds: Vec<Arg> = rows
-            .first()
-            .map(|row| row.iter().map(Arg::null).collect())
-            .unwrap_or_default();
+        let kinds: Vec<Arg> = rows.first().map(|row| row.iter().map(Arg::null).collect()).unwrap_or_default();
         for row in rows {
             debug_assert_eq!(row.len(), columns.len(), "{name}");
             args.extend(row);
@@ -107,30 +88,14 @@ impl Sql {
         for _ in count..wanted {
             args.extend(kinds.iter().cloned());
         }
-        Sql {
-            name,
-            text: Text::Batch {
-                template: template.into(),
-                columns,
-                rows: wanted,
-            },
-            args,
-        }
+        Sql { name, text: Text::Batch { template: template.into(), columns, rows: wanted }, args }
     }
 
     /// Reads and locks the rows with these ids; see [`Gather`]. Give it to [`Tx::gather`](super::db::Tx::gather).
-    pub(crate) fn gather<'i>(
-        name: &'static str,
-        gather: Gather,
-        ids: impl Iterator<Item = &'i str>,
-    ) -> Sql {
+    pub(crate) fn gather<'i>(name: &'static str, gather: Gather, ids: impl Iterator<Item = &'i str>) -> Sql {
         let batch = Sql::batch(name, "", &["k_id"], ids.map(|id| vec![id.into()]).collect());
         let text = match batch.text {
-            Text::Batch { columns, rows, .. } => Text::Gather {
-                gather,
-                columns,
-                rows,
-            },
+            Text::Batch { columns, rows, .. } => Text::Gather { gather, columns, rows },
             other => other,
         };
         Sql { text, ..batch }
@@ -154,20 +119,12 @@ impl Sql {
                 texts.note(self.name, text);
                 return AssertSqlSafe(text.clone()).into_sql_str();
             }
-            Text::Batch {
-                template,
-                columns,
-                rows,
-            } => texts.batch((self.name, *rows), || {
-                render(template, columns, *rows, placeholder)
-            }),
-            Text::Gather {
-                gather,
-                columns,
-                rows,
-            } => texts.batch((self.name, *rows), || {
-                render(&gather.template(placeholder), columns, *rows, placeholder)
-            }),
+            Text::Batch { template, columns, rows } => {
+                texts.batch((self.name, *rows), || render(template, columns, *rows, placeholder))
+            }
+            Text::Gather { gather, columns, rows } => {
+                texts.batch((self.name, *rows), || render(&gather.template(placeholder), columns, *rows, placeholder))
+            }
         };
         texts.note(self.name, &text);
         AssertSqlSafe(text).into_sql_str()
@@ -199,11 +156,7 @@ impl Gather {
 }
 
 fn shape(rows: usize) -> usize {
-    SHAPES
-        .iter()
-        .copied()
-        .find(|shape| *shape >= rows)
-        .unwrap_or(rows)
+    SHAPES.iter().copied().find(|shape| *shape >= rows).unwrap_or(rows)
 }
 
 fn render(template: &str, columns: &[&str], rows: usize, placeholder: Placeholder) -> String {

@@ -63,31 +63,18 @@ impl Fixture {
     }
 
     async fn open(url: DatabaseUrl, directory: Option<tempfile::TempDir>) -> Fixture {
-        let ledger = Ledger::open(&url, OpenOptions::default(), NOW)
-            .await
-            .unwrap();
+        let ledger = Ledger::open(&url, OpenOptions::default(), NOW).await.unwrap();
         let org = ledger.ensure_default_org(NOW).await.unwrap().id;
-        Fixture {
-            ledger,
-            org,
-            url,
-            _directory: directory,
-        }
+        Fixture { ledger, org, url, _directory: directory }
     }
 
     /// Another process's handle to the same database.
     async fn other_node(&self) -> Ledger {
-        Ledger::open(&self.url, OpenOptions::default(), NOW)
-            .await
-            .unwrap()
+        Ledger::open(&self.url, OpenOptions::default(), NOW).await.unwrap()
     }
 
     async fn limited_org(&self, jobs: Option<i64>, tokens: Option<i64>) -> String {
-        let plan = Plan {
-            name: "test".to_owned(),
-            jobs_limit: jobs,
-            tokens_limit: tokens,
-        };
+        let plan = Plan { name: "test".to_owned(), jobs_limit: jobs, tokens_limit: tokens };
         self.ledger.create_org("Test", &plan, NOW).await.unwrap().id
     }
 
@@ -101,11 +88,7 @@ impl Fixture {
     }
 
     async fn create(&self, org: &str, jobs: Vec<NewJob>) -> Created {
-        let request = Create {
-            org: org.to_owned(),
-            jobs,
-            idempotency: None,
-        };
+        let request = Create { org: org.to_owned(), jobs, idempotency: None };
         let mut answers = self.ledger.create(vec![request], NOW).await.unwrap();
         assert_eq!(answers.len(), 1);
         answers.remove(0)
@@ -116,11 +99,7 @@ impl Fixture {
     }
 
     async fn begin_one(&self, start: Start, now: i64) -> Begun {
-        let mut begun = self
-            .ledger
-            .begin(Kind::Job, &[start], "worker", now)
-            .await
-            .unwrap();
+        let mut begun = self.ledger.begin(Kind::Job, &[start], "worker", now).await.unwrap();
         assert_eq!(begun.len(), 1);
         begun.remove(0)
     }
@@ -128,11 +107,7 @@ impl Fixture {
     /// Begins a run that must be possible.
     async fn run(&self, job: &JobRow, now: i64) -> Run {
         let job = self.get(job).await;
-        let start = Start {
-            id: job.id,
-            generation: job.generation,
-            made: 0,
-        };
+        let start = Start { id: job.id, generation: job.generation, made: 0 };
         match self.begin_one(start, now).await {
             Begun::Run(run) => run,
             other => panic!("{other:?}"),
@@ -202,20 +177,11 @@ fn created_rows(created: Created) -> Vec<JobRow> {
 }
 
 fn start(job: &JobRow, made: i64) -> Start {
-    Start {
-        id: job.id.clone(),
-        generation: job.generation,
-        made,
-    }
+    Start { id: job.id.clone(), generation: job.generation, made }
 }
 
 fn finish(run: &Run, what: What) -> Finish {
-    Finish {
-        id: run.id.clone(),
-        generation: run.generation,
-        run: run.run,
-        what,
-    }
+    Finish { id: run.id.clone(), generation: run.generation, run: run.run, what }
 }
 
 fn usage() -> Usage {
@@ -229,32 +195,17 @@ fn usage() -> Usage {
 }
 
 fn succeeded() -> What {
-    What::Succeeded {
-        output: r#"{"summary":"Text."}"#.to_owned(),
-        usage: Some(usage()),
-    }
+    What::Succeeded { output: r#"{"summary":"Text."}"#.to_owned(), usage: Some(usage()) }
 }
 
 fn error(retryable: bool) -> JobError {
-    JobError {
-        code: "provider-error".to_owned(),
-        message: "It did not answer.".to_owned(),
-        retryable,
-    }
+    JobError { code: "provider-error".to_owned(), message: "It did not answer.".to_owned(), retryable }
 }
 
 fn failed() -> What {
-    What::Failed {
-        error: error(true),
-        usage: None,
-        retry_at: None,
-    }
+    What::Failed { error: error(true), usage: None, retry_at: None }
 }
 
 fn failed_for_good() -> What {
-    What::Failed {
-        error: error(false),
-        usage: None,
-        retry_at: None,
-    }
+    What::Failed { error: error(false), usage: None, retry_at: None }
 }

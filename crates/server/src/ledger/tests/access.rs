@@ -43,11 +43,7 @@ async fn organisations_are_listed_in_pages_and_plans_change(f: Fixture) {
     let some = l.list_orgs(None, 2).await.unwrap();
     let rest = l.list_orgs(Some(&some[1].id), 100).await.unwrap();
     assert_eq!([some, rest].concat(), all);
-    let plan = Plan {
-        name: "big".to_owned(),
-        jobs_limit: None,
-        tokens_limit: Some(9),
-    };
+    let plan = Plan { name: "big".to_owned(), jobs_limit: None, tokens_limit: Some(9) };
     assert!(l.set_plan(&all[0].id, &plan).await.unwrap());
     assert_eq!(l.org(&all[0].id).await.unwrap().unwrap().plan, plan);
     assert!(!l.set_plan("nobody", &plan).await.unwrap());
@@ -107,10 +103,7 @@ async fn a_key_can_be_revoked_by_its_own_organisation_only(f: Fixture) {
     let other = f.limited_org(None, None).await;
     let l = &f.ledger;
     assert!(!l.revoke_key(&other, &row.id, NOW).await.unwrap());
-    assert_eq!(
-        l.find_key(&row.prefix).await.unwrap().unwrap().revoked_at,
-        None
-    );
+    assert_eq!(l.find_key(&row.prefix).await.unwrap().unwrap().revoked_at, None);
     assert!(l.list_keys(&other).await.unwrap().is_empty());
     for at in [NOW + 1, NOW + 2] {
         assert!(l.revoke_key(&f.org, &row.id, at).await.unwrap());
@@ -123,11 +116,7 @@ async fn a_key_can_be_revoked_by_its_own_organisation_only(f: Fixture) {
 async fn a_use_is_noted_once_a_minute(f: Fixture) {
     let (row, _) = f.key(KeyMode::Live).await;
     let minute = 60_000;
-    for (at, noted) in [
-        (NOW, NOW),
-        (NOW + minute - 1, NOW),
-        (NOW + minute, NOW + minute),
-    ] {
+    for (at, noted) in [(NOW, NOW), (NOW + minute - 1, NOW), (NOW + minute, NOW + minute)] {
         // Also with a row that was read long ago.
         f.ledger.touch_key(&row, at).await.unwrap();
         let found = f.ledger.find_key(&row.prefix).await.unwrap().unwrap();

@@ -33,16 +33,10 @@ async fn what_is_not_dispatched_is_found_oldest_first(f: Fixture) {
     let ids: Vec<&str> = waiting.iter().map(|row| row.id.as_str()).collect();
     let made: Vec<&str> = jobs.iter().map(|job| job.id.as_str()).collect();
     assert_eq!(ids, made);
-    assert_eq!(
-        f.ledger.undispatched(Kind::Job, 2).await.unwrap(),
-        waiting[..2]
-    );
+    assert_eq!(f.ledger.undispatched(Kind::Job, 2).await.unwrap(), waiting[..2]);
     assert_eq!(f.ledger.backlog(Kind::Job, 100).await.unwrap(), 5);
     assert_eq!(f.ledger.backlog(Kind::Job, 3).await.unwrap(), 3);
-    let noted: Vec<(String, i64)> = waiting[..2]
-        .iter()
-        .map(|row| (row.id.clone(), row.generation))
-        .collect();
+    let noted: Vec<(String, i64)> = waiting[..2].iter().map(|row| (row.id.clone(), row.generation)).collect();
     f.ledger.dispatched(Kind::Job, &noted, NOW).await.unwrap();
     assert_eq!(f.waiting().await, waiting[2..]);
     // What a worker has begun is in the queue, whether or not anybody noted it.
@@ -52,24 +46,12 @@ async fn what_is_not_dispatched_is_found_oldest_first(f: Fixture) {
 
 async fn noting_a_dispatch_is_guarded_by_the_generation(f: Fixture) {
     let job = f.ended(failed_for_good()).await;
-    assert!(matches!(
-        f.ledger.retry(&f.org, &job.id, NOW).await.unwrap(),
-        Retried::Retried(_)
-    ));
-    f.ledger
-        .dispatched(Kind::Job, &[(job.id.clone(), 1)], NOW)
-        .await
-        .unwrap();
+    assert!(matches!(f.ledger.retry(&f.org, &job.id, NOW).await.unwrap(), Retried::Retried(_)));
+    f.ledger.dispatched(Kind::Job, &[(job.id.clone(), 1)], NOW).await.unwrap();
     let waiting = f.waiting().await;
     assert_eq!(waiting.len(), 1);
-    assert_eq!(
-        (waiting[0].id.as_str(), waiting[0].generation),
-        (job.id.as_str(), 2)
-    );
-    f.ledger
-        .dispatched(Kind::Job, &[(job.id, 2)], NOW)
-        .await
-        .unwrap();
+    assert_eq!((waiting[0].id.as_str(), waiting[0].generation), (job.id.as_str(), 2));
+    f.ledger.dispatched(Kind::Job, &[(job.id, 2)], NOW).await.unwrap();
     assert!(f.waiting().await.is_empty());
 }
 
@@ -91,10 +73,7 @@ async fn of_two_begins_the_later_run_holds_the_fence(f: Fixture) {
     assert_eq!(second.attempt, 1, "a rescue is not a try");
     assert_eq!(f.end_one(&first, succeeded(), NOW).await, Ended::Stale);
     assert_eq!(f.get(&job).await.state, JobState::Processing);
-    assert_eq!(
-        f.end_one(&second, succeeded(), NOW).await,
-        Ended::Applied(Decision::Done)
-    );
+    assert_eq!(f.end_one(&second, succeeded(), NOW).await, Ended::Applied(Decision::Done));
 }
 
 async fn concurrent_begins_give_each_its_own_run(f: Fixture) {
@@ -104,14 +83,9 @@ async fn concurrent_begins_give_each_its_own_run(f: Fixture) {
     let backwards: Vec<Start> = starts.iter().rev().cloned().collect();
     let mut tasks = Vec::new();
     for at in 0..8 {
-        let (ledger, starts) = if at % 2 == 0 {
-            (f.ledger.clone(), starts.clone())
-        } else {
-            (other.clone(), backwards.clone())
-        };
-        tasks.push(tokio::spawn(async move {
-            ledger.begin(Kind::Job, &starts, "w", NOW).await.unwrap()
-        }));
+        let (ledger, starts) =
+            if at % 2 == 0 { (f.ledger.clone(), starts.clone()) } else { (other.clone(), backwards.clone()) };
+        tasks.push(tokio::spawn(async move { ledger.begin(Kind::Job, &starts, "w", NOW).await.unwrap() }));
     }
     let mut seen = std::collections::HashSet::new();
     let mut last = Vec::new();
@@ -149,10 +123,7 @@ async fn a_row_that_has_ended_is_mirrored(f: Fixture) {
     for made in [0, 1] {
         assert_eq!(
             f.begin_one(start(&done, made), NOW).await,
-            Begun::Skip(Mirror {
-                state: JobState::Succeeded,
-                error: None
-            })
+            Begun::Skip(Mirror { state: JobState::Succeeded, error: None })
         );
     }
     assert_eq!(f.get(&done).await, done);
@@ -164,10 +135,7 @@ async fn an_ending_that_the_queue_does_not_know_yet_is_mirrored_not_adopted(f: F
     let dead = f.ended(failed_for_good()).await;
     assert_eq!(
         f.begin_one(start(&dead, 0), NOW).await,
-        Begun::Skip(Mirror {
-            state: JobState::Failed,
-            error: Some(error(false))
-        })
+        Begun::Skip(Mirror { state: JobState::Failed, error: Some(error(false)) })
     );
     assert_eq!(f.get(&dead).await, dead);
     // The same for a job that was canceled while it waited.
@@ -179,15 +147,9 @@ async fn an_ending_that_the_queue_does_not_know_yet_is_mirrored_not_adopted(f: F
 
 async fn put_back_by_hand(f: &Fixture, ended: JobRow) {
     let before = f.period(&f.org).await;
-    assert_eq!(
-        f.begin_one(start(&ended, 1), NOW).await,
-        Begun::Adopted { generation: 2 }
-    );
+    assert_eq!(f.begin_one(start(&ended, 1), NOW).await, Begun::Adopted { generation: 2 });
     let job = f.get(&ended).await;
-    assert_eq!(
-        (job.state, job.generation, job.attempts),
-        (JobState::Queued, 2, 0)
-    );
+    assert_eq!((job.state, job.generation, job.attempts), (JobState::Queued, 2, 0));
     assert_eq!(job.completed_at, None);
     assert_eq!(f.waiting().await.len(), 1);
     let after = f.period(&f.org).await;
@@ -224,11 +186,7 @@ async fn another_generation_is_superseded(f: Fixture) {
     let job = f.ended(failed_for_good()).await;
     f.ledger.retry(&f.org, &job.id, NOW).await.unwrap();
     assert_eq!(f.begin_one(start(&job, 0), NOW).await, Begun::Superseded);
-    let newer = Start {
-        id: job.id.clone(),
-        generation: 9,
-        made: 0,
-    };
+    let newer = Start { id: job.id.clone(), generation: 9, made: 0 };
     assert_eq!(f.begin_one(newer, NOW).await, Begun::Superseded);
 }
 
@@ -252,10 +210,7 @@ async fn a_run_that_was_told_to_stop_and_died_ends_as_canceled(f: Fixture) {
     // It was not dead after all: too late.
     assert_eq!(f.end_one(&dead, succeeded(), NOW).await, Ended::Stale);
     let job = f.get(&job).await;
-    assert_eq!(
-        (job.state, job.completed_at),
-        (JobState::Canceled, Some(NOW + 1))
-    );
+    assert_eq!((job.state, job.completed_at), (JobState::Canceled, Some(NOW + 1)));
     assert_eq!(f.ledger.events(&f.org, &job.id).await.unwrap().len(), 1);
     assert_eq!(f.period(&f.org).await.reserved_jobs, 0);
 }

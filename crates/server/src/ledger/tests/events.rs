@@ -23,11 +23,7 @@ impl Fixture {
             policy,
             secret: "encrypted".to_owned(),
         };
-        self.ledger
-            .create_endpoint(&endpoint, NOW)
-            .await
-            .unwrap()
-            .unwrap()
+        self.ledger.create_endpoint(&endpoint, NOW).await.unwrap().unwrap()
     }
 
     async fn events_of(&self, job: &JobRow) -> Vec<EventRow> {
@@ -44,11 +40,7 @@ impl Fixture {
     }
 
     async fn begin_delivery(&self, id: &str, generation: i64, made: i64) -> Begun {
-        let start = Start {
-            id: id.to_owned(),
-            generation,
-            made,
-        };
+        let start = Start { id: id.to_owned(), generation, made };
         let begun = self.ledger.begin(Kind::Delivery, &[start], "w", NOW).await;
         begun.unwrap().remove(0)
     }
@@ -62,11 +54,7 @@ impl Fixture {
 
     async fn end_delivery(&self, run: &Run, what: What) -> Ended {
         let ends = vec![finish(run, what)];
-        self.ledger
-            .end(Kind::Delivery, ends, NOW)
-            .await
-            .unwrap()
-            .remove(0)
+        self.ledger.end(Kind::Delivery, ends, NOW).await.unwrap().remove(0)
     }
 }
 
@@ -82,10 +70,7 @@ async fn an_event_is_there_if_and_only_if_the_job_has_ended(f: Fixture) {
     for (what, wanted) in cases {
         let job = f.ended(what.clone()).await;
         let events = f.events_of(&job).await;
-        let types: Vec<&str> = events
-            .iter()
-            .map(|event| event.event_type.as_str())
-            .collect();
+        let types: Vec<&str> = events.iter().map(|event| event.event_type.as_str()).collect();
         assert_eq!(types, wanted.into_iter().collect::<Vec<_>>(), "{what:?}");
         for event in events {
             let deliveries = f.ledger.deliveries(&f.org, &event.id).await.unwrap();
@@ -111,32 +96,19 @@ async fn each_endpoint_that_wants_the_event_gets_one_delivery(f: Fixture) {
     f.ledger.db().run(off.bind(&disabled.id)).await.unwrap();
     let mut new = new_job();
     new.webhook_url = Some("https://example.org/own".to_owned());
-    let cases = [
-        (succeeded(), vec![&all]),
-        (failed_for_good(), vec![&all, &failures]),
-    ];
+    let cases = [(succeeded(), vec![&all]), (failed_for_good(), vec![&all, &failures])];
     for (what, wanted) in cases {
         let job = f.job_of(new.clone()).await;
         let run = f.run(&job, NOW).await;
         f.end_one(&run, what, NOW).await;
         let event = f.events_of(&job).await.remove(0);
         let deliveries = f.ledger.deliveries(&f.org, &event.id).await.unwrap();
-        let mut found: Vec<(Option<&str>, Option<&str>, i64)> = deliveries
-            .iter()
-            .map(|row| {
-                (
-                    row.endpoint.as_deref(),
-                    row.url.as_deref(),
-                    row.max_attempts,
-                )
-            })
-            .collect();
+        let mut found: Vec<(Option<&str>, Option<&str>, i64)> =
+            deliveries.iter().map(|row| (row.endpoint.as_deref(), row.url.as_deref(), row.max_attempts)).collect();
         let own = found.pop();
         assert_eq!(own, Some((None, Some("https://example.org/own"), 10)));
-        let wanted: Vec<_> = wanted
-            .iter()
-            .map(|endpoint| (Some(endpoint.id.as_str()), None, endpoint.policy.tries()))
-            .collect();
+        let wanted: Vec<_> =
+            wanted.iter().map(|endpoint| (Some(endpoint.id.as_str()), None, endpoint.policy.tries())).collect();
         assert_eq!(found, wanted);
     }
 }
@@ -182,16 +154,10 @@ async fn an_organisation_has_a_hundred_endpoints_at_most(f: Fixture) {
         policy: Policy::Long,
         secret: String::new(),
     };
-    assert!(matches!(
-        f.ledger.create_endpoint(&one_more, NOW).await,
-        Err(LedgerError::TooMany { most: 100, .. })
-    ));
+    assert!(matches!(f.ledger.create_endpoint(&one_more, NOW).await, Err(LedgerError::TooMany { most: 100, .. })));
     let listed = f.ledger.list_endpoints(&f.org).await.unwrap();
     assert_eq!((listed.len(), &listed[0]), (100, &made));
-    let nowhere = NewEndpoint {
-        org: "nobody".to_owned(),
-        ..one_more
-    };
+    let nowhere = NewEndpoint { org: "nobody".to_owned(), ..one_more };
     assert_eq!(f.ledger.create_endpoint(&nowhere, NOW).await.unwrap(), None);
 }
 
@@ -199,15 +165,9 @@ async fn a_delivery_is_dispatched_begun_and_ended_like_a_job(f: Fixture) {
     let delivery = f.delivery().await;
     let waiting = f.ledger.undispatched(Kind::Delivery, 10).await.unwrap();
     assert_eq!(waiting.len(), 1);
-    assert_eq!(
-        (waiting[0].id.as_str(), waiting[0].job_type.as_str()),
-        (delivery.id.as_str(), "job.completed")
-    );
+    assert_eq!((waiting[0].id.as_str(), waiting[0].job_type.as_str()), (delivery.id.as_str(), "job.completed"));
     assert_eq!(f.ledger.backlog(Kind::Delivery, 10).await.unwrap(), 1);
-    f.ledger
-        .dispatched(Kind::Delivery, &[(delivery.id.clone(), 1)], NOW)
-        .await
-        .unwrap();
+    f.ledger.dispatched(Kind::Delivery, &[(delivery.id.clone(), 1)], NOW).await.unwrap();
     assert_eq!(f.ledger.backlog(Kind::Delivery, 10).await.unwrap(), 0);
     let stale = f.run_delivery(&delivery.id).await;
     let run = f.run_delivery(&delivery.id).await;
@@ -216,23 +176,13 @@ async fn a_delivery_is_dispatched_begun_and_ended_like_a_job(f: Fixture) {
     };
     assert_eq!(work.event, delivery.event);
     assert_eq!(work.endpoint, delivery.endpoint);
-    assert!(
-        work.data.contains("SUCCEEDED") && work.at == NOW + 1,
-        "{work:?}"
-    );
+    assert!(work.data.contains("SUCCEEDED") && work.at == NOW + 1, "{work:?}");
     assert_eq!(f.end_delivery(&stale, succeeded()).await, Ended::Stale);
     let note = [(delivery.id.clone(), 1, run.run, 50)];
     f.ledger.progress(Kind::Delivery, &note).await.unwrap();
     // Its schedule is the sender's, not the row's.
-    let what = What::Failed {
-        error: error(true),
-        usage: None,
-        retry_at: Some(NOW + 5_000),
-    };
-    assert_eq!(
-        f.end_delivery(&run, what.clone()).await,
-        Ended::Applied(Decision::Retry { at: NOW + 5_000 })
-    );
+    let what = What::Failed { error: error(true), usage: None, retry_at: Some(NOW + 5_000) };
+    assert_eq!(f.end_delivery(&run, what.clone()).await, Ended::Applied(Decision::Retry { at: NOW + 5_000 }));
     let run = f.run_delivery(&delivery.id).await;
     assert_eq!((run.attempt, run.max_attempts), (2, 5));
     let answer = f.end_delivery(&run, succeeded()).await;
@@ -248,32 +198,11 @@ async fn a_delivery_is_dispatched_begun_and_ended_like_a_job(f: Fixture) {
 async fn a_lost_delivery_gets_a_new_life(f: Fixture) {
     let delivery = f.delivery().await;
     for life in 0..4 {
-        f.ledger
-            .dispatched(
-                Kind::Delivery,
-                &[(delivery.id.clone(), life + 1)],
-                NOW + life,
-            )
-            .await
-            .unwrap();
-        let page = f
-            .ledger
-            .stale(Kind::Delivery, NOW + HOUR, None)
-            .await
-            .unwrap();
+        f.ledger.dispatched(Kind::Delivery, &[(delivery.id.clone(), life + 1)], NOW + life).await.unwrap();
+        let page = f.ledger.stale(Kind::Delivery, NOW + HOUR, None).await.unwrap();
         assert_eq!(page.rows.len(), 1);
-        let relived = f
-            .ledger
-            .relive(Kind::Delivery, &page.rows, NOW + life)
-            .await
-            .unwrap();
-        let wanted = if life < 3 {
-            Relived::Queued {
-                generation: life + 2,
-            }
-        } else {
-            Relived::Lost
-        };
+        let relived = f.ledger.relive(Kind::Delivery, &page.rows, NOW + life).await.unwrap();
+        let wanted = if life < 3 { Relived::Queued { generation: life + 2 } } else { Relived::Lost };
         assert_eq!(relived, [wanted]);
     }
     let rows = f.ledger.deliveries(&f.org, &delivery.event).await.unwrap();
@@ -283,10 +212,7 @@ async fn a_lost_delivery_gets_a_new_life(f: Fixture) {
 async fn a_dead_delivery_that_was_put_back_by_hand_becomes_a_new_generation(f: Fixture) {
     let delivery = f.delivery().await;
     let run = f.run_delivery(&delivery.id).await;
-    assert_eq!(
-        f.end_delivery(&run, failed_for_good()).await,
-        Ended::Applied(Decision::Dead)
-    );
+    assert_eq!(f.end_delivery(&run, failed_for_good()).await, Ended::Applied(Decision::Dead));
     let mirrored = f.begin_delivery(&delivery.id, 1, 0).await;
     assert!(matches!(mirrored, Begun::Skip(_)));
     let adopted = f.begin_delivery(&delivery.id, 1, 1).await;

@@ -12,10 +12,7 @@ both![
 
 impl Fixture {
     async fn list(&self, filter: &Filter, page: Page, limit: usize) -> ListPage {
-        self.ledger
-            .list(&self.org, filter, &page, limit)
-            .await
-            .unwrap()
+        self.ledger.list(&self.org, filter, &page, limit).await.unwrap()
     }
 
     async fn all(&self, filter: &Filter) -> Vec<String> {
@@ -24,18 +21,8 @@ impl Fixture {
     }
 
     async fn create_at(&self, jobs: Vec<NewJob>, now: i64) -> Vec<JobRow> {
-        let request = Create {
-            org: self.org.clone(),
-            jobs,
-            idempotency: None,
-        };
-        created_rows(
-            self.ledger
-                .create(vec![request], now)
-                .await
-                .unwrap()
-                .remove(0),
-        )
+        let request = Create { org: self.org.clone(), jobs, idempotency: None };
+        created_rows(self.ledger.create(vec![request], now).await.unwrap().remove(0))
     }
 }
 
@@ -76,10 +63,7 @@ async fn the_total_is_of_all_jobs_and_only_without_a_filter(f: Fixture) {
     f.ended(succeeded()).await;
     let none = Filter::default();
     assert_eq!(f.list(&none, Page::Offset(0), 1).await.total, Some(6));
-    let some = Filter {
-        state: Some(JobState::Queued),
-        ..Filter::default()
-    };
+    let some = Filter { state: Some(JobState::Queued), ..Filter::default() };
     assert_eq!(f.list(&some, Page::Offset(0), 1).await.total, None);
 }
 
@@ -92,10 +76,7 @@ async fn filters_narrow_by_state_type_time_and_metadata(f: Fixture) {
     f.run(&running, NOW).await;
     made.push(f.get(&running).await);
     for job in &made {
-        let filter = Filter {
-            state: Some(job.state),
-            ..Filter::default()
-        };
+        let filter = Filter { state: Some(job.state), ..Filter::default() };
         assert_eq!(f.all(&filter).await, [job.id.as_str()], "{:?}", job.state);
     }
     let mut special = new_job();
@@ -104,14 +85,8 @@ async fn filters_narrow_by_state_type_time_and_metadata(f: Fixture) {
     let special = f.create_at(vec![special], NOW + 10).await.remove(0);
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let fitting = [
-        Filter {
-            job_type: Some("EXTRACT".to_owned()),
-            ..Filter::default()
-        },
-        Filter {
-            created_after: Some(NOW + 10),
-            ..Filter::default()
-        },
+        Filter { job_type: Some("EXTRACT".to_owned()), ..Filter::default() },
+        Filter { created_after: Some(NOW + 10), ..Filter::default() },
         Filter {
             metadata: vec![pair("a", "1"), pair("b:\"", "x")],
             created_before: Some(NOW + 11),
@@ -122,32 +97,15 @@ async fn filters_narrow_by_state_type_time_and_metadata(f: Fixture) {
         assert_eq!(f.all(filter).await, [special.id.as_str()], "{filter:?}");
     }
     let empty = [
-        Filter {
-            metadata: vec![pair("a", "1"), pair("c", "2")],
-            ..Filter::default()
-        },
-        Filter {
-            metadata: vec![pair("d", "")],
-            ..Filter::default()
-        },
-        Filter {
-            job_type: Some("EXTRACT".to_owned()),
-            created_before: Some(NOW + 10),
-            ..Filter::default()
-        },
-        Filter {
-            created_after: Some(i64::MAX),
-            created_before: Some(i64::MIN),
-            ..Filter::default()
-        },
+        Filter { metadata: vec![pair("a", "1"), pair("c", "2")], ..Filter::default() },
+        Filter { metadata: vec![pair("d", "")], ..Filter::default() },
+        Filter { job_type: Some("EXTRACT".to_owned()), created_before: Some(NOW + 10), ..Filter::default() },
+        Filter { created_after: Some(i64::MAX), created_before: Some(i64::MIN), ..Filter::default() },
     ];
     for filter in &empty {
         assert!(f.all(filter).await.is_empty(), "{filter:?}");
     }
-    let before = Filter {
-        created_before: Some(NOW + 10),
-        ..Filter::default()
-    };
+    let before = Filter { created_before: Some(NOW + 10), ..Filter::default() };
     assert_eq!(f.all(&before).await.len(), 5);
 }
 
@@ -158,10 +116,7 @@ async fn a_filtered_page_is_cut_at_the_window_and_goes_on_from_its_cursor(f: Fix
     for _ in 0..6 {
         f.create_at(vec![new_job(); 2_000], NOW + 1).await;
     }
-    let filter = Filter {
-        job_type: Some("EXTRACT".to_owned()),
-        ..Filter::default()
-    };
+    let filter = Filter { job_type: Some("EXTRACT".to_owned()), ..Filter::default() };
     let page = f.list(&filter, Page::Offset(0), 10).await;
     assert!(page.jobs.is_empty(), "10,000 rows are looked at");
     let cursor = page.next_cursor.unwrap();

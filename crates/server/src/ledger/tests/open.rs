@@ -50,16 +50,10 @@ async fn nodes_that_open_a_new_database_at_once_agree(f: Fixture) {
 }
 
 async fn a_database_without_our_schema_is_refused_when_only_checked(f: Fixture) {
-    let check = OpenOptions {
-        migrate: Migrate::Check,
-        ..OpenOptions::default()
-    };
+    let check = OpenOptions { migrate: Migrate::Check, ..OpenOptions::default() };
     let (url, _directory) = empty_like(&f).await;
     let refused = Ledger::open(&url, check.clone(), NOW).await.err().unwrap();
-    assert!(
-        matches!(refused, OpenError::Schema { found: 0, .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, OpenError::Schema { found: 0, .. }), "{refused}");
     assert!(refused.to_string().contains("launchkit migrate"));
     // Checking changed nothing, and what is up to date passes.
     assert!(Ledger::open(&url, check.clone(), NOW).await.is_err());
@@ -67,32 +61,20 @@ async fn a_database_without_our_schema_is_refused_when_only_checked(f: Fixture) 
 }
 
 async fn a_newer_schema_is_refused(f: Fixture) {
-    f.sql("INSERT INTO schema_version (version) VALUES (1000)")
-        .await;
-    let refused = Ledger::open(&f.url, OpenOptions::default(), NOW)
-        .await
-        .err();
-    assert!(matches!(
-        refused,
-        Some(OpenError::Schema { found: 1_000, .. })
-    ));
+    f.sql("INSERT INTO schema_version (version) VALUES (1000)").await;
+    let refused = Ledger::open(&f.url, OpenOptions::default(), NOW).await.err();
+    assert!(matches!(refused, Some(OpenError::Schema { found: 1_000, .. })));
 }
 
 async fn a_closed_ledger_says_so(f: Fixture) {
     f.ledger.close().await;
-    assert!(matches!(
-        f.ledger.ping().await,
-        Err(LedgerError::Unreachable(_))
-    ));
+    assert!(matches!(f.ledger.ping().await, Err(LedgerError::Unreachable(_))));
 }
 
 async fn the_settings_that_durability_rests_on_are_in_force(f: Fixture) {
     match f.ledger.db() {
         super::db::Db::Sqlite { .. } => {
-            assert_eq!(
-                f.sql("PRAGMA journal_mode").await.remove(0).text().unwrap(),
-                "wal"
-            );
+            assert_eq!(f.sql("PRAGMA journal_mode").await.remove(0).text().unwrap(), "wal");
             assert_eq!(f.number("PRAGMA synchronous").await, 2);
         }
         super::db::Db::Pg { .. } => {
@@ -106,10 +88,7 @@ async fn the_settings_that_durability_rests_on_are_in_force(f: Fixture) {
 #[test]
 fn addresses_are_read_or_refused_and_never_show_a_password() {
     for text in ["sqlite:///var/lib/l.db", "sqlite:l.db", "sqlite://l.db"] {
-        assert!(
-            matches!(DatabaseUrl::parse(text), Ok(DatabaseUrl::Sqlite(_))),
-            "{text}"
-        );
+        assert!(matches!(DatabaseUrl::parse(text), Ok(DatabaseUrl::Sqlite(_))), "{text}");
     }
     let url = DatabaseUrl::parse("postgres://user:s3cret@host:5432/base?sslmode=disable").unwrap();
     for shown in [url.to_string(), format!("{url:?}"), url.shown()] {

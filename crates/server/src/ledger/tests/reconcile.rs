@@ -21,26 +21,16 @@ both![
 impl Fixture {
     async fn dispatched(&self, job: &JobRow) -> OpenRow {
         let job = self.get(job).await;
-        self.ledger
-            .dispatched(Kind::Job, &[(job.id.clone(), job.generation)], NOW)
-            .await
-            .unwrap();
+        self.ledger.dispatched(Kind::Job, &[(job.id.clone(), job.generation)], NOW).await.unwrap();
         self.open_row(&job).await.unwrap()
     }
 
     async fn open_row(&self, job: &JobRow) -> Option<OpenRow> {
-        self.stale(NOW + HOUR)
-            .await
-            .into_iter()
-            .find(|row| row.id == job.id)
+        self.stale(NOW + HOUR).await.into_iter().find(|row| row.id == job.id)
     }
 
     async fn stale(&self, untouched_since: i64) -> Vec<OpenRow> {
-        let page = self
-            .ledger
-            .stale(Kind::Job, untouched_since, None)
-            .await
-            .unwrap();
+        let page = self.ledger.stale(Kind::Job, untouched_since, None).await.unwrap();
         assert_eq!(page.next, None);
         page.rows
     }
@@ -71,9 +61,7 @@ async fn of_many_who_want_a_lease_one_gets_it(f: Fixture) {
             let ledger = if at % 2 == 0 { &f.ledger } else { &other }.clone();
             tasks.push(tokio::spawn(async move {
                 let now = NOW + round * 1_000;
-                ledger
-                    .lease("reconcile", &format!("node {at}"), 1_000, now)
-                    .await
+                ledger.lease("reconcile", &format!("node {at}"), 1_000, now).await
             }));
         }
         let mut holders = 0;
@@ -88,15 +76,9 @@ async fn only_old_open_dispatched_rows_are_stale(f: Fixture) {
     let job = f.job().await;
     f.ended(succeeded()).await;
     f.ended(failed_for_good()).await;
-    assert!(
-        f.stale(NOW + HOUR).await.is_empty(),
-        "the dispatcher's business"
-    );
+    assert!(f.stale(NOW + HOUR).await.is_empty(), "the dispatcher's business");
     let row = f.dispatched(&job).await;
-    assert_eq!(
-        (row.state, row.generation, row.lost),
-        (JobState::Queued, 1, 0)
-    );
+    assert_eq!((row.state, row.generation, row.lost), (JobState::Queued, 1, 0));
     assert!(f.stale(NOW).await.is_empty(), "just touched");
     f.run(&job, NOW + 5).await;
     assert!(f.stale(NOW + 5).await.is_empty());
@@ -117,11 +99,7 @@ async fn the_walk_over_open_rows_is_in_pages(f: Fixture) {
     let mut after = None;
     let mut pages = 0;
     loop {
-        let page = f
-            .ledger
-            .stale(Kind::Job, NOW + 1, after.as_ref())
-            .await
-            .unwrap();
+        let page = f.ledger.stale(Kind::Job, NOW + 1, after.as_ref()).await.unwrap();
         pages += 1;
         for row in page.rows {
             assert!(seen.insert(row.id), "seen twice");
@@ -138,10 +116,7 @@ async fn a_lost_row_gets_a_new_life_and_keeps_its_tries(f: Fixture) {
     let job = f.ended(failed()).await;
     let lost_run = f.run(&job, NOW).await;
     let row = f.open_row(&job).await.unwrap();
-    assert_eq!(
-        f.relive(&row, NOW + 9).await,
-        Relived::Queued { generation: 2 }
-    );
+    assert_eq!(f.relive(&row, NOW + 9).await, Relived::Queued { generation: 2 });
     let now = f.get(&job).await;
     assert_eq!((now.state, now.attempts), (JobState::Queued, 1));
     // The run that was lost after all comes back too late.
@@ -172,22 +147,10 @@ async fn a_row_that_moved_since_it_was_read_is_left_alone(f: Fixture) {
     let read = f.job().await;
     let row = f.dispatched(&read).await;
     let others = [
-        OpenRow {
-            run: row.run + 1,
-            ..row.clone()
-        },
-        OpenRow {
-            generation: 2,
-            ..row.clone()
-        },
-        OpenRow {
-            state: JobState::Processing,
-            ..row.clone()
-        },
-        OpenRow {
-            updated_at: row.updated_at - 1,
-            ..row.clone()
-        },
+        OpenRow { run: row.run + 1, ..row.clone() },
+        OpenRow { generation: 2, ..row.clone() },
+        OpenRow { state: JobState::Processing, ..row.clone() },
+        OpenRow { updated_at: row.updated_at - 1, ..row.clone() },
     ];
     for other in &others {
         assert_eq!(f.relive(other, NOW).await, Relived::Moved, "{other:?}");
@@ -211,18 +174,12 @@ async fn a_row_that_is_lost_again_and_again_fails(f: Fixture) {
     assert_eq!(row.lost, 3);
     assert_eq!(f.relive(&row, NOW + 7).await, Relived::Lost);
     let now = f.get(&job).await;
-    assert_eq!(
-        (now.state, now.completed_at),
-        (JobState::Failed, Some(NOW + 7))
-    );
+    assert_eq!((now.state, now.completed_at), (JobState::Failed, Some(NOW + 7)));
     assert_eq!(now.error.unwrap().code, "lost");
     assert_eq!(f.ledger.events(&f.org, &job.id).await.unwrap().len(), 1);
     assert_eq!(f.period(&f.org).await.reserved_jobs, 0);
     // A user's retry starts the count anew.
-    assert!(matches!(
-        f.ledger.retry(&f.org, &job.id, NOW).await.unwrap(),
-        Retried::Retried(_)
-    ));
+    assert!(matches!(f.ledger.retry(&f.org, &job.id, NOW).await.unwrap(), Retried::Retried(_)));
     let row = f.dispatched(&job).await;
     assert_eq!(row.lost, 0);
 }
@@ -243,20 +200,15 @@ async fn two_reconcilers_relive_a_row_once(f: Fixture) {
     let rows = f.stale(NOW + 1).await;
     let backwards: Vec<OpenRow> = rows.iter().rev().cloned().collect();
     let other = f.other_node().await;
-    let (one, two) = tokio::join!(
-        f.ledger.relive(Kind::Job, &rows, NOW + 1),
-        other.relive(Kind::Job, &backwards, NOW + 1)
-    );
+    let (one, two) =
+        tokio::join!(f.ledger.relive(Kind::Job, &rows, NOW + 1), other.relive(Kind::Job, &backwards, NOW + 1));
     let queued = [one.unwrap(), two.unwrap()]
         .concat()
         .into_iter()
         .filter(|relived| *relived == Relived::Queued { generation: 2 })
         .count();
     assert_eq!(queued, 100);
-    assert_eq!(
-        f.number("SELECT COUNT(*) FROM jobs WHERE gen = 2").await,
-        100
-    );
+    assert_eq!(f.number("SELECT COUNT(*) FROM jobs WHERE gen = 2").await, 100);
 }
 
 async fn right_counters_are_left_alone(f: Fixture) {
@@ -285,25 +237,16 @@ async fn wrong_counters_are_repaired_and_counted(f: Fixture) {
     assert_eq!(f.number("SELECT repairs FROM periods").await, 1);
     // Also a month later, but not after two.
     f.sql(wrong).await;
-    let repairs = f
-        .ledger
-        .repair_counters(NOW + 30 * 24 * HOUR)
-        .await
-        .unwrap();
+    let repairs = f.ledger.repair_counters(NOW + 30 * 24 * HOUR).await.unwrap();
     assert_eq!(repairs.repaired, 1);
     assert_eq!(f.period(&f.org).await, right);
-    let repairs = f
-        .ledger
-        .repair_counters(NOW + 60 * 24 * HOUR)
-        .await
-        .unwrap();
+    let repairs = f.ledger.repair_counters(NOW + 60 * 24 * HOUR).await.unwrap();
     assert_eq!(repairs.compared, 0);
 }
 
 async fn counters_are_repaired_under_load(f: Fixture) {
     f.job().await;
-    f.sql("UPDATE periods SET reserved_jobs = 50, used_jobs = 50 RETURNING org")
-        .await;
+    f.sql("UPDATE periods SET reserved_jobs = 50, used_jobs = 50 RETURNING org").await;
     let other = f.other_node().await;
     let load = async {
         for _ in 0..30 {

@@ -51,18 +51,9 @@ const ROOMS: [&str; 18] = [
 ];
 
 /// Statements that only one of the databases needs.
-const SQLITE_ONLY: [&str; 3] = [
-    "open.journal_mode",
-    "open.synchronous",
-    "open.has_version.sqlite",
-];
-const POSTGRES_ONLY: [&str; 5] = [
-    "open.has_version.pg",
-    "open.lock",
-    "periods.lock",
-    "settle.lock.deliveries",
-    "settle.lock.jobs",
-];
+const SQLITE_ONLY: [&str; 3] = ["open.journal_mode", "open.synchronous", "open.has_version.sqlite"];
+const POSTGRES_ONLY: [&str; 5] =
+    ["open.has_version.pg", "open.lock", "periods.lock", "settle.lock.deliveries", "settle.lock.jobs"];
 
 /// The names of all statements in the sources: string literals of the form `room.word…`.
 fn names_in_sources() -> BTreeSet<&'static str> {
@@ -86,10 +77,7 @@ fn names_in_sources() -> BTreeSet<&'static str> {
 /// Uses everything, so that every statement is run.
 async fn use_everything(f: &Fixture) {
     let l = &f.ledger;
-    let check = OpenOptions {
-        migrate: Migrate::Check,
-        ..OpenOptions::default()
-    };
+    let check = OpenOptions { migrate: Migrate::Check, ..OpenOptions::default() };
     Ledger::open(&f.url, check, NOW).await.unwrap();
     l.ping().await.unwrap();
     use_access(f).await;
@@ -106,8 +94,7 @@ async fn use_everything(f: &Fixture) {
     use_jobs(f).await;
     use_deliveries(f).await;
     l.lease("l", "h", 1, NOW).await.unwrap();
-    f.sql("UPDATE periods SET reserved_jobs = 9 RETURNING org")
-        .await;
+    f.sql("UPDATE periods SET reserved_jobs = 9 RETURNING org").await;
     assert!(l.repair_counters(NOW).await.unwrap().repaired > 0);
 }
 
@@ -116,13 +103,8 @@ async fn use_access(f: &Fixture) {
     let org = f.limited_org(Some(0), None).await;
     l.list_orgs(None, 1).await.unwrap();
     l.set_plan(&org, &Plan::default()).await.unwrap();
-    let key = NewKey {
-        org: org.clone(),
-        name: String::new(),
-        mode: KeyMode::Live,
-        scopes: Vec::new(),
-        expires_at: None,
-    };
+    let key =
+        NewKey { org: org.clone(), name: String::new(), mode: KeyMode::Live, scopes: Vec::new(), expires_at: None };
     let (key, _) = l.create_key(&key, NOW).await.unwrap().unwrap();
     l.find_key(&key.prefix).await.unwrap();
     l.list_keys(&org).await.unwrap();
@@ -142,11 +124,7 @@ async fn use_access(f: &Fixture) {
         l.claim("s", key, "f", NOW).await.unwrap();
     }
     l.release_claim("s", "a", "f").await.unwrap();
-    let answer = Answer {
-        status: 200,
-        location: None,
-        body: String::new(),
-    };
+    let answer = Answer { status: 200, location: None, body: String::new() };
     l.settle_claim("s", "b", "f", &answer, NOW).await.unwrap();
     l.claim("s", "b", "f", NOW).await.unwrap();
     l.purge_idempotency(NOW).await.unwrap();
@@ -162,11 +140,7 @@ async fn use_jobs(f: &Fixture) {
             scope: "s".to_owned(),
             key: "c".to_owned(),
             fingerprint: "f".to_owned(),
-            render: |_| Answer {
-                status: 202,
-                location: None,
-                body: String::new(),
-            },
+            render: |_| Answer { status: 202, location: None, body: String::new() },
         }),
     };
     l.create(vec![refused], NOW).await.unwrap();
@@ -177,22 +151,13 @@ async fn use_jobs(f: &Fixture) {
     l.undispatched(Kind::Job, 1).await.unwrap();
     l.backlog(Kind::Job, 1).await.unwrap();
     let row = f.ended(failed_for_good()).await;
-    assert!(matches!(
-        f.begin_one(start(&row, 1), NOW).await,
-        Begun::Adopted { .. }
-    ));
+    assert!(matches!(f.begin_one(start(&row, 1), NOW).await, Begun::Adopted { .. }));
     let open = f.run(&job, NOW).await;
-    l.progress(Kind::Job, &[(job.id.clone(), 1, 1, 5)])
-        .await
-        .unwrap();
+    l.progress(Kind::Job, &[(job.id.clone(), 1, 1, 5)]).await.unwrap();
     let noted = [(job.id.clone(), 1)];
     l.dispatched(Kind::Job, &noted, NOW).await.unwrap();
     let page = l.stale(Kind::Job, NOW + 1, None).await.unwrap();
-    let stale = OpenRow {
-        lost: 0,
-        run: 77,
-        ..page.rows[0].clone()
-    };
+    let stale = OpenRow { lost: 0, run: 77, ..page.rows[0].clone() };
     l.relive(Kind::Job, &[stale], NOW).await.unwrap();
     l.cancel(&f.org, &job.id, NOW).await.unwrap();
     l.told_to_stop("worker").await.unwrap();
@@ -204,10 +169,7 @@ async fn use_jobs(f: &Fixture) {
     l.events(&f.org, &done.id).await.unwrap();
     l.erase(&f.org, &done.id, NOW).await.unwrap();
     for state in [None, Some(JobState::Queued), Some(JobState::Failed)] {
-        let filter = Filter {
-            state,
-            ..Filter::default()
-        };
+        let filter = Filter { state, ..Filter::default() };
         l.list(&f.org, &filter, &Page::Offset(0), 10).await.unwrap();
     }
     l.period(&f.org, NOW).await.unwrap();
@@ -231,46 +193,26 @@ async fn use_deliveries(f: &Fixture) {
     l.backlog(Kind::Delivery, 1).await.unwrap();
     let id = &waiting[0].id;
     l.deliveries(&f.org, "an event").await.unwrap();
-    l.dispatched(Kind::Delivery, &[(id.clone(), 1)], NOW)
-        .await
-        .unwrap();
+    l.dispatched(Kind::Delivery, &[(id.clone(), 1)], NOW).await.unwrap();
     let page = l.stale(Kind::Delivery, NOW + 1, None).await.unwrap();
-    let moved = OpenRow {
-        run: 77,
-        ..page.rows[0].clone()
-    };
+    let moved = OpenRow { run: 77, ..page.rows[0].clone() };
     l.relive(Kind::Delivery, &[moved], NOW).await.unwrap();
-    let start = |made: i64| Start {
-        id: id.clone(),
-        generation: 1,
-        made,
-    };
-    let begun = l
-        .begin(Kind::Delivery, &[start(0)], "w", NOW)
-        .await
-        .unwrap();
+    let start = |made: i64| Start { id: id.clone(), generation: 1, made };
+    let begun = l.begin(Kind::Delivery, &[start(0)], "w", NOW).await.unwrap();
     let Begun::Run(run) = &begun[0] else {
         panic!("{begun:?}");
     };
-    l.progress(Kind::Delivery, &[(id.clone(), 1, 1, 5)])
-        .await
-        .unwrap();
+    l.progress(Kind::Delivery, &[(id.clone(), 1, 1, 5)]).await.unwrap();
     for _ in 0..2 {
         let ends = vec![finish(run, failed_for_good())];
         l.end(Kind::Delivery, ends, NOW).await.unwrap();
     }
-    l.begin(Kind::Delivery, &[start(1)], "w", NOW)
-        .await
-        .unwrap();
+    l.begin(Kind::Delivery, &[start(1)], "w", NOW).await.unwrap();
     for at in 0..4 {
         let noted = [(id.clone(), 2 + at)];
-        l.dispatched(Kind::Delivery, &noted, NOW + at)
-            .await
-            .unwrap();
+        l.dispatched(Kind::Delivery, &noted, NOW + at).await.unwrap();
         let page = l.stale(Kind::Delivery, NOW + HOUR, None).await.unwrap();
-        l.relive(Kind::Delivery, &page.rows, NOW + at)
-            .await
-            .unwrap();
+        l.relive(Kind::Delivery, &page.rows, NOW + at).await.unwrap();
     }
 }
 
@@ -286,10 +228,8 @@ async fn all_run(f: &Fixture, not_here: &[&str]) {
     let run: BTreeSet<&str> = seen(f).into_keys().collect();
     // Run by the second handle that only checks the schema.
     let elsewhere = ["open.has_version.sqlite", "open.has_version.pg"];
-    let wanted: BTreeSet<&str> = names_in_sources()
-        .into_iter()
-        .filter(|name| !not_here.contains(name) && !elsewhere.contains(name))
-        .collect();
+    let wanted: BTreeSet<&str> =
+        names_in_sources().into_iter().filter(|name| !not_here.contains(name) && !elsewhere.contains(name)).collect();
     let missing: Vec<_> = wanted.difference(&run).collect();
     let unknown: Vec<_> = run.difference(&wanted).collect();
     assert!(missing.is_empty(), "never run here: {missing:?}");
@@ -308,25 +248,10 @@ async fn every_statement_is_understood_by_postgres() {
 }
 
 /// Tables whose rows grow with what is stored.
-const GROWING: [&str; 9] = [
-    "jobs",
-    "j",
-    "usage",
-    "u",
-    "events",
-    "e",
-    "deliveries",
-    "job_inputs",
-    "idempotency",
-];
+const GROWING: [&str; 9] = ["jobs", "j", "usage", "u", "events", "e", "deliveries", "job_inputs", "idempotency"];
 /// Indexes that hold only rows in a passing condition; walking one in order under a LIMIT is meant.
-const PASSING: [&str; 5] = [
-    "jobs_undispatched",
-    "deliveries_undispatched",
-    "jobs_open",
-    "deliveries_open",
-    "idempotency_expires",
-];
+const PASSING: [&str; 5] =
+    ["jobs_undispatched", "deliveries_undispatched", "jobs_open", "deliveries_open", "idempotency_expires"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_statement_walks_a_growing_table_on_sqlite() {
@@ -341,16 +266,12 @@ async fn no_statement_walks_a_growing_table_on_sqlite() {
             continue;
         }
         let explain = format!("EXPLAIN QUERY PLAN {text}");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(explain))
-            .fetch_all(writer)
-            .await
-            .unwrap();
+        let rows = sqlx::query(sqlx::AssertSqlSafe(explain)).fetch_all(writer).await.unwrap();
         for row in rows {
             let step: String = row.get("detail");
             plans += 1;
             let mut words = step.split(' ');
-            let scans = words.next() == Some("SCAN")
-                && words.next().is_some_and(|table| GROWING.contains(&table));
+            let scans = words.next() == Some("SCAN") && words.next().is_some_and(|table| GROWING.contains(&table));
             let passing = PASSING.iter().any(|index| step.contains(index));
             assert!(!scans || passing, "{name}: {step}\n{text}");
             assert!(!step.contains("AUTOMATIC"), "{name}: {step}");
@@ -404,15 +325,8 @@ async fn no_statement_walks_a_growing_table_on_postgres() {
     for (mut before, mut after) in before.into_iter().zip(after) {
         let table = before.text().unwrap();
         assert_eq!(after.text().unwrap(), table);
-        assert_eq!(
-            before.int().unwrap(),
-            after.int().unwrap(),
-            "{table} was walked"
-        );
-        assert!(
-            before.int().unwrap() < after.int().unwrap(),
-            "{table} was not used"
-        );
+        assert_eq!(before.int().unwrap(), after.int().unwrap(), "{table} was walked");
+        assert!(before.int().unwrap() < after.int().unwrap(), "{table} was not used");
     }
 }
 
@@ -444,8 +358,5 @@ async fn entries_read(stored: usize) -> i64 {
 async fn the_work_does_not_grow_with_what_is_stored_on_postgres() {
     let (few, many) = (entries_read(1_000).await, entries_read(10_000).await);
     assert!(few > 100, "{few}");
-    assert!(
-        many <= few + few / 10,
-        "{few} entries with 1,000 stored, {many} with 10,000"
-    );
+    assert!(many <= few + few / 10, "{few} entries with 1,000 stored, {many} with 10,000");
 }

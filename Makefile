@@ -1,0 +1,31 @@
+# The two commands that a newcomer needs: `make demo` and `make test`.
+
+.PHONY: demo test quick bench eval soak check
+
+demo: ## set up, build, and run one job of each type on a server of its own
+	@scripts/setup demo
+	cargo build --profile demo -p launchkit
+	target/demo/launchkit demo
+
+test: ## set up and run every test
+	@scripts/setup test
+	@scripts/test
+
+quick: ## the inner loop: the queue on both stores, and the service in process
+	cargo test -p launchkit-queue
+	cargo test -p launchkit --lib
+
+bench: ## measure the queue and the service; docs/benchmarks.md says on what machine
+	cargo bench --profile demo -p launchkit-queue --bench queue
+	cargo bench --profile demo -p launchkit --bench http
+
+eval: ## measure the local processors on public data sets
+	scripts/eval
+
+soak: ## the kill tests with ten times the rounds
+	KILL_ROUNDS=200 cargo test -p launchkit --test kills -- --nocapture
+
+check: ## what must be clean before a commit
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

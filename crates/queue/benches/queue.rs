@@ -1,0 +1,227 @@
+//! How fast the embedded store is: `cargo bench -p launchkit-queue --bench queue` (or `make bench`).
+//!
+//! `synchronous=FULL`, the mission document's payload (about 170 bytes), a handler that does nothing, events on, defaults
+//! otherwise. Every figure is the median of three runs on fresh files; the disk's fdatasync stands beside them, since a
+//! figure with one commit per job measures the disk. Rates count what is committed: the clock of a backlog stops when the
+//! store has completed its very last job.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use launchkit_queue::{Active, Backoff, Event, Exit, JobOptions, Keep, Payload, Planned, Queue, Store, Told, Worker};
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+const RUNS: usize = 3;
+const BULK: usize = 1_000;
+const BACKLOG: usize = 50_000;
+
+#[tokio::main]
+async fn main() {
+    // `cargo test --benches` asks whether it runs at all.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wanted = |name: &str| only.as_deref().is_none_or(|only| name.contains(only));
+    let folder = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| "target".into())).unwrap();
+    println!("{}", fdatasync(folder.path()));
+    for stored in [10_000, 1_000_000] {
+        println!("\n{stored} finished jobs stored; rates in jobs/s, median [min-max] of {RUNS}");
+        let base = folder.path().join(format!("base-{stored}.db"));
+        fill(&base, stored).await;
+        if wanted("add") {
+            line("added in bulk of 1,000", rates(&base, |q| bulk(q, keep_all())).await);
+            line("added singly by 64 tasks", rates(&base, singly).await);
+        }
+        if wanted("complete") {
+            for (slots, jobs) in [(1, 5_000), (10, 25_000), (100, BACKLOG)] {
+                let name = format!("completed, concurrency {slots}, backlog of {jobs}");
+                line(&name, rates(&base, move |q| complete(q, slots, jobs, keep_all())).await);
+            }
+            let evicting = JobOptions { keep_completed: Keep::newest(1_000), ..keep_all() };
+            line(
+                "the same, concurrency 100, each finish evicts",
+                rates(&base, move |q| complete(q, 100, BACKLOG, evicting.clone())).await,
+            );
+        }
+        if wanted("pick-up") {
+            let queue = copy(&base).await;
+            println!("{:<58} {}", "pick-up at 100 jobs/s offered", pick_up(&queue.0).await);
+        }
+        if wanted("memory") {
+            println!("{:<58} {}", "resident memory of a process that opens it and works", resident(&base).await);
+        }
+    }
+}
+
+fn keep_all() -> JobOptions {
+    JobOptions { attempts: 3, backoff: Backoff::exponential(Duration::from_secs(2)), ..JobOptions::default() }
+}
+
+fn payload() -> serde_json::Value {
+    json!({"jobId": "cmwu8ddpw00005rwco3q3as3q", "orgId": "cmwu8ddpw00005rwco3q3as3r", "type": "SUMMARIZE",
+           "input": {"text": "x".repeat(66)}})
+}
+
+fn planned(options: &Arc<JobOptions>) -> Planned {
+    Planned::named("SUMMARIZE", &payload()).options(options.clone())
+}
+
+/// A file with this many completed jobs.
+async fn fill(path: &Path, jobs: usize) {
+    let store = Store::sqlite(path).await.unwrap();
+    let queue = Queue::new(&store, "bench").unwrap();
+    let options = Arc::new(keep_all());
+    for _ in 0..jobs / 10_000 {
+        queue.add_all((0..10_000).map(|_| planned(&options)).collect()).await.unwrap();
+        work_off(&queue, 500).await;
+    }
+    store.close().await;
+}
+
+/// A copy of a file, opened; the folder goes with it.
+async fn copy(base: &Path) -> (Queue, Store, tempfile::TempDir) {
+    let folder = tempfile::tempdir_in(base.parent().unwrap()).unwrap();
+    let path = folder.path().join("queue.db");
+    std::fs::copy(base, &path).unwrap();
+    std::fs::File::open(&path).unwrap().sync_all().unwrap();
+    let store = Store::sqlite(&path).await.unwrap();
+    (Queue::new(&store, "bench").unwrap(), store, folder)
+}
+
+/// The rates of some runs of a measurement, each on a fresh copy.
+async fn rates<F: Future<Output = f64>>(base: &Path, measure: impl Fn(Queue) -> F) -> Vec<f64> {
+    let mut rates = Vec::new();
+    for _ in 0..RUNS {
+        let (queue, store, _folder) = copy(base).await;
+        rates.push(measure(queue).await);
+        store.close().await;
+    }
+    rates.sort_by(f64::total_cmp);
+    rates
+}
+
+fn line(name: &str, rates: Vec<f64>) {
+    println!("{name:<58} {:>8.0} [{:.0}-{:.0}]", rates[rates.len() / 2], rates[0], rates[rates.len() - 1]);
+}
+
+async fn bulk(queue: Queue, options: JobOptions) -> f64 {
+    let options = Arc::new(options);
+    let begun = Instant::now();
+    for _ in 0..BACKLOG / BULK {
+        queue.add_all((0..BULK).map(|_| planned(&options)).collect()).await.unwrap();
+    }
+    BACKLOG as f64 / begun.elapsed().as_secs_f64()
+}
+
+async fn singly(queue: Queue) -> f64 {
+    let options = Arc::new(keep_all());
+    let each = BACKLOG / 64;
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..64 {
+        let (queue, options) = (queue.clone(), options.clone());
+        tasks.spawn(async move {
+            for _ in 0..each {
+                queue.add_all(vec![planned(&options)]).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    (64 * each) as f64 / begun.elapsed().as_secs_f64()
+}
+
+async fn complete(queue: Queue, slots: usize, jobs: usize, options: JobOptions) -> f64 {
+    let options = Arc::new(options);
+    for _ in 0..jobs / BULK {
+        queue.add_all((0..BULK).map(|_| planned(&options)).collect()).await.unwrap();
+    }
+    jobs as f64 / work_off(&queue, slots).await.as_secs_f64()
+}
+
+/// Works until the queue says that it is drained, which it says in the transaction of the last completion.
+async fn work_off(queue: &Queue, slots: usize) -> Duration {
+    let mut events = queue.events(queue.newest_event().await.unwrap());
+    let (drained, is_drained) = oneshot::channel();
+    let watching = tokio::spawn(async move {
+        while !matches!(events.next().await.unwrap(), Told::Event(_, Event::Drained)) {}
+        drained.send(Instant::now()).unwrap();
+    });
+    let worker = Worker::builder(queue).concurrency(slots).on_rest(noop).build().unwrap();
+    let begun = Instant::now();
+    let mut ended = begun;
+    worker.run_until(async { ended = is_drained.await.unwrap() }).await;
+    watching.await.unwrap();
+    let counts = queue.counts().await.unwrap();
+    assert_eq!(counts.waiting + counts.active, 0, "worked to the last job");
+    ended - begun
+}
+
+async fn noop(_: Active<Payload>) -> Result<Payload, Exit> {
+    Ok(Payload::null())
+}
+
+/// From the add's acknowledgement to the handler's first instruction.
+async fn pick_up(queue: &Queue) -> String {
+    let (entered, mut entries) = mpsc::unbounded_channel();
+    let handler = move |_: Active<Payload>| {
+        entered.send(Instant::now()).unwrap();
+        async { Ok(Payload::null()) }
+    };
+    let worker = Worker::builder(queue).concurrency(100).on_rest(handler).build().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let working = tokio::spawn(worker.run_until(async { stopped.await.unwrap_or(()) }));
+    let options = Arc::new(keep_all());
+    let mut waits = Vec::new();
+    let mut tick = tokio::time::interval(Duration::from_millis(10));
+    for _ in 0..1_000 {
+        tick.tick().await;
+        queue.add_all(vec![planned(&options)]).await.unwrap();
+        let acknowledged = Instant::now();
+        let entry = entries.recv().await.unwrap();
+        waits.push(entry.saturating_duration_since(acknowledged).as_secs_f64() * 1e3);
+    }
+    stop.send(()).unwrap();
+    working.await.unwrap();
+    waits.sort_by(f64::total_cmp);
+    format!("p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", waits[500], waits[990], waits[999])
+}
+
+/// What this process holds before it opens the file, after, and when it has worked.
+async fn resident(base: &Path) -> String {
+    let before = rss();
+    let (queue, store, _folder) = copy(base).await;
+    let opened = rss();
+    complete(queue.clone(), 100, 10_000, keep_all()).await;
+    let worked = rss();
+    store.close().await;
+    format!("{before} MB before, {opened} MB opened, {worked} MB after 10,000 more jobs")
+}
+
+fn rss() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+}
+
+/// The disk: an overwrite of 4 KiB and its fdatasync, as a commit's.
+fn fdatasync(folder: &Path) -> String {
+    let path = folder.join("disk");
+    std::fs::write(&path, vec![0u8; 4 << 20]).unwrap();
+    let mut file = std::fs::File::options().write(true).open(&path).unwrap();
+    file.sync_all().unwrap();
+    let mut waits = Vec::new();
+    for _ in 0..1_000 {
+        file.write_all(&[1u8; 4096]).unwrap();
+        let begun = Instant::now();
+        file.sync_data().unwrap();
+        waits.push(begun.elapsed().as_secs_f64() * 1e6);
+    }
+    waits.sort_by(f64::total_cmp);
+    format!("fdatasync of 4 KiB: p50 {:.0} us, p99 {:.0} us, max {:.0} us", waits[500], waits[990], waits[999])
+}

@@ -1,0 +1,97 @@
+//! The seam: what every store does, and what the queue and the worker may ask of it.
+//!
+//! Rules that hold for every store, each pinned by conformance cases:
+//!
+//! * Whatever must be atomic is one verb. A verb answers only after what it promises is done ([`Promises`]).
+//! * `now` is an argument: no store reads a clock.
+//! * Input is owned and comes back when a write fails; [`Failed`] says whether the write may have happened.
+//! * Every write that ends or extends a run carries its lock. A lost lock is an answer, not an error.
+//! * A settle or renewal after the lock's expiry is lost, whether or not somebody took the job.
+//! * Asking again is safe: a take with `resume` returns what its token already holds, a repeated verdict answers
+//!   [`End::AlreadyApplied`]. Dropping a verb's future equals a lost answer.
+//! * Work is bounded: no verb grows with the number of jobs stored.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::error::{Failed, StoreError};
+use crate::event::Position;
+use crate::job::{JobId, QueueName, Record};
+use crate::state::Counts;
+use crate::time::Timestamp;
+
+mod bounds;
+pub mod memory;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+pub mod verbs;
+
+pub use bounds::*;
+pub use verbs::*;
+
+/// What a store does. Implemented by this crate's stores and by the wrappers of its tests; not meant for others yet,
+/// since verbs will be added.
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Adds jobs in order, all or none. A job whose own id exists already is left as it is and answered as such.
+    async fn add(&self, add: Add, now: Timestamp) -> Result<Vec<Added>, Failed<Add>>;
+
+    /// Ends held jobs and takes new ones, in one trip; either part may be empty. Each verdict has its own answer: one
+    /// that cannot be applied does not touch the others.
+    async fn turn(&self, turn: Turn, now: Timestamp) -> Result<Turned, Failed<Turn>>;
+
+    /// Renews locks and registers the worker; also without locks, as a sign of life.
+    async fn beat(&self, beat: Beat, now: Timestamp) -> Result<Beaten, Failed<Beat>>;
+
+    /// Puts jobs whose lock has expired back in front of their class.
+    async fn rescue(&self, rescue: Rescue, now: Timestamp) -> Result<Rescued, StoreError>;
+
+    /// Returns when work may have come, or after `at_most`. A hint: one waiter is woken for each reason to look, and the
+    /// one who finds more than it can take wakes the next.
+    async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), StoreError>;
+
+    /// Returns when there are events after `after`, or after `at_most`.
+    async fn wait_events(&self, queue: &QueueName, after: Position, at_most: Duration) -> Result<(), StoreError>;
+
+    /// Changes single jobs, in order; each change has its own answer.
+    async fn edit(&self, edit: EditAll, now: Timestamp) -> Result<Vec<Edited>, Failed<EditAll>>;
+
+    /// One bounded step of an operation over many jobs. Call again with the cursor it answers until that is `None`.
+    async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>>;
+
+    /// Pauses or resumes a queue.
+    async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Reads jobs by id; at most [`MAX_READ`].
+    async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError>;
+
+    /// Reads one page of the jobs in a state.
+    async fn list(&self, queue: &QueueName, list: &List) -> Result<Page, StoreError>;
+
+    /// How many jobs are in each state.
+    async fn counts(&self, queue: &QueueName) -> Result<Counts, StoreError>;
+
+    /// Reads log lines of a job, oldest first, from the `skip`-th kept one on; at most [`MAX_READ`].
+    async fn logs(&self, queue: &QueueName, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError>;
+
+    /// Reads events after a position; at most [`MAX_READ`] and what shares a transaction with the last of them.
+    async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError>;
+
+    /// What an operator wants to know of a queue at a glance.
+    async fn info(&self, queue: &QueueName, now: Timestamp) -> Result<Info, StoreError>;
+
+    /// Names of all queues that hold or held anything.
+    async fn queues(&self) -> Result<Vec<QueueName>, StoreError>;
+
+    /// Claims the store for a deployment when nobody has yet, and answers whose it is.
+    async fn claim(&self, deployment: &str) -> Result<Arc<str>, StoreError>;
+
+    /// What this store promises.
+    fn promises(&self) -> Promises;
+
+    /// Finishes what is waiting to be written and lets go of files and threads. Later verbs answer
+    /// [`StoreError::Closed`].
+    async fn close(&self);
+}

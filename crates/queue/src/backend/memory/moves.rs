@@ -1,0 +1,444 @@
+//! Every move of a job in memory. `docs/states.md` is the table that this follows.
+
+use std::sync::Arc;
+
+use super::lane::{Job, Lane};
+use crate::backend::*;
+use crate::event::Event;
+use crate::exit::Outcome;
+use crate::job::JobId;
+use crate::options::Keep;
+use crate::state::{Doom, Place, State};
+use crate::time::Timestamp;
+
+impl Lane {
+    pub(super) fn add(&mut self, jobs: Vec<NewJob>, now: Timestamp) -> Vec<Added> {
+        let mut told = Vec::with_capacity(2 * jobs.len());
+        let added = jobs.into_iter().map(|job| self.add_one(job, now, &mut told)).collect();
+        self.tell(told);
+        self.bell.work.notify_one();
+        added
+    }
+
+    fn add_one(&mut self, new: NewJob, now: Timestamp, told: &mut Vec<Event>) -> Added {
+        let counted = self.next_id();
+        let id = new.id.unwrap_or_else(|| JobId::stored(counted.to_string()));
+        if self.jobs.contains_key(&id) {
+            told.push(Event::Duplicated { id: id.clone() });
+            return Added::Existing(id);
+        }
+        told.push(Event::Added { id: id.clone(), name: new.name.clone() });
+        let options = &new.options;
+        let (place, key) = if !options.delay.is_zero() {
+            let due = now.plus(options.delay);
+            told.push(Event::Delayed { id: id.clone(), due });
+            (Place::Delayed, (due.millis(), self.back()))
+        } else {
+            told.push(Event::Waiting { id: id.clone(), prev: None });
+            let turn = if options.lifo && options.priority == 0 { self.front() } else { self.back() };
+            (Place::Ready, (i64::from(options.priority), turn))
+        };
+        let job = Job {
+            name: new.name,
+            data: new.data,
+            options: new.options,
+            timestamp: now,
+            place,
+            key,
+            since: now,
+            made: 0,
+            started: 0,
+            stalls: 0,
+            stalled_out: false,
+            canceled: false,
+            token: None,
+            settled: None,
+            processed_on: None,
+            processed_by: None,
+            finished_on: None,
+            progress: None,
+            result: None,
+            failure: None,
+            logs: Default::default(),
+        };
+        self.insert(id.clone(), job);
+        Added::New(id)
+    }
+
+    pub(super) fn turn(&mut self, turn: Turn, now: Timestamp) -> Turned {
+        let mut told = Vec::new();
+        let mut finished = false;
+        let mut ends = Vec::with_capacity(turn.ends.len());
+        for verdict in turn.ends {
+            let ends_job = matches!(verdict.outcome, Outcome::Done(_) | Outcome::Dead(_));
+            let end = self.settle(verdict, now, &mut told);
+            finished |= ends_job && end == End::Applied;
+            ends.push(end);
+        }
+        let (held, next) = match turn.take {
+            Some(take) => self.take(&take, &turn.worker, now, &mut told),
+            None => (Vec::new(), Next::More),
+        };
+        let idle = self.first(Place::Ready).is_none();
+        if finished && idle && self.first(Place::Active).is_none() {
+            told.push(Event::Drained);
+        }
+        self.tell(told);
+        if !idle || !ends.is_empty() {
+            self.bell.work.notify_one();
+        }
+        Turned { ends, held, next }
+    }
+
+    fn settle(&mut self, verdict: Verdict, now: Timestamp, told: &mut Vec<Event>) -> End {
+        let id = &verdict.lock.id;
+        let Some(job) = self.jobs.get_mut(id) else {
+            return End::Gone;
+        };
+        let ours = job.token.as_ref() == Some(&verdict.lock.token);
+        if job.place != Place::Active || !ours || job.key.0 <= now.millis() {
+            let repeated = job.settled.as_ref() == Some(&verdict.lock.token);
+            return if repeated { End::AlreadyApplied } else { End::LockLost };
+        }
+        job.settled = job.token.take();
+        match verdict.outcome {
+            Outcome::Done(result) => {
+                told.push(Event::completed(id.clone(), &result));
+                job.result = (!result.is_null()).then_some(result);
+                self.finish(id, Place::Completed, verdict.keep, now);
+            }
+            Outcome::Dead(failure) => {
+                told.push(Event::Failed { id: id.clone(), failure: failure.clone() });
+                let made = job.made + 1;
+                if made >= job.options.attempts {
+                    told.push(Event::RetriesExhausted { id: id.clone(), made });
+                }
+                job.failure = Some(failure);
+                self.finish(id, Place::Failed, verdict.keep, now);
+            }
+            Outcome::Retry { at, failure } => {
+                job.made += 1;
+                job.failure = Some(failure);
+                self.again(id, at, now, told);
+            }
+            Outcome::Later(at) => self.again(id, at, now, told),
+            Outcome::Back => {
+                let key = (i64::from(job.options.priority), self.front());
+                self.place(id, Place::Ready, key, now);
+                told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
+            }
+        }
+        End::Applied
+    }
+
+    /// From active to delayed, or to the back of its class when `at` has come.
+    fn again(&mut self, id: &JobId, at: Timestamp, now: Timestamp, told: &mut Vec<Event>) {
+        let Some(options) = self.jobs.get(id).map(|job| job.options.clone()) else {
+            return;
+        };
+        if at > now {
+            let key = (at.millis(), self.back());
+            self.place(id, Place::Delayed, key, now);
+            told.push(Event::Delayed { id: id.clone(), due: at });
+        } else {
+            self.ready(id, options.lifo, now);
+            told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
+        }
+    }
+
+    /// To the back of its class, or to the front when it asks for LIFO and has no priority.
+    fn ready(&mut self, id: &JobId, lifo: bool, now: Timestamp) {
+        let Some(priority) = self.jobs.get(id).map(|job| job.options.priority) else {
+            return;
+        };
+        let turn = if lifo && priority == 0 { self.front() } else { self.back() };
+        self.place(id, Place::Ready, (i64::from(priority), turn), now);
+    }
+
+    fn finish(&mut self, id: &JobId, place: Place, keep: Keep, now: Timestamp) {
+        if keep.count == Some(0) {
+            self.remove(id);
+            return;
+        }
+        let key = (now.millis(), self.back());
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.made += 1;
+            job.finished_on = Some(now);
+            (job.stalled_out, job.canceled) = (false, false);
+        }
+        self.place(id, place, key, now);
+        self.evict(place, keep, now);
+    }
+
+    fn evict(&mut self, place: Place, keep: Keep, now: Timestamp) {
+        for _ in 0..MAX_EVICT {
+            let Some(((finished, _), id)) = self.first(place) else {
+                return;
+            };
+            let old = keep.age.is_some_and(|age| finished <= now.minus(age).millis());
+            let many = keep.count.is_some_and(|count| self.counts().of(place.state(0)) > count);
+            if !old && !many {
+                return;
+            }
+            self.remove(&id);
+        }
+    }
+
+    fn take(&mut self, take: &Take, worker: &Arc<str>, now: Timestamp, told: &mut Vec<Event>) -> (Vec<Held>, Next) {
+        if take.mode == TakeMode::Resume {
+            let mine: Vec<JobId> = self.walk(Place::Active).map(|(_, id)| id.clone()).collect();
+            let held: Vec<Held> = mine.iter().filter_map(|id| self.held(id, &take.token, now)).collect();
+            if !held.is_empty() {
+                return (held, Next::More);
+            }
+        }
+        let promoted = self.promote_due(now, told);
+        if self.paused {
+            return (Vec::new(), Next::Paused);
+        }
+        let mut held = Vec::new();
+        while held.len() < take.most {
+            let Some((_, id)) = self.first(Place::Ready) else {
+                break;
+            };
+            held.extend(self.activate(&id, take, worker, now, told));
+        }
+        (held, self.next(promoted))
+    }
+
+    fn next(&self, promoted: usize) -> Next {
+        if promoted == MAX_PROMOTE || self.first(Place::Ready).is_some() {
+            return Next::More;
+        }
+        match self.first(Place::Delayed) {
+            Some(((due, _), _)) => Next::At(Timestamp::from_millis(due)),
+            None => Next::Empty,
+        }
+    }
+
+    fn promote_due(&mut self, now: Timestamp, told: &mut Vec<Event>) -> usize {
+        let mut promoted = 0;
+        while promoted < MAX_PROMOTE {
+            match self.first(Place::Delayed) {
+                Some(((due, _), id)) if due <= now.millis() => {
+                    self.ready(&id, false, now);
+                    told.push(Event::Waiting { id, prev: Some(State::Delayed) });
+                    promoted += 1;
+                }
+                _ => break,
+            }
+        }
+        promoted
+    }
+
+    fn activate(
+        &mut self,
+        id: &JobId,
+        take: &Take,
+        worker: &Arc<str>,
+        now: Timestamp,
+        told: &mut Vec<Event>,
+    ) -> Option<Held> {
+        let key = (now.plus(take.lock_for).millis(), self.back());
+        let prev = self.jobs.get(id)?.state();
+        told.push(Event::Active { id: id.clone(), prev });
+        self.place(id, Place::Active, key, now);
+        let job = self.jobs.get_mut(id)?;
+        job.started += 1;
+        job.token = Some(take.token.clone());
+        job.processed_on = Some(now);
+        job.processed_by = Some(worker.clone());
+        self.held(id, &take.token, now)
+    }
+
+    /// The job as its holder sees it, if it is active under this token.
+    fn held(&self, id: &JobId, token: &Token, now: Timestamp) -> Option<Held> {
+        let job = self.jobs.get(id)?;
+        if job.place != Place::Active || job.token.as_ref() != Some(token) || job.key.0 <= now.millis() {
+            return None;
+        }
+        let doom = Doom {
+            stalled_out: job.stalled_out,
+            canceled: job.canceled,
+            start_before: job.options.start_before,
+            started: job.started > 1,
+        };
+        Some(Held {
+            lock: Lock { id: id.clone(), token: token.clone(), row: 0 },
+            name: job.name.clone(),
+            data: job.data.clone(),
+            options: job.options.clone(),
+            made: job.made,
+            started: job.started,
+            stalls: job.stalls,
+            timestamp: job.timestamp,
+            failed_already: doom.failure(job.processed_on.unwrap_or(now)),
+        })
+    }
+
+    pub(super) fn beat(&mut self, beat: Beat, now: Timestamp) -> Beaten {
+        let mut beaten = Beaten { paused: self.paused, ..Beaten::default() };
+        for lock in &beat.locks {
+            let holds = self.jobs.get(&lock.id).filter(|job| {
+                job.place == Place::Active && job.token.as_ref() == Some(&lock.token) && job.key.0 > now.millis()
+            });
+            let Some(job) = holds else {
+                beaten.lost.push(lock.id.clone());
+                continue;
+            };
+            if job.canceled {
+                beaten.cancel.push(lock.id.clone());
+            }
+            let key = (now.plus(beat.lock_for).millis(), job.key.1);
+            self.place(&lock.id, Place::Active, key, now);
+        }
+        self.workers.retain(|_, (_, seen)| now.since(*seen) < WORKER_GONE);
+        self.workers.insert(beat.worker.id.clone(), (beat.worker, now));
+        beaten
+    }
+
+    pub(super) fn rescue(&mut self, rescue: &Rescue, now: Timestamp) -> Rescued {
+        let expired: Vec<JobId> = self
+            .walk(Place::Active)
+            .take_while(|((until, _), _)| *until <= now.millis())
+            .take(rescue.most as usize)
+            .map(|(_, id)| id.clone())
+            .collect();
+        let mut told = Vec::new();
+        // Backwards, so that the job that was to expire first ends up in front.
+        for id in expired.iter().rev() {
+            let turn = self.front();
+            let Some(job) = self.jobs.get_mut(id) else {
+                continue;
+            };
+            job.stalls += 1;
+            job.stalled_out |= job.stalls > rescue.max_stalled;
+            job.token = None;
+            let key = (i64::from(job.options.priority), turn);
+            self.place(id, Place::Ready, key, now);
+            told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
+            told.push(Event::Stalled { id: id.clone() });
+        }
+        self.tell(told);
+        if !expired.is_empty() {
+            self.bell.work.notify_one();
+        }
+        Rescued { more: expired.len() == rescue.most as usize, jobs: expired }
+    }
+
+    pub(super) fn edit(&mut self, edits: Vec<Edit>, now: Timestamp) -> Vec<Edited> {
+        let mut told = Vec::new();
+        let edited = edits.into_iter().map(|edit| self.edit_one(edit, now, &mut told)).collect();
+        self.tell(told);
+        self.bell.work.notify_one();
+        edited
+    }
+
+    fn edit_one(&mut self, edit: Edit, now: Timestamp, told: &mut Vec<Event>) -> Edited {
+        let (Edit::Progress(id, _)
+        | Edit::Log(id, _)
+        | Edit::Data(id, _)
+        | Edit::Promote(id)
+        | Edit::Retry(id, _)
+        | Edit::Remove(id)
+        | Edit::Cancel(id)) = &edit;
+        let id = id.clone();
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return Edited::Missing;
+        };
+        let state = job.state();
+        match edit {
+            Edit::Progress(_, value) => {
+                told.push(Event::progress(id, &value));
+                job.progress = Some(value);
+            }
+            Edit::Log(_, lines) => append(job, lines),
+            Edit::Data(_, data) => job.data = data,
+            Edit::Promote(_) if state == State::Delayed => {
+                self.ready(&id, false, now);
+                told.push(Event::Waiting { id, prev: Some(State::Delayed) });
+            }
+            Edit::Retry(_, made) if state.is_final() => self.revive(&id, made, state, now, told),
+            Edit::Promote(_) | Edit::Retry(..) => return Edited::WrongState(state),
+            Edit::Remove(_) => {
+                if state == State::Active && job.key.0 > now.millis() {
+                    return Edited::Locked;
+                }
+                self.remove(&id);
+                told.push(Event::Removed { id, prev: state });
+            }
+            Edit::Cancel(_) if state.is_final() => return Edited::WrongState(state),
+            Edit::Cancel(_) => job.canceled = true,
+        }
+        Edited::Done
+    }
+
+    fn revive(&mut self, id: &JobId, made: Made, from: State, now: Timestamp, told: &mut Vec<Event>) {
+        let Some(job) = self.jobs.get_mut(id) else {
+            return;
+        };
+        (job.processed_on, job.finished_on, job.result) = (None, None, None);
+        job.failure = None;
+        if made == Made::Reset {
+            (job.made, job.started, job.stalls) = (0, 0, 0);
+        }
+        let lifo = job.options.lifo;
+        self.ready(id, lifo, now);
+        told.push(Event::Waiting { id: id.clone(), prev: Some(from) });
+    }
+
+    pub(super) fn sweep(&mut self, sweep: &Sweep, now: Timestamp) -> Swept {
+        let (place, last) = match sweep.what {
+            SweepWhat::Clean(state, before) => (Place::of(state), before.millis()),
+            SweepWhat::DrainWaiting => (Place::Ready, i64::MAX),
+            SweepWhat::DrainDelayed => (Place::Delayed, i64::MAX),
+            SweepWhat::RetryFailed(before) => (Place::Failed, before.millis()),
+            SweepWhat::PromoteDelayed => (Place::Delayed, i64::MAX),
+        };
+        let most = sweep.most as usize;
+        let seen: Vec<JobId> = self
+            .walk(place)
+            .take_while(|((first, _), _)| *first <= last)
+            .take(most)
+            .map(|(_, id)| id.clone())
+            .collect();
+        let more = most > 0 && seen.len() == most;
+        let mut told = Vec::new();
+        for id in &seen {
+            match sweep.what {
+                SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => {
+                    self.remove(id);
+                }
+                SweepWhat::RetryFailed(_) => self.revive(id, Made::Keep, State::Failed, now, &mut told),
+                SweepWhat::PromoteDelayed => {
+                    self.ready(id, false, now);
+                    told.push(Event::Waiting { id: id.clone(), prev: Some(State::Delayed) });
+                }
+            }
+        }
+        if matches!(sweep.what, SweepWhat::Clean(..)) {
+            told.push(Event::Cleaned { count: seen.len() as u64 });
+        }
+        self.tell(told);
+        self.bell.work.notify_one();
+        Swept { done: seen, more }
+    }
+
+    pub(super) fn control(&mut self, what: Control) {
+        let paused = what == Control::Pause;
+        if self.paused == paused {
+            return;
+        }
+        self.paused = paused;
+        self.tell(vec![if paused { Event::Paused } else { Event::Resumed }]);
+        self.bell.work.notify_one();
+    }
+}
+
+fn append(job: &mut Job, lines: Vec<Arc<str>>) {
+    let keep = job.options.keep_logs.unwrap_or(MAX_LOGS).min(MAX_LOGS) as usize;
+    job.logs.extend(lines.iter().map(cut_line));
+    while job.logs.len() > keep {
+        job.logs.pop_front();
+    }
+}

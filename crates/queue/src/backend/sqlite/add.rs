@@ -1,0 +1,72 @@
+//! Adding jobs.
+
+use rusqlite::params;
+
+use super::fault::Fault;
+use super::row::{BODY, INLINE, LIFO};
+use super::writer::Tx;
+use crate::backend::{Add, Added};
+use crate::event::Event;
+use crate::job::JobId;
+use crate::state::{Place, State};
+use crate::time::Timestamp;
+
+const INSERT: &str = "INSERT INTO jobs (q, id, place, k1, k2, name, data, opts, priority, flags, created, since) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11) ON CONFLICT (q, id) DO NOTHING";
+
+pub(super) fn add(tx: &mut Tx<'_>, (add, now): &(Add, Timestamp)) -> Result<Vec<Added>, Fault> {
+    let (conn, cache, lane) = tx.lane(&add.queue)?;
+    let mut insert = conn.prepare_cached(INSERT)?;
+    let mut added = Vec::with_capacity(add.jobs.len());
+    for job in &add.jobs {
+        let counted = lane.next_id();
+        let id = job.id.clone().unwrap_or_else(|| JobId::stored(counted.to_string()));
+        let options = &job.options;
+        let due = (!options.delay.is_zero()).then(|| now.plus(options.delay));
+        let lifo = options.lifo && options.priority == 0;
+        let (place, k1) = match due {
+            Some(due) => (Place::Delayed, due.millis()),
+            None => (Place::Ready, i64::from(options.priority)),
+        };
+        let turn = if lifo && due.is_none() { lane.front() } else { lane.back() };
+        let data = job.data.as_str();
+        let inline = data.len() <= INLINE;
+        let flags = if options.lifo { LIFO } else { 0 } | if inline { 0 } else { BODY };
+        let stored = insert.execute(params![
+            lane.q,
+            id.as_str(),
+            place as i64,
+            k1,
+            turn,
+            &*job.name,
+            inline.then_some(data),
+            cache.encode(options)?,
+            options.priority,
+            flags,
+            now.millis(),
+        ])?;
+        if stored == 0 {
+            lane.tell(Event::Duplicated { id: id.clone() });
+            added.push(Added::Existing(id));
+            continue;
+        }
+        if !inline {
+            conn.prepare_cached("INSERT INTO bodies (row, data) VALUES (?1, ?2)")?
+                .execute(params![conn.last_insert_rowid(), data])?;
+        }
+        lane.tell(Event::Added { id: id.clone(), name: job.name.clone() });
+        match due {
+            Some(due) => {
+                lane.entered(State::Delayed);
+                lane.tell(Event::Delayed { id: id.clone(), due });
+            }
+            None => {
+                lane.entered(State::ready(options.priority));
+                lane.tell(Event::Waiting { id: id.clone(), prev: None });
+            }
+        }
+        added.push(Added::New(id));
+    }
+    lane.ring = true;
+    Ok(added)
+}

@@ -1,0 +1,64 @@
+-- Jobs, their order, their events. Times are milliseconds since the epoch.
+
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- One row per queue: what a transaction needs to know of it, so that nothing is ever counted.
+CREATE TABLE queues (
+    q INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    paused INTEGER NOT NULL DEFAULT 0,
+    next_id INTEGER NOT NULL DEFAULT 0,
+    tail INTEGER NOT NULL DEFAULT 0,
+    head INTEGER NOT NULL DEFAULT 0,
+    waiting INTEGER NOT NULL DEFAULT 0,
+    prioritized INTEGER NOT NULL DEFAULT 0,
+    delayed INTEGER NOT NULL DEFAULT 0,
+    active INTEGER NOT NULL DEFAULT 0,
+    waiting_children INTEGER NOT NULL DEFAULT 0,
+    completed INTEGER NOT NULL DEFAULT 0,
+    failed INTEGER NOT NULL DEFAULT 0,
+    event_seq INTEGER NOT NULL DEFAULT 0,
+    event_last INTEGER NOT NULL DEFAULT 0,
+    events_kept INTEGER NOT NULL DEFAULT 0,
+    trimmed_seq INTEGER NOT NULL DEFAULT 0,
+    trimmed_last INTEGER NOT NULL DEFAULT 0
+) STRICT;
+
+-- The hot row. (k1, k2) is the order within the place: see `Place` in state.rs.
+CREATE TABLE jobs (
+    row INTEGER PRIMARY KEY,
+    q INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    place INTEGER NOT NULL,
+    k1 INTEGER NOT NULL,
+    k2 INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    data TEXT,                      -- NULL: in bodies
+    opts TEXT NOT NULL,             -- '': the defaults
+    priority INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    since INTEGER NOT NULL,
+    made INTEGER NOT NULL DEFAULT 0,
+    started INTEGER NOT NULL DEFAULT 0,
+    stalls INTEGER NOT NULL DEFAULT 0,
+    token TEXT,                     -- the lock, while active
+    settled TEXT,                   -- the take whose run was ended last: a repeated verdict is recognised
+    worker TEXT,
+    processed_on INTEGER,
+    finished_on INTEGER
+) STRICT;
+CREATE UNIQUE INDEX jobs_id ON jobs (q, id);
+CREATE INDEX jobs_order ON jobs (q, place, k1, k2);
+
+-- What would make the hot row large.
+CREATE TABLE bodies (row INTEGER PRIMARY KEY, data TEXT NOT NULL) STRICT;
+CREATE TABLE sides (row INTEGER PRIMARY KEY, progress TEXT, result TEXT, failure TEXT) STRICT;
+CREATE TABLE logs (row INTEGER NOT NULL, n INTEGER NOT NULL, line TEXT NOT NULL, PRIMARY KEY (row, n)) STRICT, WITHOUT ROWID;
+
+-- pos = q · 2^40 + seq; one row holds up to 512 events of one transaction.
+CREATE TABLE events (pos INTEGER PRIMARY KEY, n INTEGER NOT NULL, packed TEXT NOT NULL) STRICT;
+
+CREATE TABLE workers (
+    q INTEGER NOT NULL, id TEXT NOT NULL, seen INTEGER NOT NULL, info TEXT NOT NULL, PRIMARY KEY (q, id)
+) STRICT, WITHOUT ROWID;

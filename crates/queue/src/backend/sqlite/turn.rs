@@ -1,0 +1,400 @@
+//! The hot path: ends many jobs and takes many, in one trip.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use super::fault::Fault;
+use super::lane::Lane;
+use super::row::{self, CANCELED, OptionsCache, Row, SIDE, STALLED_OUT};
+use super::writer::Tx;
+use crate::backend::*;
+use crate::event::Event;
+use crate::exit::{Failure, Outcome};
+use crate::job::{JobId, Payload};
+use crate::options::Keep;
+use crate::state::{Doom, Place, State};
+use crate::time::Timestamp;
+
+pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<Turned, Fault> {
+    let (conn, cache, lane) = tx.lane(&turn.queue)?;
+    let mut settling = Settling { conn, lane, now: *now, evictions: Vec::new() };
+    let ends = turn.ends.iter().map(|verdict| settling.settle(verdict)).collect::<Result<Vec<End>, Fault>>()?;
+    let finished = settling.evict()?;
+    let (held, next) = match &turn.take {
+        Some(wish) => take(conn, cache, lane, wish, &turn.worker, *now)?,
+        None => (Vec::new(), Next::More),
+    };
+    if finished && lane.ready() == 0 && lane.counts.active == 0 {
+        lane.tell(Event::Drained);
+    }
+    lane.ring |= lane.ready() > 0 && !lane.paused;
+    Ok(Turned { ends, held, next })
+}
+
+/// Only while the lock holds: this job of this queue, active, under this token, not expired. The row is no more than a
+/// hint of the caller's. `?1` row, `?2` token, `?3` now, `?4` q, `?5` id.
+macro_rules! held {
+    ($set:literal) => {
+        concat!(
+            "UPDATE jobs SET settled = token, token = NULL, ",
+            $set,
+            " WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 AND q = ?4 AND id = ?5"
+        )
+    };
+}
+
+const FINISH: &str =
+    held!("place = ?6, k1 = ?3, k2 = ?7, since = ?3, finished_on = ?3, made = made + 1, flags = (flags & ~24) | ?8");
+const DROP: &str =
+    "DELETE FROM jobs WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 AND q = ?4 AND id = ?5 RETURNING flags";
+const DELAY: &str = held!("place = 1, k1 = ?6, k2 = ?7, since = ?3, made = made + ?8, flags = flags | ?9");
+const AGAIN: &str = concat!(
+    held!(
+        "place = 0, k1 = priority, k2 = CASE WHEN priority = 0 AND flags & 32 THEN ?6 ELSE ?7 END, since = ?3, \
+         made = made + ?8, flags = flags | ?9"
+    ),
+    " RETURNING priority"
+);
+const BACK: &str = concat!(held!("place = 0, k1 = priority, k2 = ?6, since = ?3"), " RETURNING priority");
+
+struct Settling<'a> {
+    conn: &'a Connection,
+    lane: &'a mut Lane,
+    now: Timestamp,
+    /// How many jobs finished where, under which rule of retention.
+    evictions: Vec<(Place, Keep, usize)>,
+}
+
+impl Settling<'_> {
+    fn settle(&mut self, verdict: &Verdict) -> Result<End, Fault> {
+        let row = match verdict.lock.row {
+            0 => match Row::find(self.conn, self.lane, &verdict.lock.id)? {
+                Some(found) => found.row,
+                None => return Ok(End::Gone),
+            },
+            row => row,
+        };
+        let id = &verdict.lock.id;
+        let applied = match &verdict.outcome {
+            Outcome::Done(result) => {
+                let value = (!result.is_null()).then(|| result.as_str());
+                self.finish(row, verdict, Place::Completed, ("result", value))?
+            }
+            Outcome::Dead(failure) => self.dead(row, verdict, failure)?,
+            Outcome::Retry { at, failure } => {
+                let text = encode(failure)?;
+                let applied = self.again(row, verdict, *at, Some(&text))?;
+                applied.then(|| self.side(row, "failure", &text)).transpose()?.is_some()
+            }
+            Outcome::Later(at) => self.again(row, verdict, *at, None)?,
+            Outcome::Back => {
+                let turn = self.lane.front();
+                let mut back = self.conn.prepare_cached(BACK)?;
+                let args = params![row, verdict.lock.token.as_str(), self.now.millis(), self.lane.q, id.as_str(), turn];
+                match back.query_row(args, |row| row.get::<_, u32>(0)).optional()? {
+                    Some(priority) => self.woken(id, priority),
+                    None => false,
+                }
+            }
+        };
+        if applied { Ok(End::Applied) } else { self.missed(&verdict.lock) }
+    }
+
+    /// Why a verdict hit nothing.
+    fn missed(&self, lock: &Lock) -> Result<End, Fault> {
+        Ok(match Row::find(self.conn, self.lane, &lock.id)? {
+            None => End::Gone,
+            Some(row) if row.settled.as_deref() == Some(lock.token.as_str()) => End::AlreadyApplied,
+            Some(_) => End::LockLost,
+        })
+    }
+
+    fn dead(&mut self, row: i64, verdict: &Verdict, failure: &Failure) -> Result<bool, Fault> {
+        let mut read = self.conn.prepare_cached("SELECT made, opts FROM jobs WHERE row = ?1 AND token = ?2")?;
+        let args = params![row, verdict.lock.token.as_str()];
+        let before = read.query_row(args, |row| Ok((row.get::<_, u32>(0)?, row.get::<_, String>(1)?))).optional()?;
+        let Some((made, options)) = before else {
+            return Ok(false);
+        };
+        let text = encode(failure)?;
+        if !self.finish(row, verdict, Place::Failed, ("failure", Some(&text)))? {
+            return Ok(false);
+        }
+        if made + 1 >= row::decode_options(&options)?.attempts {
+            self.lane.tell(Event::RetriesExhausted { id: verdict.lock.id.clone(), made: made + 1 });
+        }
+        Ok(true)
+    }
+
+    /// To its final place with a value beside it, or away at once when nothing is to be kept.
+    fn finish(
+        &mut self,
+        row: i64,
+        verdict: &Verdict,
+        place: Place,
+        (column, value): (&'static str, Option<&str>),
+    ) -> Result<bool, Fault> {
+        let (id, token) = (&verdict.lock.id, verdict.lock.token.as_str());
+        if verdict.keep.count == Some(0) {
+            let mut drop = self.conn.prepare_cached(DROP)?;
+            let args = params![row, token, self.now.millis(), self.lane.q, id.as_str()];
+            let dropped = drop.query_row(args, |row| row.get::<_, i64>(0)).optional()?;
+            let Some(flags) = dropped else {
+                return Ok(false);
+            };
+            row::remove_sides(self.conn, row, flags)?;
+            self.lane.left(State::Active);
+            self.evictions.push((place, Keep::ALL, 1));
+        } else {
+            let turn = self.lane.back();
+            let side = if value.is_some() { SIDE } else { 0 };
+            let args = params![row, token, self.now.millis(), self.lane.q, id.as_str(), place as i64, turn, side];
+            if self.conn.prepare_cached(FINISH)?.execute(args)? == 0 {
+                return Ok(false);
+            }
+            if let Some(value) = value {
+                self.side(row, column, value)?;
+            }
+            self.lane.moved(0, Place::Active, place);
+            match self.evictions.iter_mut().find(|(to, keep, _)| *to == place && *keep == verdict.keep) {
+                Some((_, _, times)) => *times += 1,
+                None => self.evictions.push((place, verdict.keep, 1)),
+            }
+        }
+        self.lane.tell(match &verdict.outcome {
+            Outcome::Dead(failure) => Event::Failed { id: id.clone(), failure: failure.clone() },
+            Outcome::Done(result) => Event::completed(id.clone(), result),
+            _ => return Ok(true),
+        });
+        Ok(true)
+    }
+
+    /// To delayed, or to the back of its class when `at` has come. With a failure text the attempt counts.
+    fn again(&mut self, row: i64, verdict: &Verdict, at: Timestamp, failure: Option<&str>) -> Result<bool, Fault> {
+        let (id, token, now) = (&verdict.lock.id, verdict.lock.token.as_str(), self.now.millis());
+        let (counts, side) = if failure.is_some() { (1, SIDE) } else { (0, 0) };
+        let back = self.lane.back();
+        if at > self.now {
+            let args = params![row, token, now, self.lane.q, id.as_str(), at.millis(), back, counts, side];
+            if self.conn.prepare_cached(DELAY)?.execute(args)? == 0 {
+                return Ok(false);
+            }
+            self.lane.moved(0, Place::Active, Place::Delayed);
+            self.lane.tell(Event::Delayed { id: id.clone(), due: at });
+            self.lane.ring = true;
+            return Ok(true);
+        }
+        let front = self.lane.front();
+        let mut again = self.conn.prepare_cached(AGAIN)?;
+        let args = params![row, token, now, self.lane.q, id.as_str(), front, back, counts, side];
+        let priority = again.query_row(args, |row| row.get::<_, u32>(0)).optional()?;
+        Ok(priority.is_some_and(|priority| self.woken(id, priority)))
+    }
+
+    fn woken(&mut self, id: &JobId, priority: u32) -> bool {
+        self.lane.moved(priority, Place::Active, Place::Ready);
+        self.lane.tell(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
+        self.lane.ring = true;
+        true
+    }
+
+    fn side(&self, row: i64, column: &'static str, value: &str) -> Result<(), Fault> {
+        side(self.conn, row, column, value)
+    }
+
+    /// Applies retention for what finished, at most two evictions each. Answers whether anything finished.
+    fn evict(self) -> Result<bool, Fault> {
+        let finished = !self.evictions.is_empty();
+        for (place, keep, times) in self.evictions {
+            if keep == Keep::ALL {
+                continue;
+            }
+            let kept = self.lane.counts.of(place.state(0));
+            let surplus = keep.count.map_or(0, |count| kept.saturating_sub(count)) as usize;
+            let cutoff = keep.age.map_or(i64::MIN, |age| self.now.minus(age).millis());
+            let mut oldest = self.conn.prepare_cached(
+                "SELECT row, k1, flags FROM jobs WHERE q = ?1 AND place = ?2 ORDER BY k1, k2 LIMIT ?3",
+            )?;
+            let most = times * MAX_EVICT;
+            let most = if keep.age.is_some() { most } else { most.min(surplus) };
+            if most == 0 {
+                continue;
+            }
+            let rows = oldest
+                .query_map(params![self.lane.q, place as i64, most as i64], |row| {
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+                })?
+                .collect::<Result<Vec<_>, _>>()?;
+            for (index, (number, finished_on, flags)) in rows.into_iter().enumerate() {
+                if index < surplus || finished_on <= cutoff {
+                    let row = Row { row: number, place, k1: finished_on, priority: 0, flags, settled: None };
+                    row.remove(self.conn, self.lane)?;
+                }
+            }
+        }
+        Ok(finished)
+    }
+}
+
+/// Writes one value beside a job.
+pub(super) fn side(conn: &Connection, row: i64, column: &'static str, value: &str) -> Result<(), Fault> {
+    let sql = match column {
+        "result" => {
+            "INSERT INTO sides (row, result) VALUES (?1, ?2) ON CONFLICT (row) DO UPDATE SET result = excluded.result"
+        }
+        "failure" => {
+            "INSERT INTO sides (row, failure) VALUES (?1, ?2) ON CONFLICT (row) DO UPDATE SET failure = excluded.failure"
+        }
+        _ => {
+            "INSERT INTO sides (row, progress) VALUES (?1, ?2) ON CONFLICT (row) DO UPDATE SET progress = excluded.progress"
+        }
+    };
+    conn.prepare_cached(sql)?.execute(params![row, value])?;
+    Ok(())
+}
+
+fn encode(failure: &Failure) -> Result<String, Fault> {
+    serde_json::to_string(failure).map_err(|error| Fault::Damaged { what: "failure", why: error.to_string() })
+}
+
+/// `?1` q, `?2` how many, `?3` until, `?4` token, `?5` now, `?6` worker.
+const TAKE: &str = "UPDATE jobs SET place = 2, k1 = ?3, token = ?4, since = ?5, processed_on = ?5, worker = ?6, \
+    started = started + 1 \
+    WHERE row IN (SELECT row FROM jobs WHERE q = ?1 AND place = 0 ORDER BY k1, k2 LIMIT ?2) \
+    RETURNING row, id, name, data, opts, priority, flags, created, made, started, stalls, k2, processed_on";
+
+const RESUME: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started, stalls, k2, processed_on FROM jobs \
+    WHERE q = ?1 AND place = 2 AND k1 > ?2 AND token = ?3";
+
+fn take(
+    conn: &Connection,
+    cache: &mut OptionsCache,
+    lane: &mut Lane,
+    wish: &Take,
+    worker: &Arc<str>,
+    now: Timestamp,
+) -> Result<(Vec<Held>, Next), Fault> {
+    if wish.mode == TakeMode::Resume {
+        let mut resume = conn.prepare_cached(RESUME)?;
+        let rows = resume.query(params![lane.q, now.millis(), wish.token.as_str()])?;
+        let taken = read(conn, cache, rows, wish)?;
+        if !taken.is_empty() {
+            return Ok((taken.into_iter().map(|(_, held)| held).collect(), Next::More));
+        }
+    }
+    let promoted = promote_due(conn, lane, now)?;
+    if lane.paused {
+        return Ok((Vec::new(), Next::Paused));
+    }
+    let mut held = Vec::new();
+    if lane.ready() > 0 && wish.most > 0 {
+        let until = now.plus(wish.lock_for).millis();
+        let mut take = conn.prepare_cached(TAKE)?;
+        let args = params![lane.q, wish.most as i64, until, wish.token.as_str(), now.millis(), &**worker];
+        let taken = read(conn, cache, take.query(args)?, wish)?;
+        held.reserve(taken.len());
+        for ((priority, _), job) in taken {
+            lane.moved(priority, Place::Ready, Place::Active);
+            lane.tell(Event::Active { id: job.lock.id.clone(), prev: State::ready(priority) });
+            held.push(job);
+        }
+    }
+    let next = if promoted == MAX_PROMOTE || lane.ready() > 0 { Next::More } else { next_due(conn, lane)? };
+    Ok((held, next))
+}
+
+type Ranked = ((u32, i64), Held);
+
+/// Reads taken jobs and puts them in the order of the queue, which `RETURNING` does not keep.
+fn read(
+    conn: &Connection,
+    cache: &mut OptionsCache,
+    mut rows: rusqlite::Rows<'_>,
+    wish: &Take,
+) -> Result<Vec<Ranked>, Fault> {
+    let mut taken = Vec::with_capacity(wish.most.min(MAX_TURN));
+    while let Some(row) = rows.next()? {
+        taken.push(read_one(conn, cache, row, &wish.token)?);
+    }
+    taken.sort_by_key(|(rank, _)| *rank);
+    Ok(taken)
+}
+
+fn read_one(conn: &Connection, cache: &mut OptionsCache, row: &SqlRow<'_>, token: &Token) -> Result<Ranked, Fault> {
+    let number: i64 = row.get(0)?;
+    let data = match text_or_null(row, 3)? {
+        Some(text) => Payload::stored(text),
+        None => body(conn, number)?,
+    };
+    let options = cache.decode(text(row, 4)?)?;
+    let (flags, started): (i64, u32) = (row.get(6)?, row.get(9)?);
+    let doom = Doom {
+        stalled_out: flags & STALLED_OUT != 0,
+        canceled: flags & CANCELED != 0,
+        start_before: options.start_before,
+        started: started > 1,
+    };
+    let held = Held {
+        lock: Lock { id: JobId::stored(text(row, 1)?), token: token.clone(), row: number },
+        name: text(row, 2)?.into(),
+        data,
+        options,
+        made: row.get(8)?,
+        started,
+        stalls: row.get(10)?,
+        timestamp: Timestamp::from_millis(row.get(7)?),
+        failed_already: doom.failure(Timestamp::from_millis(row.get(12)?)),
+    };
+    Ok(((row.get(5)?, row.get(11)?), held))
+}
+
+pub(super) fn body(conn: &Connection, row: i64) -> Result<Payload, Fault> {
+    let mut read = conn.prepare_cached("SELECT data FROM bodies WHERE row = ?1")?;
+    Ok(Payload::stored(read.query_row([row], |row| row.get::<_, String>(0))?))
+}
+
+fn promote_due(conn: &Connection, lane: &mut Lane, now: Timestamp) -> Result<usize, Fault> {
+    if lane.counts.delayed == 0 {
+        return Ok(0);
+    }
+    let mut due = conn.prepare_cached(
+        "SELECT row, priority, flags, id FROM jobs WHERE q = ?1 AND place = 1 AND k1 <= ?2 ORDER BY k1, k2 LIMIT ?3",
+    )?;
+    let rows = due
+        .query_map(params![lane.q, now.millis(), MAX_PROMOTE as i64], |row| {
+            let found = Row {
+                row: row.get(0)?,
+                place: Place::Delayed,
+                k1: 0,
+                priority: row.get(1)?,
+                flags: row.get(2)?,
+                settled: None,
+            };
+            Ok((found, row.get::<_, String>(3)?))
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    for (row, id) in &rows {
+        row.make_ready(conn, lane, row::Lifo::Ignored, now.millis())?;
+        lane.tell(Event::Waiting { id: JobId::stored(id.as_str()), prev: Some(State::Delayed) });
+    }
+    Ok(rows.len())
+}
+
+fn next_due(conn: &Connection, lane: &Lane) -> Result<Next, Fault> {
+    if lane.counts.delayed == 0 {
+        return Ok(Next::Empty);
+    }
+    let mut first = conn.prepare_cached("SELECT k1 FROM jobs WHERE q = ?1 AND place = 1 ORDER BY k1, k2 LIMIT 1")?;
+    let due = first.query_row([lane.q], |row| row.get::<_, i64>(0)).optional()?;
+    Ok(due.map_or(Next::Empty, |due| Next::At(Timestamp::from_millis(due))))
+}
+
+/// A text column, or NULL, without a copy.
+fn text_or_null<'a>(row: &'a SqlRow<'_>, column: usize) -> Result<Option<&'a str>, Fault> {
+    row.get_ref(column)?.as_str_or_null().map_err(|error| Fault::Damaged { what: "jobs", why: error.to_string() })
+}
+
+fn text<'a>(row: &'a SqlRow<'_>, column: usize) -> Result<&'a str, Fault> {
+    row.get_ref(column)?.as_str().map_err(|error| Fault::Damaged { what: "jobs", why: error.to_string() })
+}

@@ -1,0 +1,159 @@
+//! Errors, one small type per operation, named by what the caller can do.
+
+use std::time::Duration;
+
+use crate::job::{Flaw, MAX_PAYLOAD};
+use crate::options::{MAX_DELAY, MAX_PRIORITY};
+
+/// Why a store did not answer as asked.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Too much is waiting to be written: try again in a moment.
+    #[error("the store is busy: too much is waiting to be written")]
+    Busy,
+    /// The store cannot be reached or written just now (locked, full disk, no rights): try again, or mend it.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// What was read makes no sense: a bug or a damaged file.
+    #[error("the store holds something unreadable: {0}")]
+    Damaged(String),
+    /// The request breaks a bound of the seam.
+    #[error("the request is out of bounds: {0}")]
+    OutOfBounds(&'static str),
+    /// The store has been closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// Whether a failed write may have been carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// It was not: repeating it is safe.
+    No,
+    /// It may have been: only what is idempotent may be repeated.
+    Unknown,
+}
+
+/// A write that failed, with its input handed back.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Failed<T: std::fmt::Debug> {
+    /// What went wrong.
+    pub why: StoreError,
+    /// Whether it may have been carried out all the same.
+    pub happened: Happened,
+    /// What was asked for; boxed, since errors are rare and requests are large.
+    pub input: Box<T>,
+}
+
+impl<T: std::fmt::Debug> Failed<T> {
+    /// A write that was not carried out.
+    pub fn before(why: StoreError, input: T) -> Self {
+        Self { why, happened: Happened::No, input: Box::new(input) }
+    }
+}
+
+/// A text that cannot be the id of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadId {
+    /// Integers are the queue's own counter.
+    #[error("custom ids cannot be integers")]
+    Integer,
+    /// The word names a key of the queue itself.
+    #[error("this word names a part of the queue itself")]
+    Reserved,
+    /// The text itself is unfit.
+    #[error("bad job id: {0}")]
+    Text(Flaw),
+}
+
+/// A text that cannot name a queue or a kind of job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("bad name: {0}")]
+pub struct BadName(pub Flaw);
+
+/// A payload that cannot be stored.
+#[derive(Debug, thiserror::Error)]
+pub enum BadPayload {
+    /// It is not JSON, or cannot be written as JSON.
+    #[error("not JSON: {0}")]
+    NotJson(#[source] serde_json::Error),
+    /// It is larger than [`MAX_PAYLOAD`].
+    #[error("the payload is {bytes} bytes long; at most {MAX_PAYLOAD} are allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+    },
+}
+
+/// Options that no store may hold.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadOptions {
+    /// Priorities end at 2,097,151.
+    #[error("priority {0} is not between 0 and {MAX_PRIORITY}")]
+    Priority(u32),
+    /// Delays end at 365 days.
+    #[error("a delay of {0:?} is longer than {MAX_DELAY:?}")]
+    Delay(Duration),
+    /// Jitter is a share.
+    #[error("jitter {0} is not between 0 and 1")]
+    Jitter(f64),
+    /// A job that may take no time cannot run.
+    #[error("a timeout of zero lets no job run")]
+    Timeout,
+}
+
+/// Why jobs were not added.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddError {
+    /// The id cannot be used.
+    #[error(transparent)]
+    Id(#[from] BadId),
+    /// The name cannot be used.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// The payload cannot be stored.
+    #[error(transparent)]
+    Payload(#[from] BadPayload),
+    /// The options cannot be stored.
+    #[error(transparent)]
+    Options(#[from] BadOptions),
+    /// More than 10,000 jobs in one call.
+    #[error("{0} jobs in one call; at most 10,000 are allowed")]
+    TooMany(usize),
+    /// The store broke its promise of one answer per job.
+    #[error("the store gave no answer")]
+    NoAnswer,
+    /// The store failed. When `happened` is [`Happened::Unknown`], jobs with their own ids may be added again safely.
+    #[error("{why}")]
+    Store {
+        /// What went wrong.
+        why: StoreError,
+        /// Whether the jobs may have been added all the same.
+        happened: Happened,
+    },
+}
+
+/// Why a change to one job was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EditError {
+    /// There is no such job.
+    #[error("there is no such job")]
+    Missing,
+    /// The job is in a state that does not allow it.
+    #[error("the job is {0}")]
+    WrongState(crate::state::State),
+    /// A worker holds the job.
+    #[error("a worker holds the job")]
+    Locked,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The value cannot be stored.
+    #[error(transparent)]
+    Payload(#[from] BadPayload),
+}

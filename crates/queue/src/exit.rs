@@ -1,0 +1,162 @@
+//! How an attempt can end: what a handler answers, what the runner makes of it, what a store is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::job::Payload;
+use crate::time::Timestamp;
+
+/// Any error of a handler.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// The longest stored failure message, in bytes; longer ones are cut.
+pub const MAX_MESSAGE: usize = 8 * 1024;
+
+/// What a handler may answer besides a result. `?` on any error gives [`Exit::Fail`].
+///
+/// ```
+/// use launchkit_queue::Exit;
+/// fn parse(text: &str) -> Result<u32, Exit> {
+///     if text.is_empty() {
+///         return Err(Exit::give_up("nothing to parse"));
+///     }
+///     Ok(text.parse::<u32>()?)
+/// }
+/// assert!(matches!(parse("x"), Err(Exit::Fail(_))));
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Exit {
+    /// Counts as a try; the backoff decides when the next one is.
+    Fail(BoxError),
+    /// Final, however many tries remain (BullMQ's `UnrecoverableError`).
+    GiveUp(BoxError),
+    /// Neither a failure nor a try: run again after this long.
+    Later(Duration),
+}
+
+impl Exit {
+    /// A final failure.
+    pub fn give_up(why: impl Into<BoxError>) -> Self {
+        Exit::GiveUp(why.into())
+    }
+}
+
+impl<E: Into<BoxError>> From<E> for Exit {
+    fn from(error: E) -> Self {
+        Exit::Fail(error.into())
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What sort of failure it was.
+    pub kind: FailureKind,
+    /// The sentence that users see (BullMQ `failedReason`).
+    pub message: Arc<str>,
+}
+
+impl Failure {
+    /// A failure with its message, cut to [`MAX_MESSAGE`] bytes.
+    pub fn new(kind: FailureKind, message: &str) -> Self {
+        let mut end = message.len().min(MAX_MESSAGE);
+        while !message.is_char_boundary(end) {
+            end -= 1;
+        }
+        Self { kind, message: message[..end].into() }
+    }
+}
+
+/// What sort of failure it was. There is no queue state beside `failed`: canceled and expired jobs are failed jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The handler answered an error.
+    Error,
+    /// The handler panicked.
+    Panic,
+    /// The attempt took longer than the job allows.
+    Timeout,
+    /// Its workers vanished more often than allowed.
+    Stalled,
+    /// The handler said that another try is useless.
+    GaveUp,
+    /// Somebody asked for it to stop.
+    Canceled,
+    /// No worker started it in time.
+    Expired,
+}
+
+impl FailureKind {
+    /// Every kind.
+    pub const ALL: [FailureKind; 7] = [
+        FailureKind::Error,
+        FailureKind::Panic,
+        FailureKind::Timeout,
+        FailureKind::Stalled,
+        FailureKind::GaveUp,
+        FailureKind::Canceled,
+        FailureKind::Expired,
+    ];
+}
+
+/// What the runner saw.
+#[derive(Debug)]
+pub enum Ran {
+    /// The handler answered a result.
+    Done(Payload),
+    /// The attempt failed.
+    Failed(Failure),
+    /// The handler asked to run again later.
+    Later(Duration),
+    /// The worker stopped before the attempt ended.
+    Interrupted,
+}
+
+/// What becomes of a job at the end of an attempt. Done, Retry and Dead count as a try; Later and Back do not.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Completed, with its result.
+    Done(Payload),
+    /// Runs again at this time; not after `now` means at once, behind what waits already.
+    Retry {
+        /// When.
+        at: Timestamp,
+        /// Why this attempt failed.
+        failure: Failure,
+    },
+    /// Failed for good.
+    Dead(Failure),
+    /// Runs again at this time, not counted.
+    Later(Timestamp),
+    /// Given back: runs again at once, in front of what waits, not counted.
+    Back,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_cut_at_a_character() {
+        let failure = Failure::new(FailureKind::Error, &"é".repeat(MAX_MESSAGE));
+        assert_eq!(failure.message.len(), MAX_MESSAGE);
+        let odd = Failure::new(FailureKind::Error, &format!("x{}", "é".repeat(MAX_MESSAGE)));
+        assert_eq!(odd.message.len(), MAX_MESSAGE - 1);
+    }
+
+    #[test]
+    fn question_mark_works_for_errors_and_texts() {
+        fn boxed() -> Result<(), Exit> {
+            Err(std::io::Error::other("disk"))?
+        }
+        fn text() -> Result<(), Exit> {
+            Err("plain")?
+        }
+        assert!(matches!(boxed(), Err(Exit::Fail(_))));
+        assert!(matches!(text(), Err(Exit::Fail(_))));
+    }
+}

@@ -1,0 +1,224 @@
+//! A queue as its users see it: adding, reading, and single jobs. Whole-queue operations are in [`Admin`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::backend::{self, Added, Backend, Edit, EditAll, Edited, Info, List, Logs, Made, NewJob, Page};
+use crate::clock::Clock;
+use crate::error::{AddError, BadName, EditError, StoreError};
+use crate::event::Position;
+use crate::exit::Failure;
+use crate::job::{JobId, JobKind, Payload, QueueName, Record};
+use crate::options::JobOptions;
+use crate::state::{Counts, State};
+use crate::store::Store;
+
+mod add;
+mod admin;
+mod events;
+
+pub use add::{AddOne, Planned};
+pub use admin::Admin;
+pub use events::{EventStream, Told};
+
+/// A queue of a store. Cloning it is cheap; making one touches nothing.
+///
+/// ```
+/// # use launchkit_queue::{Queue, Store, JobKind};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet { name: String }
+/// # impl JobKind for Greet { const NAME: &'static str = "greet"; type Output = String; }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = Store::memory();
+/// let queue = Queue::new(&store, "texts")?;
+/// let added = queue.add(Greet { name: "Ada".into() }).priority(5).attempts(3).await?;
+/// assert_eq!(queue.counts().await?.prioritized, 1);
+/// assert!(queue.get(added.id()).await?.is_some());
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Queue {
+    backend: Arc<dyn Backend>,
+    clock: Clock,
+    name: QueueName,
+}
+
+/// Why an outcome could not be told.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OutcomeError {
+    /// There is no such job, or it ended and was removed.
+    #[error("there is no such job")]
+    Missing,
+    /// The job failed for good.
+    #[error("the job failed: {}", .0.message)]
+    Failed(Failure),
+    /// It had not ended when the time was over.
+    #[error("the job had not ended in time")]
+    NotYet,
+    /// Its result is not of the expected type.
+    #[error("the result is of another type: {0}")]
+    Type(#[source] serde_json::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Queue {
+    /// A queue by name: 1 to 255 bytes without `:` and control characters.
+    pub fn new(store: &Store, name: &str) -> Result<Self, BadName> {
+        let name = QueueName::new(name)?;
+        Ok(Self { backend: store.backend().clone(), clock: store.clock().clone(), name })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &QueueName {
+        &self.name
+    }
+
+    /// Adds a job when awaited; options can be set before.
+    pub fn add<J: JobKind>(&self, job: J) -> AddOne<'_> {
+        AddOne::new(self, Planned::new(&job), J::options())
+    }
+
+    /// Adds a job for a worker that knows it by name only.
+    pub fn add_named<D: Serialize>(&self, name: &str, data: D) -> AddOne<'_> {
+        AddOne::new(self, Planned::named(name, &data), JobOptions::default())
+    }
+
+    /// Adds up to 10,000 jobs in one trip, all or none. Jobs whose own id exists already are answered as
+    /// [`Added::Existing`] and left as they are.
+    pub async fn add_all(&self, jobs: Vec<Planned>) -> Result<Vec<Added>, AddError> {
+        if jobs.len() > backend::MAX_ADD {
+            return Err(AddError::TooMany(jobs.len()));
+        }
+        let jobs = jobs.into_iter().map(Planned::check).collect::<Result<Vec<NewJob>, AddError>>()?;
+        if jobs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let add = backend::Add { queue: self.name.clone(), jobs };
+        self.backend
+            .add(add, self.clock.now())
+            .await
+            .map_err(|failed| AddError::Store { why: failed.why, happened: failed.happened })
+    }
+
+    /// Reads one job.
+    pub async fn get(&self, id: &JobId) -> Result<Option<Record>, StoreError> {
+        Ok(self.backend.get(&self.name, std::slice::from_ref(id)).await?.pop().flatten())
+    }
+
+    /// Reads up to 1,000 jobs by id.
+    pub async fn get_all(&self, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError> {
+        self.backend.get(&self.name, ids).await
+    }
+
+    /// One page of the jobs in a state: next to run first, finished ones newest first; at most 1,000.
+    pub async fn list(&self, list: &List) -> Result<Page, StoreError> {
+        self.backend.list(&self.name, list).await
+    }
+
+    /// How many jobs are in each state.
+    pub async fn counts(&self) -> Result<Counts, StoreError> {
+        self.backend.counts(&self.name).await
+    }
+
+    /// Counts, pause, age of the oldest ready job, and who works here.
+    pub async fn info(&self) -> Result<Info, StoreError> {
+        self.backend.info(&self.name, self.clock.now()).await
+    }
+
+    /// Log lines of a job, oldest first; at most 1,000 from the `skip`-th on.
+    pub async fn logs(&self, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError> {
+        self.backend.logs(&self.name, id, skip, most).await
+    }
+
+    /// What happens in the queue after a position. [`Position::START`] begins with the oldest kept event.
+    pub fn events(&self, after: Position) -> EventStream {
+        EventStream::new(self.backend.clone(), self.name.clone(), after)
+    }
+
+    /// Where the events end just now: the position to listen from for what comes next.
+    pub async fn newest_event(&self) -> Result<Position, StoreError> {
+        Ok(self.info().await?.newest_event)
+    }
+
+    /// Waits for the end of a job, at most this long, and answers its result.
+    pub async fn outcome<J: JobKind>(&self, id: &JobId, wait: Duration) -> Result<J::Output, OutcomeError> {
+        let wait = tokio::time::timeout(wait, self.ended(id)).await;
+        let record = wait.map_err(|_| OutcomeError::NotYet)??;
+        match record.failure {
+            Some(failure) if record.state == State::Failed => Err(OutcomeError::Failed(failure)),
+            _ => record.result.unwrap_or_else(Payload::null).decode().map_err(OutcomeError::Type),
+        }
+    }
+
+    async fn ended(&self, id: &JobId) -> Result<Record, OutcomeError> {
+        // Register before looking, so that an end between the two is not missed.
+        let mut events = self.events(self.newest_event().await?);
+        loop {
+            let record = self.get(id).await?.ok_or(OutcomeError::Missing)?;
+            if record.state.is_final() {
+                return Ok(record);
+            }
+            events.about(id).await?;
+        }
+    }
+
+    /// Makes a delayed job ready.
+    pub async fn promote(&self, id: &JobId) -> Result<(), EditError> {
+        self.edit(Edit::Promote(id.clone())).await
+    }
+
+    /// Makes a finished job ready again, with its priority.
+    pub async fn retry(&self, id: &JobId, made: Made) -> Result<(), EditError> {
+        self.edit(Edit::Retry(id.clone(), made)).await
+    }
+
+    /// Removes a job that no worker holds.
+    pub async fn remove(&self, id: &JobId) -> Result<(), EditError> {
+        self.edit(Edit::Remove(id.clone())).await
+    }
+
+    /// Asks a job to stop. A running one is told within a second; another one is failed as canceled when its turn comes.
+    pub async fn cancel(&self, id: &JobId) -> Result<(), EditError> {
+        self.edit(Edit::Cancel(id.clone())).await
+    }
+
+    /// Replaces a job's payload; a running handler does not see it.
+    pub async fn update_data<D: Serialize>(&self, id: &JobId, data: &D) -> Result<(), EditError> {
+        self.edit(Edit::Data(id.clone(), Payload::encode(data)?)).await
+    }
+
+    async fn edit(&self, edit: Edit) -> Result<(), EditError> {
+        let all = EditAll { queue: self.name.clone(), edits: vec![edit] };
+        let edited = self.backend.edit(all, self.clock.now()).await.map_err(|failed| failed.why)?;
+        match edited.first() {
+            Some(Edited::Done) => Ok(()),
+            Some(Edited::WrongState(state)) => Err(EditError::WrongState(*state)),
+            Some(Edited::Locked) => Err(EditError::Locked),
+            Some(Edited::Missing) | None => Err(EditError::Missing),
+        }
+    }
+
+    /// Operations on the whole queue.
+    pub fn admin(&self) -> Admin<'_> {
+        Admin::new(self)
+    }
+
+    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+
+    /// The clock that it goes by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Queue").field(&self.name).finish()
+    }
+}

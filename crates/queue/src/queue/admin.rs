@@ -1,0 +1,76 @@
+//! Operations on a whole queue. Those over many jobs run in bounded steps; another process sees each step as it is done.
+
+use std::time::Duration;
+
+use super::Queue;
+use crate::backend::{Control, MAX_READ, Sweep, SweepWhat};
+use crate::error::StoreError;
+use crate::state::State;
+
+/// Whole-queue operations; see [`Queue::admin`].
+#[derive(Debug)]
+pub struct Admin<'a> {
+    queue: &'a Queue,
+}
+
+impl<'a> Admin<'a> {
+    pub(super) fn new(queue: &'a Queue) -> Self {
+        Self { queue }
+    }
+
+    /// Gives out no more jobs, to any worker. Held ones run on, delayed ones still become ready.
+    pub async fn pause(&self) -> Result<(), StoreError> {
+        self.control(Control::Pause).await
+    }
+
+    /// Gives out jobs again.
+    pub async fn resume(&self) -> Result<(), StoreError> {
+        self.control(Control::Resume).await
+    }
+
+    /// Removes jobs of a final state that finished at least `grace` ago, oldest first, `most` at the most; answers how
+    /// many. Any other state is refused.
+    pub async fn clean(&self, state: State, grace: Duration, most: u64) -> Result<u64, StoreError> {
+        let before = self.queue.clock().now().minus(grace);
+        self.sweep(SweepWhat::Clean(state, before), most).await
+    }
+
+    /// Removes jobs that wait, with or without a priority; active, delayed and finished ones stay.
+    pub async fn drain(&self) -> Result<u64, StoreError> {
+        self.sweep(SweepWhat::DrainWaiting, u64::MAX).await
+    }
+
+    /// Removes delayed jobs.
+    pub async fn drain_delayed(&self) -> Result<u64, StoreError> {
+        self.sweep(SweepWhat::DrainDelayed, u64::MAX).await
+    }
+
+    /// Makes jobs ready again that had failed when this was called; their priorities stay, their attempts stay counted.
+    pub async fn retry_failed(&self, most: u64) -> Result<u64, StoreError> {
+        self.sweep(SweepWhat::RetryFailed(self.queue.clock().now()), most).await
+    }
+
+    /// Makes delayed jobs ready, next due first.
+    pub async fn promote_all(&self, most: u64) -> Result<u64, StoreError> {
+        self.sweep(SweepWhat::PromoteDelayed, most).await
+    }
+
+    async fn control(&self, what: Control) -> Result<(), StoreError> {
+        self.queue.backend().control(self.queue.name(), what, self.queue.clock().now()).await
+    }
+
+    async fn sweep(&self, what: SweepWhat, most: u64) -> Result<u64, StoreError> {
+        let mut done = 0;
+        while done < most {
+            let step = u64::from(MAX_READ).min(most - done) as u32;
+            let sweep = Sweep { queue: self.queue.name().clone(), what, most: step };
+            let swept = self.queue.backend().sweep(sweep, self.queue.clock().now()).await;
+            let swept = swept.map_err(|failed| failed.why)?;
+            done += swept.done.len() as u64;
+            if !swept.more {
+                break;
+            }
+        }
+        Ok(done)
+    }
+}

@@ -1,0 +1,319 @@
+//! The worker: takes jobs, runs their handlers, ends them, and goes on until it is told to stop.
+//!
+//! Four doers, each a future that ends: the *pump* owns every trip that ends and takes jobs, *runners* run one handler
+//! each, the *keeper* renews locks and carries progress and log lines, the *rescuer* looks for jobs whose worker
+//! vanished. They stop in an order that loses nothing: the pump takes no more, the runners end or are given back after
+//! the grace, the pump tells the store, and only then do the rescuer and, last, the keeper end, since every held job
+//! needs its lock until the store has answered.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{MAX_BEAT, WorkerInfo};
+use crate::exit::Exit;
+use crate::job::{JobKind, MAX_NAME, Payload};
+use crate::journal::{Journal, NoJournal};
+use crate::queue::Queue;
+
+mod active;
+mod held;
+mod keeper;
+mod pump;
+mod rescuer;
+mod router;
+mod runner;
+mod trip;
+
+pub use active::{Active, Cause};
+pub use router::Handler;
+
+use held::HeldSet;
+use router::Router;
+
+/// Runs the jobs of one queue.
+///
+/// ```
+/// # use launchkit_queue::{Active, Exit, JobKind, Queue, Store, Worker};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet { name: String }
+/// # impl JobKind for Greet { const NAME: &'static str = "greet"; type Output = String; }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// async fn greet(job: Active<Greet>) -> Result<String, Exit> {
+///     Ok(format!("Hello {}", job.data().name))
+/// }
+/// let store = Store::memory();
+/// let queue = Queue::new(&store, "texts")?;
+/// let added = queue.add(Greet { name: "Ada".into() }).await?;
+/// let worker = Worker::builder(&queue).concurrency(16).on::<Greet>(greet).build()?;
+/// let ended = queue.outcome::<Greet>(added.id(), std::time::Duration::from_secs(5));
+/// let (report, greeting) = {
+///     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+///     let work = worker.run_until(async { stopped.await.unwrap_or(()) });
+///     tokio::join!(work, async { let greeting = ended.await; let _ = stop.send(()); greeting })
+/// };
+/// assert_eq!(greeting?, "Hello Ada");
+/// assert_eq!(report.done, 1);
+/// # Ok(()) }
+/// ```
+pub struct Worker {
+    shared: Arc<Shared>,
+}
+
+/// Collects what a worker needs.
+pub struct WorkerBuilder {
+    queue: Queue,
+    router: Router,
+    journal: Arc<dyn Journal>,
+    settings: Settings,
+    name: Option<String>,
+    doubled: Option<&'static str>,
+}
+
+/// Why a worker cannot be built.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BadWorker {
+    /// Two handlers for one name.
+    #[error("two handlers for jobs named {0:?}")]
+    DoubledName(&'static str),
+    /// No handler at all.
+    #[error("no handler: use `on` or `on_rest`")]
+    NoHandler,
+    /// A worker needs 1 to 10,000 slots.
+    #[error("{0} slots; 1 to 10,000 are possible")]
+    Slots(usize),
+    /// Locks that cannot be renewed in time.
+    #[error("locks must hold for at least 1 s, to be renewed in time")]
+    LockFor,
+    /// The name is longer than 255 bytes or has spaces or control characters.
+    #[error("bad worker name {0:?}")]
+    Name(String),
+}
+
+/// How a worker behaves.
+#[derive(Clone, Debug)]
+struct Settings {
+    slots: usize,
+    lock_for: Duration,
+    rescue_every: Duration,
+    max_stalled: u32,
+    grace: Duration,
+}
+
+/// What a worker did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Jobs completed.
+    pub done: u64,
+    /// Attempts that failed and will be repeated.
+    pub retried: u64,
+    /// Jobs failed for good.
+    pub dead: u64,
+    /// Jobs put off or given back, uncounted.
+    pub returned: u64,
+    /// Runs whose lock was lost: what they answered was dropped.
+    pub lost: u64,
+    /// Stalled jobs of others (or of an earlier life) put back.
+    pub rescued: u64,
+}
+
+/// What the doers of one worker share.
+struct Shared {
+    queue: Queue,
+    router: Router,
+    journal: Arc<dyn Journal>,
+    settings: Settings,
+    info: WorkerInfo,
+    held: HeldSet,
+    tally: Tally,
+}
+
+#[derive(Default)]
+struct Tally {
+    done: AtomicU64,
+    retried: AtomicU64,
+    dead: AtomicU64,
+    returned: AtomicU64,
+    lost: AtomicU64,
+    rescued: AtomicU64,
+}
+
+impl Worker {
+    /// Begins to describe a worker for a queue.
+    pub fn builder(queue: &Queue) -> WorkerBuilder {
+        WorkerBuilder {
+            queue: queue.clone(),
+            router: Router::default(),
+            journal: Arc::new(NoJournal),
+            settings: Settings {
+                slots: 1,
+                lock_for: Duration::from_secs(30),
+                rescue_every: Duration::from_secs(5),
+                max_stalled: 1,
+                grace: Duration::from_secs(25),
+            },
+            name: None,
+            doubled: None,
+        }
+    }
+
+    /// Works until `stop` ends, then stops in two steps: takes no more and lets running jobs end; after the grace, cancels
+    /// them and gives them back uncounted. Store failures do not end it: it tries again with growing waits.
+    ///
+    /// Dropping the future kills the worker as a crash would: its jobs are rescued when their locks expire.
+    pub async fn run_until(self, stop: impl Future<Output = ()> + Send) -> Report {
+        let shared = self.shared;
+        let pump_ended = CancellationToken::new();
+        let rescuer_ended = CancellationToken::new();
+        let mut doers = JoinSet::new();
+        doers.spawn(keeper::run(shared.clone(), rescuer_ended.clone()));
+        doers.spawn({
+            let (shared, pump_ended) = (shared.clone(), pump_ended.clone());
+            async move {
+                rescuer::run(shared, pump_ended).await;
+                rescuer_ended.cancel();
+            }
+        });
+        pump::Pump::new(shared.clone()).run(stop).await;
+        pump_ended.cancel();
+        while doers.join_next().await.is_some() {}
+        shared.tally.report()
+    }
+}
+
+impl WorkerBuilder {
+    /// The handler for a kind of job: an `async fn(Active<J>) -> Result<J::Output, Exit>`, or a type that implements
+    /// [`Handler`].
+    pub fn on<J: JobKind>(mut self, handler: impl Handler<J>) -> Self {
+        self.doubled = self.doubled.or(self.router.add::<J>(handler));
+        self
+    }
+
+    /// The handler for jobs of names that no other handler knows. Without one such jobs are put off, uncounted, for
+    /// another worker to take (a rolling deploy, a mixed fleet).
+    pub fn on_rest<F, Fut>(mut self, handler: F) -> Self
+    where
+        F: Fn(Active<Payload>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Payload, Exit>> + Send + 'static,
+    {
+        self.router.set_rest(handler);
+        self
+    }
+
+    /// How many jobs run at once; 1 by default.
+    pub fn concurrency(mut self, slots: usize) -> Self {
+        self.settings.slots = slots;
+        self
+    }
+
+    /// The name that jobs remember and lists show; without spaces.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How long a job stays ours without a sign of life; 30 s by default, at least 1 s. Renewed all the time.
+    pub fn lock_for(mut self, time: Duration) -> Self {
+        self.settings.lock_for = time;
+        self
+    }
+
+    /// How often to look for jobs whose worker vanished; 5 s by default.
+    pub fn rescue_every(mut self, time: Duration) -> Self {
+        self.settings.rescue_every = time;
+        self
+    }
+
+    /// A job that stalls more often than this is failed; 1 by default, as in BullMQ.
+    pub fn max_stalled(mut self, times: u32) -> Self {
+        self.settings.max_stalled = times;
+        self
+    }
+
+    /// How long running jobs may go on after the stop; 25 s by default.
+    pub fn grace(mut self, time: Duration) -> Self {
+        self.settings.grace = time;
+        self
+    }
+
+    /// Who keeps books over this worker's jobs.
+    pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// Checks and builds; starts nothing.
+    pub fn build(self) -> Result<Worker, BadWorker> {
+        if let Some(name) = self.doubled {
+            return Err(BadWorker::DoubledName(name));
+        }
+        if self.router.is_empty() {
+            return Err(BadWorker::NoHandler);
+        }
+        if !(1..=MAX_BEAT).contains(&self.settings.slots) {
+            return Err(BadWorker::Slots(self.settings.slots));
+        }
+        if self.settings.lock_for < Duration::from_secs(1) {
+            return Err(BadWorker::LockFor);
+        }
+        let id = format!("{:032x}", rand::random::<u128>());
+        let name = self.name.unwrap_or_else(|| format!("worker-{}", &id[..8]));
+        if name.is_empty() || name.len() > MAX_NAME || name.contains(|c: char| c.is_control() || c.is_whitespace()) {
+            return Err(BadWorker::Name(name));
+        }
+        let info = WorkerInfo {
+            id: id.into(),
+            name: name.into(),
+            slots: self.settings.slots,
+            started: self.queue.clock().now(),
+            version: env!("CARGO_PKG_VERSION").into(),
+        };
+        let shared = Shared {
+            queue: self.queue,
+            router: self.router,
+            journal: self.journal,
+            settings: self.settings,
+            info,
+            held: HeldSet::default(),
+            tally: Tally::default(),
+        };
+        Ok(Worker { shared: Arc::new(shared) })
+    }
+}
+
+impl Tally {
+    fn report(&self) -> Report {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Report {
+            done: read(&self.done),
+            retried: read(&self.retried),
+            dead: read(&self.dead),
+            returned: read(&self.returned),
+            lost: read(&self.lost),
+            rescued: read(&self.rescued),
+        }
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("queue", &self.shared.queue)
+            .field("info", &self.shared.info)
+            .finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for WorkerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerBuilder")
+            .field("queue", &self.queue)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

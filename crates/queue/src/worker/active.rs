@@ -1,0 +1,136 @@
+//! What a handler holds while it runs.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::held::Run;
+use crate::backend::Held;
+use crate::error::BadPayload;
+use crate::job::{JobId, Payload};
+use crate::journal::Carry;
+use crate::options::JobOptions;
+
+/// Why a handler should stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The lock is lost: somebody else may run the job; what this run answers is dropped.
+    LockLost,
+    /// Somebody asked the job to stop. A result that comes all the same counts.
+    Canceled,
+    /// The worker stops and the grace is over; the job is given back.
+    Shutdown,
+}
+
+/// A job that is running: its data and its line to the queue.
+#[derive(Debug)]
+pub struct Active<D> {
+    data: D,
+    run: Arc<Run>,
+    facts: Arc<Facts>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    name: Arc<str>,
+    options: Arc<JobOptions>,
+    made: u32,
+    started: u32,
+    stalls: u32,
+    carry: Carry,
+}
+
+impl Active<Payload> {
+    pub(super) fn new(held: &Held, run: Arc<Run>, carry: Carry) -> Self {
+        let facts = Facts {
+            name: held.name.clone(),
+            options: held.options.clone(),
+            made: held.made,
+            started: held.started,
+            stalls: held.stalls,
+            carry,
+        };
+        Self { data: held.data.clone(), run, facts: Arc::new(facts) }
+    }
+}
+
+impl<D> Active<D> {
+    /// The payload.
+    pub fn data(&self) -> &D {
+        &self.data
+    }
+
+    /// The payload, when nothing else is needed any more.
+    pub fn into_data(self) -> D {
+        self.data
+    }
+
+    pub(super) fn with<E>(self, data: E) -> Active<E> {
+        Active { data, run: self.run, facts: self.facts }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &JobId {
+        &self.run.lock.id
+    }
+
+    /// The stored name of its kind.
+    pub fn name(&self) -> &str {
+        &self.facts.name
+    }
+
+    /// Its options.
+    pub fn options(&self) -> &JobOptions {
+        &self.facts.options
+    }
+
+    /// Which counted attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.facts.made.saturating_add(1)
+    }
+
+    /// Whether no try is left after this one.
+    pub fn is_last_attempt(&self) -> bool {
+        self.attempt() >= self.facts.options.attempts
+    }
+
+    /// Times it was started, this one included; more than [`Active::attempt`] after rescues and give-backs.
+    pub fn started(&self) -> u32 {
+        self.facts.started
+    }
+
+    /// Times its worker vanished.
+    pub fn stalls(&self) -> u32 {
+        self.facts.stalls
+    }
+
+    /// Says how far it is; any JSON, commonly a percentage. The last word within 250 ms is stored; a failure to store it
+    /// is logged and does not fail the job.
+    pub fn progress<P: Serialize + ?Sized>(&self, value: &P) -> Result<(), BadPayload> {
+        self.run.note_progress(Payload::encode(value)?);
+        Ok(())
+    }
+
+    /// Adds a log line, stored within 250 ms. Lines over 8 kB are cut; beyond 1,000 (or the job's own limit) the oldest
+    /// go.
+    pub fn log(&self, line: impl AsRef<str>) {
+        self.run.note_line(line.as_ref().into());
+    }
+
+    /// Why it should stop, if it should.
+    pub fn cause(&self) -> Option<Cause> {
+        self.run.cause()
+    }
+
+    /// Ends when it should stop. A handler that goes on is dropped at its next `.await`: at once when the lock is lost,
+    /// after five seconds when it was canceled, after one second at shutdown.
+    pub async fn canceled(&self) -> Cause {
+        self.run.told().await
+    }
+
+    /// What the journal attached to this run, if it is of this type.
+    pub fn carry<T: Send + Sync + 'static>(&self) -> Option<Arc<T>> {
+        self.facts.carry.clone().downcast().ok()
+    }
+}

@@ -1,0 +1,152 @@
+//! The jobs that a worker holds, from the take's answer until the store has answered their end.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use super::active::Cause;
+use crate::backend::{Edit, Lock, MAX_LOGS};
+use crate::job::{JobId, Payload};
+
+/// One held job, shared between its handler, the keeper and the pump.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) lock: Lock,
+    told: CancellationToken,
+    lost: CancellationToken,
+    cause: OnceLock<Cause>,
+    ending: AtomicBool,
+    notes: Mutex<Notes>,
+}
+
+/// What a handler said since the last trip.
+#[derive(Debug, Default)]
+struct Notes {
+    progress: Option<Payload>,
+    lines: Vec<Arc<str>>,
+}
+
+impl Run {
+    pub(super) fn new(lock: Lock) -> Self {
+        Self {
+            lock,
+            told: CancellationToken::new(),
+            lost: CancellationToken::new(),
+            cause: OnceLock::new(),
+            ending: AtomicBool::new(false),
+            notes: Mutex::default(),
+        }
+    }
+
+    /// Tells the handler to stop; the first cause is the one that it sees.
+    pub(super) fn cancel(&self, cause: Cause) {
+        let _ = self.cause.set(cause);
+        self.told.cancel();
+        if cause == Cause::LockLost {
+            self.lost.cancel();
+        }
+    }
+
+    pub(super) fn cause(&self) -> Option<Cause> {
+        self.cause.get().copied()
+    }
+
+    /// Ends when the handler is told to stop.
+    pub(super) async fn told(&self) -> Cause {
+        self.told.cancelled().await;
+        self.cause().unwrap_or(Cause::LockLost)
+    }
+
+    /// Ends when the lock is lost, whatever the handler was told before.
+    pub(super) async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.is_cancelled()
+    }
+
+    /// From here on the handler has ended, and only the lock is still needed.
+    pub(super) fn set_ending(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_progress(&self, value: Payload) {
+        self.notes().progress = Some(value);
+    }
+
+    /// Keeps a log line until the next trip; beyond the number of lines that a job can keep, the oldest go.
+    pub(super) fn note_line(&self, line: Arc<str>) {
+        let mut notes = self.notes();
+        if notes.lines.len() >= MAX_LOGS as usize {
+            notes.lines.remove(0);
+        }
+        notes.lines.push(line);
+    }
+
+    /// Takes what was noted, as changes to be sent.
+    pub(super) fn take_notes(&self, edits: &mut Vec<Edit>) {
+        let notes = std::mem::take(&mut *self.notes());
+        edits.extend(notes.progress.map(|value| Edit::Progress(self.lock.id.clone(), value)));
+        if !notes.lines.is_empty() {
+            edits.push(Edit::Log(self.lock.id.clone(), notes.lines));
+        }
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// All held jobs of a worker.
+#[derive(Debug, Default)]
+pub(super) struct HeldSet {
+    runs: Mutex<HashMap<JobId, Arc<Run>>>,
+}
+
+impl HeldSet {
+    pub(super) fn insert(&self, run: &Arc<Run>) {
+        self.runs().insert(run.lock.id.clone(), run.clone());
+    }
+
+    /// The run under this lock; a fresh one when it has been let go of in the meantime.
+    pub(super) fn get(&self, lock: &Lock) -> Arc<Run> {
+        let held = self.runs().get(&lock.id).filter(|run| run.lock == *lock).cloned();
+        held.unwrap_or_else(|| Arc::new(Run::new(lock.clone())))
+    }
+
+    /// Lets go of a run; a newer run of the same job stays.
+    pub(super) fn remove(&self, run: &Run) {
+        let mut runs = self.runs();
+        if runs.get(&run.lock.id).is_some_and(|held| held.lock == run.lock) {
+            runs.remove(&run.lock.id);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs().is_empty()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Run>> {
+        self.runs().values().cloned().collect()
+    }
+
+    /// Tells a handler to stop, unless it has ended already.
+    pub(super) fn cancel(&self, id: &JobId, cause: Cause) {
+        if let Some(run) = self.runs().get(id).filter(|run| !run.ending.load(Ordering::Relaxed)) {
+            run.cancel(cause);
+        }
+    }
+
+    pub(super) fn cancel_all(&self, cause: Cause) {
+        for run in self.all() {
+            self.cancel(&run.lock.id, cause);
+        }
+    }
+
+    fn runs(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Run>>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

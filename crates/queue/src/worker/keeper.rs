@@ -1,0 +1,111 @@
+//! Renews the locks of all held jobs, hears who is asked to stop, and carries progress and log lines.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::active::Cause;
+use crate::backend::{Beat, Edit, EditAll, Lock, MAX_EDIT};
+use crate::time::Timestamp;
+
+/// How often notes of handlers are carried to the store: at most four times a second for each job.
+const NOTES_EVERY: Duration = Duration::from_millis(250);
+/// How often a worker with jobs asks who is to stop: canceled handlers are told within a second.
+const BEAT_BUSY: Duration = Duration::from_millis(500);
+
+/// Works until `ended`; the first beat, which registers the worker, comes at once.
+pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
+    let clock = shared.queue.clock().clone();
+    let beat_idle = shared.settings.lock_for / 3;
+    let mut heard = clock.now();
+    let mut beaten: Option<Timestamp> = None;
+    loop {
+        let now = clock.now();
+        let busy = !shared.held.is_empty();
+        if busy {
+            carry_notes(&shared).await;
+        }
+        let wait = if busy { BEAT_BUSY.min(beat_idle) } else { beat_idle };
+        if beaten.is_none_or(|last| now.since(last) >= wait) {
+            beaten = Some(now);
+            if beat(&shared, now).await {
+                heard = now;
+            }
+        }
+        give_up_expired(&shared, heard);
+        tokio::select! {
+            biased;
+            _ = ended.cancelled() => return,
+            _ = tokio::time::sleep(NOTES_EVERY) => {}
+        }
+    }
+}
+
+async fn carry_notes(shared: &Shared) {
+    let mut edits = Vec::new();
+    for run in shared.held.all() {
+        run.take_notes(&mut edits);
+    }
+    send_notes(shared, edits).await;
+}
+
+/// Sends notes. They never fail a job: what cannot be stored is logged and gone.
+pub(super) async fn send_notes(shared: &Shared, mut edits: Vec<Edit>) {
+    while !edits.is_empty() {
+        let rest = edits.split_off(edits.len().min(MAX_EDIT));
+        let all = EditAll { queue: shared.queue.name().clone(), edits };
+        let edit = shared.queue.backend().edit(all, shared.queue.clock().now());
+        match tokio::time::timeout(patience(shared), edit).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(failed)) => {
+                tracing::warn!(queue = %shared.queue.name(), error = %failed.why, "progress and log lines were lost");
+            }
+            Err(_) => tracing::warn!(queue = %shared.queue.name(), "progress and log lines may be lost: no answer"),
+        }
+        edits = rest;
+    }
+}
+
+/// One beat; answers whether the store answered.
+async fn beat(shared: &Shared, now: Timestamp) -> bool {
+    let locks: Vec<Lock> = shared.held.all().iter().map(|run| run.lock.clone()).collect();
+    let beat = Beat {
+        queue: shared.queue.name().clone(),
+        worker: shared.info.clone(),
+        locks,
+        lock_for: shared.settings.lock_for,
+    };
+    match tokio::time::timeout(patience(shared), shared.queue.backend().beat(beat, now)).await {
+        Ok(Ok(beaten)) => {
+            for id in &beaten.lost {
+                shared.held.cancel(id, Cause::LockLost);
+            }
+            for id in &beaten.cancel {
+                shared.held.cancel(id, Cause::Canceled);
+            }
+            true
+        }
+        Ok(Err(failed)) => {
+            tracing::warn!(queue = %shared.queue.name(), error = %failed.why, "locks were not renewed");
+            false
+        }
+        Err(_) => {
+            tracing::warn!(queue = %shared.queue.name(), "locks may not be renewed: no answer");
+            false
+        }
+    }
+}
+
+/// How long the keeper waits for an answer: a store that hangs must not keep it from seeing that locks run out.
+fn patience(shared: &Shared) -> Duration {
+    shared.settings.lock_for / 3
+}
+
+/// Locks that nobody could renew for their whole time are lost, even if the store cannot say so.
+fn give_up_expired(shared: &Shared, heard: Timestamp) {
+    if shared.queue.clock().now().since(heard) >= shared.settings.lock_for {
+        shared.held.cancel_all(Cause::LockLost);
+    }
+}

@@ -1,0 +1,45 @@
+//! Looks for jobs whose worker vanished, anybody's, and puts them back.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use crate::backend::Rescue;
+use crate::error::StoreError;
+
+/// Jobs put back in one call.
+const STEP: u32 = 200;
+
+/// Works until `ended`; the first look comes at once, as in BullMQ.
+pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
+    loop {
+        if let Err(error) = look(&shared).await {
+            tracing::warn!(queue = %shared.queue.name(), %error, "could not look for stalled jobs");
+        }
+        // Spread out, so that many workers do not look at the same moment.
+        let spread = Duration::from_secs_f64(shared.settings.rescue_every.as_secs_f64() * rand::random_range(0.9..1.1));
+        tokio::select! {
+            biased;
+            _ = ended.cancelled() => return,
+            _ = tokio::time::sleep(spread) => {}
+        }
+    }
+}
+
+async fn look(shared: &Shared) -> Result<(), StoreError> {
+    loop {
+        let rescue =
+            Rescue { queue: shared.queue.name().clone(), max_stalled: shared.settings.max_stalled, most: STEP };
+        let rescued = shared.queue.backend().rescue(rescue, shared.queue.clock().now()).await?;
+        if !rescued.jobs.is_empty() {
+            shared.tally.rescued.fetch_add(rescued.jobs.len() as u64, Ordering::Relaxed);
+            tracing::warn!(queue = %shared.queue.name(), jobs = rescued.jobs.len(), "put back jobs whose worker vanished");
+        }
+        if !rescued.more {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! One trip to the store: ends go out, jobs come in. In this order: what handlers noted, the journal's word on ends, the
+//! store's turn, the journal's word on what was taken.
+//!
+//! A trip is repeated until it is answered: its verdicts and its token make every repetition harmless.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::held::Run;
+use super::{Shared, keeper};
+use crate::backend::{End, Held, Next, Take, TakeMode, Token, Turn, Turned, Verdict};
+use crate::exit::Outcome;
+use crate::journal::{Begin, Carry, Ending};
+use crate::options::Keep;
+
+/// The first and the longest wait before something that failed is tried again.
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// A run that has ended and is not settled yet.
+pub(super) struct Finished {
+    pub(super) run: Arc<Run>,
+    pub(super) ending: Ending,
+    /// Whether the journal has had its say.
+    pub(super) journaled: bool,
+}
+
+/// A job to be run.
+pub(super) struct Started {
+    pub(super) held: Held,
+    pub(super) run: Arc<Run>,
+    pub(super) carry: Carry,
+}
+
+/// What a trip brought.
+pub(super) struct Trip {
+    pub(super) asked: usize,
+    pub(super) started: Vec<Started>,
+    /// Jobs that were taken but are not to be run: they end with the next trip.
+    pub(super) skipped: Vec<Finished>,
+    pub(super) next: Next,
+}
+
+/// Goes once; `give_up` ends the repetitions of what does not succeed.
+pub(super) async fn go(
+    shared: Arc<Shared>,
+    finished: Vec<Finished>,
+    asked: usize,
+    number: u64,
+    give_up: CancellationToken,
+) -> Trip {
+    let nothing = Trip { asked, started: Vec::new(), skipped: Vec::new(), next: Next::Empty };
+    let Some(finished) = give_up.run_until_cancelled(told(&shared, finished)).await else {
+        return nothing;
+    };
+    let take = (asked > 0).then(|| Take {
+        token: Token::new(format!("{}:{number}", shared.info.id)),
+        mode: TakeMode::Fresh,
+        most: asked,
+        lock_for: shared.settings.lock_for,
+    });
+    let ends = finished.iter().map(verdict).collect();
+    let turn = Turn { queue: shared.queue.name().clone(), worker: shared.info.name.clone(), ends, take };
+    let Some((turned, repeated)) = give_up.run_until_cancelled(turned(&shared, turn)).await else {
+        return nothing;
+    };
+    for (finished, end) in finished.iter().zip(&turned.ends) {
+        // After a repetition, a job that is not kept is gone because its end was carried out.
+        let end = if repeated && *end == End::Gone { End::AlreadyApplied } else { *end };
+        count(&shared, finished, end);
+        shared.held.remove(&finished.run);
+    }
+    let next = turned.next;
+    let (started, skipped) = begun(&shared, turned.held, &give_up).await;
+    Trip { asked, started, skipped, next }
+}
+
+/// What the handlers noted is stored, and the journal has had its say.
+async fn told(shared: &Shared, mut finished: Vec<Finished>) -> Vec<Finished> {
+    let mut edits = Vec::new();
+    for one in &finished {
+        one.run.take_notes(&mut edits);
+    }
+    if !edits.is_empty() {
+        keeper::send_notes(shared, edits).await;
+    }
+    let (done, fresh): (Vec<_>, Vec<_>) = finished.drain(..).partition(|one| one.journaled);
+    let (runs, mut endings): (Vec<_>, Vec<_>) = fresh.into_iter().map(|one| (one.run, one.ending)).unzip();
+    if !endings.is_empty() {
+        let mut wait = WAITS.0;
+        while let Err(error) = shared.journal.end(&mut endings).await {
+            tracing::error!(queue = %shared.queue.name(), jobs = endings.len(), %error, "ends are not in the books yet");
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(WAITS.1);
+        }
+    }
+    let fresh = runs.into_iter().zip(endings);
+    done.into_iter().chain(fresh.map(|(run, ending)| Finished { run, ending, journaled: true })).collect()
+}
+
+/// The store's answer, asked for until it comes, and whether it was asked for more than once.
+async fn turned(shared: &Shared, mut turn: Turn) -> (Turned, bool) {
+    let mut wait = WAITS.0;
+    let mut repeated = false;
+    loop {
+        match shared.queue.backend().turn(turn, shared.queue.clock().now()).await {
+            Ok(turned) => {
+                for held in &turned.held {
+                    shared.held.insert(&Arc::new(Run::new(held.lock.clone())));
+                }
+                return (turned, repeated);
+            }
+            Err(failed) => {
+                tracing::error!(queue = %shared.queue.name(), error = %failed.why, "the store did not answer; asking again");
+                repeated = true;
+                turn = *failed.input;
+                if let Some(take) = &mut turn.take {
+                    take.mode = TakeMode::Resume;
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(WAITS.1);
+            }
+        }
+    }
+}
+
+/// What the journal makes of the jobs that were taken.
+async fn begun(shared: &Shared, held: Vec<Held>, give_up: &CancellationToken) -> (Vec<Started>, Vec<Finished>) {
+    if held.is_empty() {
+        return (Vec::new(), Vec::new());
+    }
+    let decisions = give_up.run_until_cancelled(decided(shared, &held)).await;
+    // Stopping without the journal's word: nothing was begun, so everything goes back.
+    let decisions = decisions.unwrap_or_else(|| held.iter().map(|_| Begin::Skip(Outcome::Back)).collect());
+    let (mut started, mut skipped) = (Vec::new(), Vec::new());
+    for (held, decision) in held.into_iter().zip(decisions) {
+        let run = shared.held.get(&held.lock);
+        match decision {
+            Begin::Run(carry) => started.push(Started { held, run, carry }),
+            Begin::Skip(outcome) => {
+                run.set_ending();
+                let ending = Ending { held, carry: Arc::new(()), outcome };
+                skipped.push(Finished { run, ending, journaled: true });
+            }
+        }
+    }
+    (started, skipped)
+}
+
+async fn decided(shared: &Shared, held: &[Held]) -> Vec<Begin> {
+    let mut wait = WAITS.0;
+    loop {
+        match shared.journal.begin(held).await {
+            Ok(decisions) if decisions.len() == held.len() => return decisions,
+            Ok(decisions) => {
+                tracing::error!(
+                    asked = held.len(),
+                    answered = decisions.len(),
+                    "the journal did not answer for every job"
+                );
+            }
+            Err(error) => {
+                tracing::error!(queue = %shared.queue.name(), jobs = held.len(), %error, "starts are not in the books yet");
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(WAITS.1);
+    }
+}
+
+fn verdict(finished: &Finished) -> Verdict {
+    let ending = &finished.ending;
+    let keep = match ending.outcome {
+        Outcome::Done(_) => ending.held.options.keep_completed,
+        Outcome::Dead(_) => ending.held.options.keep_failed,
+        Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back => Keep::ALL,
+    };
+    Verdict { lock: finished.run.lock.clone(), outcome: ending.outcome.clone(), keep }
+}
+
+fn count(shared: &Shared, finished: &Finished, end: End) {
+    let add = |count: &AtomicU64| count.fetch_add(1, Ordering::Relaxed);
+    let tally = &shared.tally;
+    match end {
+        End::Applied | End::AlreadyApplied => match finished.ending.outcome {
+            Outcome::Done(_) => add(&tally.done),
+            Outcome::Retry { .. } => add(&tally.retried),
+            Outcome::Dead(_) => add(&tally.dead),
+            Outcome::Later(_) | Outcome::Back => add(&tally.returned),
+        },
+        End::LockLost | End::Gone => {
+            tracing::warn!(queue = %shared.queue.name(), job = %finished.run.lock.id, ?end, "an end came too late and was dropped");
+            add(&tally.lost)
+        }
+    };
+}

@@ -1,0 +1,150 @@
+//! `doctor`: what is configured, where it came from, and whether it works. Secrets stay hidden.
+
+use launchkit_queue::Clock;
+use serde::Serialize;
+
+use super::Context;
+use super::output::Stop;
+use super::table::fitted;
+use crate::app;
+use crate::config::facts::{Fact, facts};
+use crate::config::{Config, Database, data_dir};
+use crate::ledger::Migrate;
+
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    settings: Vec<Fact>,
+    warnings: Vec<String>,
+    checks: Vec<Check>,
+}
+
+/// One thing that was tried.
+#[derive(Serialize)]
+struct Check {
+    name: &'static str,
+    result: Verdict,
+    detail: String,
+}
+
+#[derive(Serialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Verdict {
+    Ok,
+    /// Works without it, but less well.
+    Note,
+    Bad,
+}
+
+/// `launchkit doctor`: exit code 1 when something would keep `serve` from working.
+pub(super) async fn doctor(context: &Context) -> Result<(), Stop> {
+    let mut checks = vec![data_directory(context)];
+    match Config::preview(&context.settings) {
+        Ok(config) => {
+            checks.push(good("configuration", "serve would accept it"));
+            checks.push(database(&config).await);
+            checks.push(port(&config).await);
+        }
+        Err(error) => checks.push(bad("configuration", error.to_string())),
+    }
+    checks.push(apertium());
+    let report = Report {
+        ok: checks.iter().all(|check| check.result != Verdict::Bad),
+        settings: facts(&context.settings),
+        warnings: context.settings.warnings.clone(),
+        checks,
+    };
+    context.out.show(&report, text);
+    if report.ok { Ok(()) } else { Err(Stop::Told) }
+}
+
+/// Nothing is made: a directory that is missing is made by the first start.
+fn data_directory(context: &Context) -> Check {
+    let dir = data_dir(&context.settings);
+    if !dir.exists() {
+        return Check {
+            name: "data directory",
+            result: Verdict::Note,
+            detail: format!("{} will be made at the first start", dir.display()),
+        };
+    }
+    let probe = dir.join(format!(".doctor-{:016x}", rand::random::<u64>()));
+    match std::fs::write(&probe, b"probe").and_then(|()| std::fs::remove_file(&probe)) {
+        Ok(()) => good("data directory", format!("{} can be written", dir.display())),
+        Err(error) => bad("data directory", format!("{} cannot be written: {error}", dir.display())),
+    }
+}
+
+async fn database(config: &Config) -> Check {
+    let what = match &config.database {
+        Database::Sqlite(path) if !path.exists() => {
+            let detail = format!("the SQLite file {} will be made at the first start", path.display());
+            return Check { name: "database", result: Verdict::Note, detail };
+        }
+        Database::Sqlite(path) => format!("SQLite file {}", path.display()),
+        Database::Postgres(_) => "PostgreSQL".to_owned(),
+    };
+    match app::open_ledger(&config.database, Migrate::Check, &Clock::system()).await {
+        Ok(ledger) => {
+            let answered = ledger.ping().await;
+            ledger.close().await;
+            match answered {
+                Ok(()) => good("database", format!("{what} answers")),
+                Err(error) => bad("database", format!("{what}: {error}")),
+            }
+        }
+        Err(error) => bad("database", format!("{what}: {error}")),
+    }
+}
+
+async fn port(config: &Config) -> Check {
+    match crate::http::listen::Listener::bind(&config.host, config.port, config.tls.as_ref()).await {
+        Ok(listener) => good("address", format!("{} is free", listener.url())),
+        Err(error) => {
+            Check { name: "address", result: Verdict::Note, detail: format!("{error} (a server may be running there)") }
+        }
+    }
+}
+
+/// Translation is the one job type that needs another program.
+fn apertium() -> Check {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join("apertium")).find(|file| file.is_file());
+    match found {
+        Some(file) => good("translation", format!("{} is installed", file.display())),
+        None => Check {
+            name: "translation",
+            result: Verdict::Note,
+            detail: "Apertium is not installed: TRANSLATE jobs fail at once. On Debian: apt install apertium apertium-eng-spa".to_owned(),
+        },
+    }
+}
+
+fn good(name: &'static str, detail: impl Into<String>) -> Check {
+    Check { name, result: Verdict::Ok, detail: detail.into() }
+}
+
+fn bad(name: &'static str, detail: impl Into<String>) -> Check {
+    Check { name, result: Verdict::Bad, detail: detail.into() }
+}
+
+fn text(report: &Report) -> String {
+    let shown = |fact: &&Fact| fact.value.is_some();
+    let rows: Vec<Vec<String>> = report
+        .settings
+        .iter()
+        .filter(shown)
+        .map(|fact| vec![fact.name.to_owned(), fact.value.clone().unwrap_or_default(), fact.origin.clone()])
+        .collect();
+    let mut lines = vec![fitted(&["SETTING", "VALUE", "FROM"], &rows), String::new()];
+    lines.extend(report.warnings.iter().map(|warning| format!("warning  {warning}")));
+    for check in &report.checks {
+        let word = match check.result {
+            Verdict::Ok => "ok",
+            Verdict::Note => "note",
+            Verdict::Bad => "BAD",
+        };
+        lines.push(format!("{word:<8} {}: {}", check.name, check.detail));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,38 @@
+//! Logging of a process: to standard error, and to a file when one is named.
+
+use std::fs::OpenOptions;
+use std::io::IsTerminal;
+use std::sync::Mutex;
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+use super::output::Stop;
+use crate::config::{LogFormat, Logging};
+
+/// Starts logging. Called once, by the commands that run a service.
+pub(super) fn init(logging: &Logging) -> Result<(), Stop> {
+    let mut layers = vec![layer(logging.format, std::io::stderr, std::io::stderr().is_terminal())];
+    if let Some(path) = &logging.file {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        let file = file.map_err(|error| Stop::Usage(format!("LOG_FILE: cannot open {}: {error}", path.display())))?;
+        layers.push(layer(logging.format, Mutex::new(file), false));
+    }
+    let filter = EnvFilter::builder().parse(&logging.filter);
+    let filter = filter.map_err(|error| Stop::Usage(format!("RUST_LOG is not a filter: {error}")))?;
+    let started = tracing_subscriber::registry().with(layers).with(filter).try_init();
+    started.map_err(|error| Stop::Failed(format!("cannot start logging: {error}")))
+}
+
+/// Text lines are `time LEVEL message field=value`, so that messages can be searched for as they are.
+fn layer<W>(format: LogFormat, writer: W, colours: bool) -> Box<dyn Layer<Registry> + Send + Sync>
+where
+    W: for<'a> tracing_subscriber::fmt::MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
+    match format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    }
+}

@@ -1,0 +1,156 @@
+//! Queue administration: figures for viewers, orders for operators. Every order leaves an audit row.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::{IntoResponse, Response};
+use launchkit_queue::{Queue, State as JobState};
+use serde_json::json;
+
+use super::once::{self, Asked, Once};
+use super::query::Query;
+use super::queues::{self, Metrics, store_problem};
+use super::{Api, body, ledger_problem};
+use crate::auth::{Operator, Role};
+use crate::ledger::{Answer, AuditEntry};
+use crate::problem::Problem;
+
+/// Finished jobs stay this long unless an operator says otherwise.
+const COMPLETED_GRACE: Duration = Duration::from_secs(3_600);
+const FAILED_GRACE: Duration = Duration::from_secs(7 * 24 * 3_600);
+const MOST_GRACE_MS: u64 = 366 * 24 * 3_600_000;
+const MOST_CLEANED: u64 = 10_000;
+const CLEANED: u64 = 1_000;
+
+/// `GET /v1/admin/queue/metrics?queue=`
+pub(super) async fn metrics(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
+    api.auth.operator(request.headers(), Role::Viewer, api.now())?;
+    let mut query = Query::parse(request.uri().query());
+    let queue = queues::asked_for(&api, &mut query)?;
+    query.finish()?;
+    Ok(axum::Json(Metrics::of(queue, api.now()).await?).into_response())
+}
+
+/// `GET /v1/admin/queue/metrics/all`
+pub(super) async fn metrics_all(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
+    api.auth.operator(request.headers(), Role::Viewer, api.now())?;
+    Query::parse(request.uri().query()).finish()?;
+    let ai_jobs = Metrics::of(&api.ai_jobs, api.now()).await?;
+    let webhooks = Metrics::of(&api.webhooks, api.now()).await?;
+    Ok(axum::Json(json!({"aiJobs": ai_jobs, "webhooks": webhooks})).into_response())
+}
+
+/// `POST /v1/admin/queue/pause?queue=`
+pub(super) async fn pause(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
+    order(&api, request, Order::Pause).await
+}
+
+/// `POST /v1/admin/queue/resume?queue=`
+pub(super) async fn resume(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
+    order(&api, request, Order::Resume).await
+}
+
+/// `POST /v1/admin/queue/clean?queue=&state=&grace=&limit=`
+pub(super) async fn clean(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
+    order(&api, request, Order::Clean(Sweep::default())).await
+}
+
+enum Order {
+    Pause,
+    Resume,
+    Clean(Sweep),
+}
+
+/// Which finished jobs to remove. No state means both, no grace the usual one.
+#[derive(Default)]
+struct Sweep {
+    state: Option<JobState>,
+    grace: Option<Duration>,
+    limit: Option<u64>,
+}
+
+async fn order(api: &Arc<Api>, request: Request, order: Order) -> Result<Response, Problem> {
+    let operator = api.auth.operator(request.headers(), Role::Operator, api.now())?;
+    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let (parts, stream) = request.into_parts();
+    let mut query = Query::parse(parts.uri.query());
+    let queue = queues::asked_for(api, &mut query)?;
+    let order = match order {
+        Order::Clean(_) => Order::Clean(Sweep::read(&mut query)),
+        other => other,
+    };
+    query.finish()?;
+    let bytes = body::read(&parts.headers, stream).await?;
+    body::must_be_empty(&parts.headers, &bytes)?;
+    let asked = Asked { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &bytes };
+    let once = Once::read(&format!("sub:{}", operator.subject), &asked)?;
+    once::claimed(api, once, carry_out(api, queue, order, &operator, from)).await
+}
+
+async fn carry_out(
+    api: &Api,
+    queue: &Queue,
+    order: Order,
+    operator: &Operator,
+    from: Option<SocketAddr>,
+) -> Result<Answer, Problem> {
+    let name = queue.name().as_str();
+    let failed = |error| store_problem(&error);
+    let (what, answer) = match order {
+        Order::Pause => {
+            queue.admin().pause().await.map_err(failed)?;
+            ("queue.pause", json!({"success": true, "message": format!("Queue {name} paused")}))
+        }
+        Order::Resume => {
+            queue.admin().resume().await.map_err(failed)?;
+            ("queue.resume", json!({"success": true, "message": format!("Queue {name} resumed")}))
+        }
+        Order::Clean(sweep) => {
+            let (completed, failed) = sweep.run(queue).await?;
+            let removed = json!({"completed": completed, "failed": failed});
+            ("queue.clean", json!({"success": true, "message": format!("Queue {name} cleaned"), "removed": removed}))
+        }
+    };
+    tracing::info!(queue = name, who = ?operator.subject, "{what}");
+    let entry = AuditEntry {
+        org: None,
+        who: operator.subject.clone(),
+        what: what.to_owned(),
+        target: name.to_owned(),
+        from: from.map_or_else(|| "unknown".to_owned(), |address| address.ip().to_string()),
+        at: api.now(),
+    };
+    api.ledger.audit(&entry).await.map_err(|error| ledger_problem(&error))?;
+    Ok(Answer { status: 200, location: None, body: answer.to_string() })
+}
+
+impl Sweep {
+    fn read(query: &mut Query) -> Sweep {
+        let state = |name: &str| match name {
+            "completed" => Some(JobState::Completed),
+            "failed" => Some(JobState::Failed),
+            _ => None,
+        };
+        Sweep {
+            state: query.choice("state", state, "completed or failed"),
+            grace: query.whole("grace", 0..=MOST_GRACE_MS).map(Duration::from_millis),
+            limit: query.whole("limit", 1..=MOST_CLEANED),
+        }
+    }
+
+    /// How many completed and failed jobs were removed; the limit holds for each of the two.
+    async fn run(&self, queue: &Queue) -> Result<(u64, u64), Problem> {
+        let mut removed = [0, 0];
+        let states = [(JobState::Completed, COMPLETED_GRACE), (JobState::Failed, FAILED_GRACE)];
+        for (count, (state, grace)) in removed.iter_mut().zip(states) {
+            if self.state.is_none_or(|asked| asked == state) {
+                let grace = self.grace.unwrap_or(grace);
+                let most = self.limit.unwrap_or(CLEANED);
+                *count = queue.admin().clean(state, grace, most).await.map_err(|error| store_problem(&error))?;
+            }
+        }
+        Ok((removed[0], removed[1]))
+    }
+}

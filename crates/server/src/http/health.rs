@@ -1,0 +1,90 @@
+//! Health, readiness, the pages that explain problems, and the answers for what does not exist.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::{RawPathParams, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{Html, IntoResponse, Response};
+use serde_json::json;
+
+use super::Api;
+use crate::problem::{Code, Problem};
+
+const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// `GET /healthz`: the process is up and its loops turn.
+pub(super) async fn healthz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+    match (api.pulse)() {
+        Ok(()) => Ok(Json(json!({"status": "ok"})).into_response()),
+        Err(which) => {
+            tracing::error!(which, "unhealthy");
+            Err(Problem::new(Code::Unavailable, which))
+        }
+    }
+}
+
+/// `GET /readyz`: database and queue answer.
+pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+    let database = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.ledger.ping());
+    let queue = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.ai_jobs.counts());
+    let (database, queue) = tokio::join!(database, queue);
+    let silent = match (matches!(database, Ok(Ok(()))), matches!(queue, Ok(Ok(_)))) {
+        (true, true) => return Ok(Json(json!({"status": "ready", "database": "ok", "queue": "ok"})).into_response()),
+        (false, true) => "The database does not answer.",
+        (true, false) => "The queue does not answer.",
+        (false, false) => "Neither the database nor the queue answers.",
+    };
+    Err(Problem::new(Code::Unavailable, silent).retry_after(2))
+}
+
+/// `GET /problems/{code}`: what a code means, as a page or as JSON.
+pub(super) async fn problem(params: RawPathParams, headers: HeaderMap) -> Result<Response, Problem> {
+    let name = params.iter().next().map_or("", |(_, value)| value);
+    let Some(code) = Code::ALL.into_iter().find(|code| code.name() == name) else {
+        return Err(Problem::new(Code::NotFound, "There is no problem of this name."));
+    };
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if accept.contains("text/html") {
+        return Ok(Html(page(code)).into_response());
+    }
+    let document = json!({
+        "type": format!("/problems/{}", code.name()),
+        "title": code.title(),
+        "status": code.status().as_u16(),
+        "code": code.name(),
+        "retryable": code.retryable(),
+        "meaning": code.meaning(),
+    });
+    Ok(Json(document).into_response())
+}
+
+/// For paths without a route.
+pub(super) async fn unknown_path() -> Problem {
+    Problem::new(Code::NotFound, "No route has this path.")
+}
+
+/// For methods without a handler; axum adds `Allow`.
+pub(super) async fn wrong_method() -> Problem {
+    Problem::new(
+        Code::MethodNotAllowed,
+        "This path does not take this method; the header Allow names those that it takes.",
+    )
+}
+
+/// All of its text is ours, so nothing needs escaping.
+fn page(code: Code) -> String {
+    let (name, title, status) = (code.name(), code.title(), code.status().as_u16());
+    let again = if code.retryable() {
+        "The same request may succeed later."
+    } else {
+        "The same request will be refused again."
+    };
+    format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
+         <style>body{{font:16px/1.5 sans-serif;max-width:40em;margin:3em auto;padding:0 1em}}</style>\
+         <h1>{title}</h1><p><code>{name}</code>, status {status}</p><p>{meaning}</p><p>{again}</p></html>",
+        meaning = code.meaning()
+    )
+}

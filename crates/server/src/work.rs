@@ -1,0 +1,55 @@
+//! Work on jobs: what a process does beside answering requests. The database is the record, the queue is transport; this
+//! room carries rows to the queue (`dispatch`), keeps the books over every run (`books`), does the jobs (`handler`) and
+//! looks after what went missing (`reconcile`).
+
+mod books;
+mod dispatch;
+mod handler;
+mod reconcile;
+
+pub use dispatch::dispatch;
+pub use handler::Processor;
+pub use reconcile::{Pulse, reconcile};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use launchkit_queue::{BadWorker, Queue, Worker};
+
+use crate::ledger::Ledger;
+
+/// How often a job's worker may vanish before the job is failed. More than BullMQ's 1: a rolling restart by force must
+/// not fail a user's job.
+const MAX_STALLED: u32 = 3;
+
+/// How a process works.
+#[derive(Clone, Debug)]
+pub struct WorkSettings {
+    /// Jobs at once.
+    pub concurrency: usize,
+    /// How long running jobs may go on after a stop.
+    pub grace: Duration,
+    /// How long a job stays with a worker that gives no sign of life.
+    pub lock_for: Duration,
+}
+
+/// The worker of the queue `ai-jobs`: every run is in the books.
+pub fn ai_worker(
+    queue: &Queue,
+    ledger: &Ledger,
+    processor: Arc<dyn Processor>,
+    name: &str,
+    settings: &WorkSettings,
+) -> Result<Worker, BadWorker> {
+    let books = books::Books::new(ledger.clone(), queue.clone(), name);
+    Worker::builder(queue)
+        .name(name)
+        .concurrency(settings.concurrency)
+        .grace(settings.grace)
+        .lock_for(settings.lock_for)
+        .rescue_every((settings.lock_for / 6).max(Duration::from_millis(500)))
+        .max_stalled(MAX_STALLED)
+        .journal(Arc::new(books))
+        .on_rest(move |job| handler::run(processor.clone(), job))
+        .build()
+}

@@ -1,0 +1,109 @@
+//! Steps 10, 11 and 14 of the protocol: rows that the queue lost are given a new life, counters are compared with what
+//! they count, clocks with the database's. One process at a time does it, by a lease.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use launchkit_queue::{JobId, Queue, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::ledger::{Kind, Ledger, OpenRow, Relived, queue_id};
+
+/// How often to look.
+const EVERY: Duration = Duration::from_secs(30);
+/// How long the lease holds: a process that dies is replaced after two looks.
+const LEASE: Duration = Duration::from_secs(75);
+/// Rounds between two comparisons of the counters.
+const COUNTERS_EVERY: u32 = 20;
+/// Clocks further apart than this are warned about.
+const SKEW_WARNED: i64 = 5_000;
+
+/// When a loop last went round: what health is told by.
+#[derive(Debug, Default)]
+pub struct Pulse(AtomicI64);
+
+impl Pulse {
+    /// It goes round now.
+    pub fn beat(&self, now: Timestamp) {
+        self.0.store(now.millis(), Ordering::Relaxed);
+    }
+
+    /// How long ago it last did.
+    pub fn age(&self, now: Timestamp) -> Duration {
+        now.since(Timestamp::from_millis(self.0.load(Ordering::Relaxed)))
+    }
+}
+
+/// Looks after the rows until `stop`. `lock_for` is the workers': rows touched within three lock times are left alone.
+pub async fn reconcile(ledger: Ledger, queue: Queue, holder: String, lock_for: Duration, stop: CancellationToken) {
+    let mut round = 0u32;
+    loop {
+        tokio::select! {
+            biased;
+            _ = stop.cancelled() => return,
+            _ = tokio::time::sleep(EVERY) => {}
+        }
+        if let Err(error) = look(&ledger, &queue, &holder, lock_for, round).await {
+            tracing::error!(%error, "rows could not be compared with the queue; trying again later");
+        }
+        round = round.wrapping_add(1);
+    }
+}
+
+type Anything = Box<dyn std::error::Error + Send + Sync>;
+
+async fn look(ledger: &Ledger, queue: &Queue, holder: &str, lock_for: Duration, round: u32) -> Result<(), Anything> {
+    let now = queue.clock().now();
+    if let Some(theirs) = ledger.server_time().await?
+        && (theirs - now.millis()).abs() > SKEW_WARNED
+    {
+        tracing::warn!(ours = now.millis(), theirs, "this machine's clock and the database's are more than 5 s apart");
+    }
+    let lease = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
+    if !ledger.lease("reconcile", holder, lease, now.millis()).await? {
+        return Ok(());
+    }
+    let untouched = now.minus(lock_for * 3).millis();
+    let mut after = None;
+    loop {
+        let page = ledger.stale(Kind::Job, untouched, after.as_ref()).await?;
+        relive(ledger, queue, page.rows).await?;
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    if round.is_multiple_of(COUNTERS_EVERY) {
+        let repairs = ledger.repair_counters(now.millis()).await?;
+        if repairs.repaired > 0 {
+            tracing::warn!(repaired = repairs.repaired, "period counters were wrong and have been put right");
+        }
+        ledger.purge_idempotency(now.millis()).await?;
+    }
+    Ok(())
+}
+
+/// Gives a new life to those of the rows that the queue does not hold any more.
+async fn relive(ledger: &Ledger, queue: &Queue, rows: Vec<OpenRow>) -> Result<(), Anything> {
+    let mut missing = Vec::new();
+    for row in rows {
+        let held = match JobId::custom(&queue_id(&row.id, row.generation)) {
+            Ok(id) => queue.get(&id).await?,
+            Err(_) => None,
+        };
+        if held.is_none_or(|record| record.state.is_final()) {
+            missing.push(row);
+        }
+    }
+    let lives = ledger.relive(Kind::Job, &missing, queue.clock().now().millis()).await?;
+    for (row, life) in missing.iter().zip(lives) {
+        match life {
+            Relived::Queued { generation } => {
+                tracing::warn!(job = %row.id, generation, "the queue had lost this job: queued again");
+            }
+            Relived::Lost => tracing::error!(job = %row.id, "the queue lost this job too often: failed"),
+            Relived::Canceled | Relived::Moved => {}
+        }
+    }
+    Ok(())
+}

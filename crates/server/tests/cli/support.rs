@@ -1,0 +1,135 @@
+//! Runs the binary in a directory of its own, with an environment of its own.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// A directory that commands run in; nothing of the tester's environment reaches them.
+pub(crate) struct Place {
+    dir: tempfile::TempDir,
+}
+
+/// A finished command.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Place {
+    pub(crate) fn new() -> Place {
+        Place { dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A command of the binary, with this environment and nothing else.
+    pub(crate) fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_launchkit"));
+        command.args(arguments).current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(environment.iter().copied());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Ran {
+        ran(self.command(arguments, environment).output().unwrap())
+    }
+
+    /// Runs with this text on standard input.
+    pub(crate) fn feed(&self, arguments: &[&str], text: &str) -> Ran {
+        let mut command = self.command(arguments, &[]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        ran(child.wait_with_output().unwrap())
+    }
+
+    /// Starts a server on a free port and waits for its line.
+    pub(crate) fn serve(&self, environment: &[(&str, &str)]) -> Server {
+        let log = self.path("server.log");
+        let mut command = self.command(&["serve"], environment);
+        command.env("PORT", "0").env("LOG_FILE", &log).stdout(Stdio::piped());
+        command.stderr(std::fs::File::create(self.path("stderr.log")).unwrap());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let said = || std::fs::read_to_string(self.path("stderr.log")).unwrap_or_default();
+        let url = line.trim_end().strip_prefix("Listening on ").unwrap_or_else(|| panic!("{line:?}\n{}", said()));
+        Server { url: url.to_owned(), child, out, log, data: self.path("launchkit-data") }
+    }
+}
+
+/// A running server; killed when dropped.
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) log: PathBuf,
+    child: Child,
+    out: BufReader<std::process::ChildStdout>,
+    data: PathBuf,
+}
+
+impl Server {
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// The key that the first start has written.
+    pub(crate) fn first_key(&self) -> String {
+        let file = self.data.join("first-api-key");
+        assert_eq!(mode(&file), 0o600);
+        std::fs::read_to_string(file).unwrap().trim_end().to_owned()
+    }
+
+    /// Asks the server to stop; answers its exit code and what else stood on its standard output.
+    pub(crate) fn stop(mut self) -> (Option<i32>, String) {
+        let asked = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
+        assert!(asked.success());
+        let mut rest = String::new();
+        std::io::Read::read_to_string(&mut self.out, &mut rest).unwrap();
+        (self.child.wait().unwrap().code(), rest)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ran {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+pub(crate) fn ran(output: Output) -> Ran {
+    Ran {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+pub(crate) fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Asks until there is an answer, for at most a minute.
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,97 @@
+//! Retention: how long finished jobs stay, and that only a finish removes them.
+
+use std::time::Duration;
+
+use launchkit_queue::backend::*;
+use launchkit_queue::{Event, Keep, Outcome, State};
+
+use crate::Harness;
+use crate::given::*;
+
+/// Runs one job to its end.
+async fn finish(q: &Given, name: &str, outcome: Outcome, keep: Keep, millis: i64) {
+    let lock = q.hold(name, plain(), at(millis)).await;
+    assert_eq!(q.end_keeping(&lock, outcome, keep, at(millis)).await, End::Applied, "{name}");
+}
+
+/// Gone at once, but not unheard.
+pub async fn keeping_nothing_removes_the_job_and_still_tells(h: &impl Harness) {
+    let q = Given::on(h);
+    finish(&q, "old good", done(), Keep::ALL, 0).await;
+    finish(&q, "old bad", dead(), Keep::ALL, 0).await;
+    for (name, outcome) in [("good", done()), ("bad", dead())] {
+        let before = q.newest().await;
+        finish(&q, name, outcome, Keep::NONE, 1).await;
+        assert_eq!((q.find(name).await, q.counts().await.total()), (None, 2));
+        let told: Vec<Event> = q.events_after(before).await.into_iter().map(|(_, event)| event).collect();
+        let end = match name {
+            "good" => Event::Completed { id: id(name), result: Some(json("7")) },
+            _ => Event::Failed { id: id(name), failure: boom() },
+        };
+        assert!(told.contains(&end), "{told:?}");
+        assert_eq!(told.last(), Some(&Event::Drained));
+    }
+}
+
+/// The last three of ten.
+pub async fn retention_by_count_keeps_the_newest(h: &impl Harness) {
+    let q = Given::on(h);
+    for n in 0..10 {
+        finish(&q, &format!("job {n}"), done(), Keep::newest(3), n).await;
+    }
+    assert_eq!(q.list(State::Completed).await, ["job 9", "job 8", "job 7"]);
+    assert_eq!((q.counts().await.total(), q.find("job 6").await), (3, None));
+}
+
+/// Exactly as old as allowed is too old.
+pub async fn retention_by_age_removes_what_is_older(h: &impl Harness) {
+    let q = Given::on(h);
+    for (name, millis) in [("a", 0), ("b", 1_000), ("c", 1_001)] {
+        finish(&q, name, dead(), Keep::ALL, millis).await;
+    }
+    finish(&q, "d", dead(), Keep::younger(Duration::from_secs(60)), 61_000).await;
+    assert_eq!(q.list(State::Failed).await, ["d", "c"]);
+}
+
+/// No finish takes long; a long past is worked off little by little.
+pub async fn a_finish_evicts_at_most_two_oldest_first(h: &impl Harness) {
+    let q = Given::on(h);
+    for n in 0..10 {
+        finish(&q, &format!("old {n}"), done(), Keep::ALL, n).await;
+    }
+    finish(&q, "new 0", done(), Keep::newest(1), 20).await;
+    let mut left: Vec<String> = (2..10).rev().map(|n| format!("old {n}")).collect();
+    left.insert(0, "new 0".to_owned());
+    assert_eq!(q.list(State::Completed).await, left);
+    for n in 1..=8 {
+        finish(&q, &format!("new {n}"), done(), Keep::newest(1), 20 + n).await;
+    }
+    assert_eq!(q.list(State::Completed).await, ["new 8"]);
+}
+
+/// There is no timer and no scan.
+pub async fn nothing_is_evicted_before_a_finish(h: &impl Harness) {
+    let q = Given::on(h);
+    let rule = Keep::younger(Duration::from_secs(1));
+    finish(&q, "a", done(), rule, 0).await;
+    q.hold("b", plain(), at(90_000)).await;
+    q.rescue(9, at(900_000)).await;
+    assert_eq!(q.next(at(900_000)).await, Next::More);
+    assert_eq!((q.get("a").await.state, q.list(State::Completed).await.len()), (State::Completed, 1));
+    let lock = q.one(at(900_000)).await.lock;
+    assert_eq!(q.end_keeping(&lock, done(), rule, at(900_001)).await, End::Applied);
+    assert_eq!(q.list(State::Completed).await, ["b"]);
+}
+
+/// A flood of failures does not wash the successes away.
+pub async fn retention_of_one_final_state_leaves_the_other_alone(h: &impl Harness) {
+    let q = Given::on(h);
+    for n in 0..3 {
+        finish(&q, &format!("good {n}"), done(), Keep::ALL, n).await;
+    }
+    for n in 3..8 {
+        finish(&q, &format!("bad {n}"), dead(), Keep { count: Some(1), age: Some(Duration::from_secs(1)) }, n).await;
+    }
+    assert_eq!(q.list(State::Completed).await, ["good 2", "good 1", "good 0"]);
+    assert_eq!(q.list(State::Failed).await, ["bad 7"]);
+}

@@ -1,0 +1,217 @@
+//! A store that fails as told: any store behind a script of faults per verb. What a real store does when its disk is full,
+//! its connection breaks or its answer is lost, tests do with this, on purpose and at a known moment.
+
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use launchkit_queue::backend::*;
+use launchkit_queue::{Counts, Failed, Happened, JobId, Position, QueueName, Record, StoreError, Timestamp};
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not carried out, and says so.
+    Before,
+    /// It is carried out, but its answer is lost.
+    After,
+    /// It is not carried out and never answers; its future can only be dropped.
+    Hang,
+}
+
+/// What a script is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// `add`
+    Add,
+    /// `turn`
+    Turn,
+    /// `beat`
+    Beat,
+    /// `rescue`
+    Rescue,
+    /// `wait`, `wait_events`
+    Wait,
+    /// `edit`
+    Edit,
+    /// `sweep`
+    Sweep,
+    /// `control`, `claim`
+    Control,
+    /// Everything that only reads.
+    Read,
+}
+
+type Script = Box<dyn Iterator<Item = Option<Fault>> + Send>;
+
+/// A store that fails as told.
+pub struct Faulty {
+    inner: Arc<dyn Backend>,
+    scripts: Mutex<HashMap<Verb, Script>>,
+    faults: AtomicU64,
+}
+
+/// What the script says to a call.
+enum Go {
+    Fail,
+    Through,
+    Lose,
+}
+
+impl Faulty {
+    /// A store that does not fail yet.
+    pub fn over(inner: Arc<dyn Backend>) -> Arc<Self> {
+        Arc::new(Self { inner, scripts: Mutex::default(), faults: AtomicU64::new(0) })
+    }
+
+    /// What happens to the next calls of a verb, one item each; when the script is over, nothing more.
+    pub fn plan(&self, verb: Verb, script: impl IntoIterator<Item = Option<Fault>, IntoIter: Send + 'static>) {
+        self.scripts().insert(verb, Box::new(script.into_iter()));
+    }
+
+    /// Nothing fails any more.
+    pub fn mend(&self) {
+        self.scripts().clear();
+    }
+
+    /// How many calls have failed so far.
+    pub fn faults(&self) -> u64 {
+        self.faults.load(Ordering::Relaxed)
+    }
+
+    fn scripts(&self) -> MutexGuard<'_, HashMap<Verb, Script>> {
+        self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn begin(&self, verb: Verb) -> Go {
+        let fault = self.scripts().get_mut(&verb).and_then(|script| script.next()).flatten();
+        if fault.is_some() {
+            self.faults.fetch_add(1, Ordering::Relaxed);
+        }
+        match fault {
+            None => Go::Through,
+            Some(Fault::Before) => Go::Fail,
+            Some(Fault::After) => Go::Lose,
+            Some(Fault::Hang) => std::future::pending().await,
+        }
+    }
+}
+
+fn broken() -> StoreError {
+    StoreError::Unavailable("as planned".to_owned())
+}
+
+/// A write that hands its input back.
+macro_rules! write {
+    ($self:ident, $verb:ident, $call:ident, $input:ident, $now:ident) => {
+        match $self.begin(Verb::$verb).await {
+            Go::Fail => Err(Failed::before(broken(), $input)),
+            Go::Through => $self.inner.$call($input, $now).await,
+            Go::Lose => {
+                let copy = $input.clone();
+                $self.inner.$call($input, $now).await?;
+                Err(lost(copy))
+            }
+        }
+    };
+}
+
+fn lost<I: Debug>(input: I) -> Failed<I> {
+    Failed { why: broken(), happened: Happened::Unknown, input: Box::new(input) }
+}
+
+/// Everything else.
+macro_rules! plain {
+    ($self:ident, $verb:ident, $call:ident($($input:expr),*)) => {
+        match $self.begin(Verb::$verb).await {
+            Go::Fail => Err(broken()),
+            Go::Through => $self.inner.$call($($input),*).await,
+            Go::Lose => {
+                $self.inner.$call($($input),*).await?;
+                Err(broken())
+            }
+        }
+    };
+}
+
+#[async_trait]
+impl Backend for Faulty {
+    async fn add(&self, add: Add, now: Timestamp) -> Result<Vec<Added>, Failed<Add>> {
+        write!(self, Add, add, add, now)
+    }
+
+    async fn turn(&self, turn: Turn, now: Timestamp) -> Result<Turned, Failed<Turn>> {
+        write!(self, Turn, turn, turn, now)
+    }
+
+    async fn beat(&self, beat: Beat, now: Timestamp) -> Result<Beaten, Failed<Beat>> {
+        write!(self, Beat, beat, beat, now)
+    }
+
+    async fn rescue(&self, rescue: Rescue, now: Timestamp) -> Result<Rescued, StoreError> {
+        plain!(self, Rescue, rescue(rescue.clone(), now))
+    }
+
+    async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), StoreError> {
+        plain!(self, Wait, wait(queue, at_most))
+    }
+
+    async fn wait_events(&self, queue: &QueueName, after: Position, at_most: Duration) -> Result<(), StoreError> {
+        plain!(self, Wait, wait_events(queue, after, at_most))
+    }
+
+    async fn edit(&self, edit: EditAll, now: Timestamp) -> Result<Vec<Edited>, Failed<EditAll>> {
+        write!(self, Edit, edit, edit, now)
+    }
+
+    async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>> {
+        write!(self, Sweep, sweep, sweep, now)
+    }
+
+    async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError> {
+        plain!(self, Control, control(queue, what, now))
+    }
+
+    async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError> {
+        plain!(self, Read, get(queue, ids))
+    }
+
+    async fn list(&self, queue: &QueueName, list: &List) -> Result<Page, StoreError> {
+        plain!(self, Read, list(queue, list))
+    }
+
+    async fn counts(&self, queue: &QueueName) -> Result<Counts, StoreError> {
+        plain!(self, Read, counts(queue))
+    }
+
+    async fn logs(&self, queue: &QueueName, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError> {
+        plain!(self, Read, logs(queue, id, skip, most))
+    }
+
+    async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {
+        plain!(self, Read, events(queue, after, most))
+    }
+
+    async fn info(&self, queue: &QueueName, now: Timestamp) -> Result<Info, StoreError> {
+        plain!(self, Read, info(queue, now))
+    }
+
+    async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
+        plain!(self, Read, queues())
+    }
+
+    async fn claim(&self, deployment: &str) -> Result<Arc<str>, StoreError> {
+        plain!(self, Control, claim(deployment))
+    }
+
+    fn promises(&self) -> Promises {
+        self.inner.promises()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
