@@ -101,8 +101,9 @@ pub async fn serve_with(
     ready: oneshot::Sender<Started>,
 ) -> Result<(), StartError> {
     let handles = Handles::open(&config).await?;
-    let first_key = first_key(&handles.ledger, handles.clock.now().millis()).await.map_err(failed)?;
     let listener = Listener::bind(&config.host, config.port, config.tls.as_ref()).await.map_err(failed)?;
+    // Only now: a key that was made by a start that fails would never be shown.
+    let first_key = first_key(&handles.ledger, handles.clock.now().millis()).await.map_err(failed)?;
     let crew = Crew::start(&handles, &config, processor)?;
     let (creates, creator) = create::creates(handles.ledger.clone(), handles.clock.clone(), handles.wake.clone());
     let creating = tokio::spawn(creator.run());

@@ -43,7 +43,7 @@ pub use dispatch::{Undispatched, parse_queue_id, queue_id};
 pub use end::{Decision, Ended, Finish, What};
 pub use error::LedgerError;
 pub use hooks::{DeliveryRow, Endpoint, EventRow, NewEndpoint, Policy};
-pub use idempotency::{Answer, Claim, Idempotency};
+pub use idempotency::{Answer, Claim, Idempotency, PURGED};
 pub use jobs::{JobError, JobRow, JobState, Usage};
 pub use keys::{KeyMode, KeyRow, NewKey, ParsedKey, parse_key, verify_key};
 pub use list::{Filter, ListPage, Page};

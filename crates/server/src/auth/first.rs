@@ -34,9 +34,10 @@ pub async fn first_key(ledger: &Ledger, now: i64) -> Result<Option<FirstKey>, Le
     Ok(made.map(|(_, text)| FirstKey { key: SecretString::from(text), org }))
 }
 
-/// Keeps the key in a file of the data directory that only the owner may read, and answers where.
+/// Keeps the key in a file of the data directory that only the owner may read, and answers where. The file of an earlier
+/// deployment is replaced: its key is not this database's.
 pub fn keep(first: &FirstKey, data_dir: &Path) -> std::io::Result<PathBuf> {
     let path = data_dir.join("first-api-key");
-    secrets::write_new(&path, first.key.expose_secret())?;
+    secrets::replace(&path, first.key.expose_secret())?;
     Ok(path)
 }

@@ -1,7 +1,7 @@
 //! Secrets that are made at first start and kept beside the data, readable by the owner alone.
 
 use std::io::{Error, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,15 +27,24 @@ pub fn kept_or_passing(path: &Path) -> std::io::Result<SecretString> {
 /// Creates `path` with mode 0600 and this content and one line end, in one step; a file that is
 /// there already is left alone.
 pub fn write_new(path: &Path, content: &str) -> std::io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    private_directory(directory)?;
-    let draft = directory.join(format!(".made-{:016x}", rand::random::<u64>()));
+    let draft = draft_beside(path)?;
     let written = write_private(&draft, content).and_then(|()| match std::fs::hard_link(&draft, path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         other => other,
     });
     let removed = std::fs::remove_file(&draft);
     written.and(removed)
+}
+
+/// The same for a file that may be there already: it is replaced in one step.
+pub fn replace(path: &Path, content: &str) -> std::io::Result<()> {
+    let draft = draft_beside(path)?;
+    let written = write_private(&draft, content).and_then(|()| std::fs::rename(&draft, path));
+    if written.is_err() {
+        // The first failure is the one to tell; the draft may not even be there.
+        let _ = std::fs::remove_file(&draft);
+    }
+    written
 }
 
 /// Creates a directory, with its parents, that only the owner may enter; an existing one is left as it is.
@@ -45,6 +54,13 @@ pub fn private_directory(path: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(path)
+}
+
+/// A name that nobody else uses, in the same directory, which is made if it is not there.
+fn draft_beside(path: &Path) -> std::io::Result<PathBuf> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    private_directory(directory)?;
+    Ok(directory.join(format!(".made-{:016x}", rand::random::<u64>())))
 }
 
 fn fresh() -> String {
@@ -97,6 +113,19 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
+    }
+
+    #[test]
+    fn a_file_is_left_alone_or_replaced_as_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("first-api-key");
+        let content = || std::fs::read_to_string(&path).unwrap();
+        write_new(&path, "one").unwrap();
+        write_new(&path, "two").unwrap();
+        assert_eq!(content(), "one\n");
+        replace(&path, "three").unwrap();
+        assert_eq!(content(), "three\n");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
     #[test]

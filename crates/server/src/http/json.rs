@@ -11,7 +11,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::problem::{Code, Fault, MOST_FAULTS, Problem};
 
-/// Parses a body strictly. Nesting is limited by the parser (128 levels, told as malformed).
+/// Parses a body strictly. Nesting is limited by the parser (127 levels, more is told as malformed).
 pub(super) fn parse(body: &[u8]) -> Result<Value, Problem> {
     let malformed = |detail: String| Problem::new(Code::MalformedJson, detail);
     let text = std::str::from_utf8(body).map_err(|error| {
@@ -37,9 +37,13 @@ pub(super) fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Problem> {
     }
 }
 
+/// Longer keys are shown cut: one key of megabytes above a hundred faults would be written a hundred times.
+const SHOWN: usize = 200;
+
 /// One segment of a JSON Pointer, escaped.
 pub(super) fn segment(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
+    let shown: String = key.chars().take(SHOWN).collect();
+    shown.replace('~', "~0").replace('/', "~1")
 }
 
 /// An object that is being read field by field. What is left at the end is unknown.
@@ -252,6 +256,9 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_malformed() {
+        let nested = |levels| parse(format!("{}{}", "[".repeat(levels), "]".repeat(levels)).as_bytes());
+        assert!(nested(127).is_ok());
+        assert_eq!(nested(128).unwrap_err().code(), Code::MalformedJson);
         let deep = "[".repeat(200_000);
         let bodies: [&[u8]; 12] = [
             b"",
@@ -278,6 +285,14 @@ mod tests {
         assert_eq!(faults(r#"{"a":{"b/c":["x","\u0000"]}}"#), ["/a/b~1c/1"]);
         assert_eq!(faults(r#"{"a":1,"b":{"c":1,"c":2},"a":3}"#), ["/b/c", "/a"]);
         assert_eq!(faults(r#"{"\u0000":1}"#), ["/\0"]);
+    }
+
+    #[test]
+    fn a_long_key_is_not_repeated_with_each_fault() {
+        let key = "k".repeat(1 << 20);
+        let found = faults(&format!(r#"{{"{key}":[{}"\u0000"]}}"#, r#""\u0000","#.repeat(99)));
+        assert_eq!(found.len(), MOST_FAULTS);
+        assert!(found.iter().all(|pointer| pointer.len() < 2 * SHOWN));
     }
 
     #[test]

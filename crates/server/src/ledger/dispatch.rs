@@ -24,7 +24,7 @@ pub struct Undispatched {
     pub max_attempts: i64,
     /// Time for one try, in ms.
     pub timeout: Option<i64>,
-    /// FAILED as `expired` when not started by then.
+    /// FAILED as `expired` when not started by then; `None` once it was started, in whatever life.
     pub start_before: Option<i64>,
     /// W3C trace context of the request that made it.
     pub traceparent: Option<String>,
@@ -60,13 +60,13 @@ impl Ledger {
             Kind::Job => Sql::new(
                 "dispatch.jobs",
                 "SELECT id, gen, org, job_type, priority, COALESCE(next_at, run_at), max_attempts, timeout,
-                    start_before, traceparent
+                    CASE WHEN started_at IS NULL THEN start_before END, traceparent
                  FROM jobs WHERE queued_gen < gen ORDER BY id LIMIT $1",
             ),
             Kind::Delivery => Sql::new(
                 "dispatch.deliveries",
                 "SELECT id, gen, org, event_type, CAST(0 AS BIGINT), next_at, max_attempts, CAST(NULL AS BIGINT),
-                    start_before, CAST(NULL AS TEXT)
+                    CASE WHEN started_at IS NULL THEN start_before END, CAST(NULL AS TEXT)
                  FROM deliveries WHERE queued_gen < gen ORDER BY id LIMIT $1",
             ),
         };

@@ -47,6 +47,9 @@ const KEPT: i64 = 24 * 3_600 * 1_000;
 /// How long a claim without an answer holds: longer than any request may take, so that only a dead node's claim is taken over.
 const CLAIMED: i64 = 60 * 1_000;
 
+/// Expired rows that one call removes at most.
+pub const PURGED: u64 = 1_000;
+
 /// A key with what it stands for.
 pub(crate) struct Entry<'a> {
     pub(crate) scope: &'a str,
@@ -176,14 +179,14 @@ impl Ledger {
         Ok(())
     }
 
-    /// Removes up to 1,000 rows that have expired; answers how many.
+    /// Removes up to [`PURGED`] rows that have expired; answers how many.
     pub async fn purge_idempotency(&self, now: i64) -> Result<u64, LedgerError> {
         let sql = Sql::new(
             "idempotency.purge",
             "DELETE FROM idempotency WHERE (scope, key) IN
-                (SELECT scope, key FROM idempotency WHERE expires_at <= $1 ORDER BY expires_at LIMIT 1000)
+                (SELECT scope, key FROM idempotency WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
              AND expires_at <= $1",
         );
-        self.db().run(sql.bind(now)).await
+        self.db().run(sql.bind(now).bind(PURGED as i64)).await
     }
 }

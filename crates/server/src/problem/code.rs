@@ -114,7 +114,7 @@ impl Code {
                 "malformed-json",
                 400,
                 "The body is not valid JSON",
-                "The body must be one JSON document in UTF-8, without lone surrogate escapes, nested at most 100 levels deep. Nothing was created.",
+                "The body must be one JSON document in UTF-8, without lone surrogate escapes, nested at most 127 levels deep. Nothing was created.",
             ),
             Code::BadRequest => (
                 "bad-request",

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use launchkit_queue::{Backoff, JobOptions, Keep, Planned, Queue, Timestamp};
+use launchkit_queue::{Backoff, JobOptions, Keep, MAX_DELAY, Planned, Queue, Timestamp};
 use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -44,10 +44,12 @@ struct Ticket<'a> {
 pub async fn dispatch(ledger: Ledger, queue: Queue, wake: Arc<Notify>, pulse: Arc<Pulse>, stop: CancellationToken) {
     let mut wait = LOOK;
     loop {
-        let more = match carry(&ledger, &queue).await {
+        let carried = carry(&ledger, &queue).await;
+        // A store that fails does not make this process unhealthy: to be started again would not help.
+        pulse.beat(queue.clock().now());
+        let more = match carried {
             Ok(carried) => {
                 wait = LOOK;
-                pulse.beat(queue.clock().now());
                 carried == BATCH
             }
             Err(error) => {
@@ -93,7 +95,8 @@ fn plan(row: &Undispatched, now: Timestamp) -> Planned {
     };
     let options = JobOptions {
         priority: u32::try_from(row.priority).unwrap_or(0),
-        delay: row.run_at.map_or(Duration::ZERO, |at| Timestamp::from_millis(at).since(now)),
+        // A clock that was set back must not make a delay that the queue refuses, and with it the whole batch.
+        delay: row.run_at.map_or(Duration::ZERO, |at| Timestamp::from_millis(at).since(now)).min(MAX_DELAY),
         attempts: u32::try_from(row.max_attempts).unwrap_or(1),
         backoff: BACKOFF,
         keep_completed: KEEP_COMPLETED,

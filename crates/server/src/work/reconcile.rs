@@ -7,7 +7,7 @@ use std::time::Duration;
 use launchkit_queue::{JobId, Queue, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use crate::ledger::{Kind, Ledger, OpenRow, Relived, queue_id};
+use crate::ledger::{Kind, Ledger, OpenRow, PURGED, Relived, queue_id};
 
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(30);
@@ -43,7 +43,11 @@ pub async fn reconcile(ledger: Ledger, queue: Queue, holder: String, lock_for: D
             _ = stop.cancelled() => return,
             _ = tokio::time::sleep(EVERY) => {}
         }
-        if let Err(error) = look(&ledger, &queue, &holder, lock_for, round).await {
+        // A walk over many rows must not hold up a stop; every step of it is a transaction of its own.
+        let Some(looked) = stop.run_until_cancelled(look(&ledger, &queue, &holder, lock_for, round)).await else {
+            return;
+        };
+        if let Err(error) = looked {
             tracing::error!(%error, "rows could not be compared with the queue; trying again later");
         }
         round = round.wrapping_add(1);
@@ -78,8 +82,9 @@ async fn look(ledger: &Ledger, queue: &Queue, holder: &str, lock_for: Duration, 
         if repairs.repaired > 0 {
             tracing::warn!(repaired = repairs.repaired, "period counters were wrong and have been put right");
         }
-        ledger.purge_idempotency(now.millis()).await?;
     }
+    // As many as there are: keys come as fast as requests.
+    while ledger.purge_idempotency(now.millis()).await? == PURGED {}
     Ok(())
 }
 

@@ -241,4 +241,10 @@ async fn the_deadline_is_for_the_first_start_only(f: Fixture) {
     let run = f.run(&job, NOW + 10).await;
     f.end_one(&run, failed(), NOW + 20).await;
     assert_eq!(f.run(&job, NOW + 3_000).await.attempt, 2);
+    // Nor does it end a new life that the queue begins for a job that it had lost.
+    let job = f.get(&job).await;
+    let stale = f.ledger.stale(Kind::Job, NOW + HOUR, None).await.unwrap().rows;
+    f.ledger.relive(Kind::Job, &stale, NOW + HOUR).await.unwrap();
+    let waiting = f.ledger.undispatched(Kind::Job, 10).await.unwrap();
+    assert_eq!((waiting[0].id.as_str(), waiting[0].generation, waiting[0].start_before), (job.id.as_str(), 2, None));
 }
