@@ -101,7 +101,7 @@ pub enum BadOptions {
     #[error("jitter {0} is not between 0 and 1")]
     Jitter(f64),
     /// A job that may take no time cannot run.
-    #[error("a timeout of zero lets no job run")]
+    #[error("a timeout of less than a millisecond lets no job run")]
     Timeout,
 }
 

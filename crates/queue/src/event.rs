@@ -32,7 +32,7 @@ pub enum Event {
     Delayed { id: JobId, due: Timestamp },
     /// A worker took a job.
     Active { id: JobId, prev: State },
-    /// A job completed; `result` is absent when it is null or longer than 4 kB.
+    /// A job completed; `result` is absent when it is null, longer than 4 kB or nested very deeply.
     Completed {
         id: JobId,
         #[serde(default, skip_serializing_if = "Option::is_none", with = "payload")]
@@ -115,7 +115,14 @@ impl Event {
 }
 
 fn short(value: &Payload) -> Option<Payload> {
-    (value.as_str().len() <= MAX_EVENT_VALUE).then(|| value.clone())
+    (value.as_str().len() <= MAX_EVENT_VALUE && returns(value)).then(|| value.clone())
+}
+
+/// Whether a value within a stored event can be read back. A payload is checked for its syntax alone: it may be nested
+/// deeper, or hold larger numbers, than a reader takes, and one such value would hide every event after it.
+fn returns(value: &Payload) -> bool {
+    // As deep again as an event lies within its row.
+    serde_json::from_str::<serde_json::Value>(&format!("[[[[{}]]]]", value.as_str())).is_ok()
 }
 
 /// A place in a queue's events: everything after it is still to be read.

@@ -78,7 +78,7 @@ impl JobOptions {
         if !(0.0..=1.0).contains(&self.backoff.jitter()) {
             return Err(BadOptions::Jitter(self.backoff.jitter()));
         }
-        if self.timeout == Some(Duration::ZERO) {
+        if self.timeout.is_some_and(|timeout| timeout < Duration::from_millis(1)) {
             return Err(BadOptions::Timeout);
         }
         Ok(())
@@ -92,7 +92,7 @@ pub struct Keep {
     /// At most this many; 0 removes the job at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<u64>,
-    /// At most this long, in whole seconds when stored (BullMQ's unit).
+    /// At most this long, in whole seconds when stored (BullMQ's unit), rounded up.
     #[serde(default, with = "optional_secs", skip_serializing_if = "Option::is_none")]
     pub age: Option<Duration>,
 }
@@ -138,7 +138,8 @@ mod optional_secs {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub(super) fn serialize<S: Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok, S::Error> {
-        value.map(|d| d.as_secs()).serialize(to)
+        // Upwards: half a second is not no time at all.
+        value.map(|d| d.as_secs().saturating_add(u64::from(d.subsec_nanos() > 0))).serialize(to)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
@@ -170,6 +171,14 @@ mod tests {
     }
 
     #[test]
+    fn ages_are_stored_in_seconds_and_never_shorter() {
+        for (age, stored) in [(0, 0), (1, 1), (1_000, 1), (1_001, 2)] {
+            let text = serde_json::to_string(&Keep::younger(Duration::from_millis(age))).unwrap();
+            assert_eq!(text, format!("{{\"age\":{stored}}}"));
+        }
+    }
+
+    #[test]
     fn what_no_store_may_hold_is_refused() {
         let bad = [
             JobOptions { priority: MAX_PRIORITY + 1, ..JobOptions::default() },
@@ -177,6 +186,7 @@ mod tests {
             JobOptions { backoff: Backoff::fixed(Duration::ZERO).with_jitter(1.5), ..JobOptions::default() },
             JobOptions { backoff: Backoff::fixed(Duration::ZERO).with_jitter(f64::NAN), ..JobOptions::default() },
             JobOptions { timeout: Some(Duration::ZERO), ..JobOptions::default() },
+            JobOptions { timeout: Some(Duration::from_micros(999)), ..JobOptions::default() },
         ];
         for options in bad {
             assert!(options.check().is_err(), "{options:?}");

@@ -7,6 +7,7 @@
 //! needs its lock until the store has answered.
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -34,6 +35,9 @@ pub use router::Handler;
 
 use held::HeldSet;
 use router::Router;
+
+/// How often a worker may look for jobs whose worker vanished.
+const RESCUE_EVERY: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 3600);
 
 /// Runs the jobs of one queue.
 ///
@@ -89,6 +93,9 @@ pub enum BadWorker {
     /// Locks that cannot be renewed in time.
     #[error("locks must hold for at least 1 s, to be renewed in time")]
     LockFor,
+    /// Looks that follow each other without a pause, or never.
+    #[error("a worker looks for stalled jobs every 10 ms to once a day")]
+    RescueEvery,
     /// The name is longer than 255 bytes or has spaces or control characters.
     #[error("bad worker name {0:?}")]
     Name(String),
@@ -223,7 +230,7 @@ impl WorkerBuilder {
         self
     }
 
-    /// How often to look for jobs whose worker vanished; 5 s by default.
+    /// How often to look for jobs whose worker vanished; 5 s by default, 10 ms to a day.
     pub fn rescue_every(mut self, time: Duration) -> Self {
         self.settings.rescue_every = time;
         self
@@ -260,6 +267,9 @@ impl WorkerBuilder {
         }
         if self.settings.lock_for < Duration::from_secs(1) {
             return Err(BadWorker::LockFor);
+        }
+        if !RESCUE_EVERY.contains(&self.settings.rescue_every) {
+            return Err(BadWorker::RescueEvery);
         }
         let id = format!("{:032x}", rand::random::<u128>());
         let name = self.name.unwrap_or_else(|| format!("worker-{}", &id[..8]));

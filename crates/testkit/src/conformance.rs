@@ -79,6 +79,7 @@ macro_rules! conformance {
                 an_unknown_job_is_gone,
                 one_refused_verdict_leaves_the_others_alone,
                 the_first_of_two_verdicts_on_one_run_counts,
+                large_results_are_settled_in_one_turn,
                 one_turn_ends_jobs_and_takes_others,
                 keeping_nothing_removes_the_job_and_still_tells,
                 retention_by_count_keeps_the_newest,
@@ -154,6 +155,7 @@ macro_rules! conformance {
                 a_trimmed_position_answers_a_gap,
                 a_reader_is_woken_by_the_next_event,
                 a_long_value_stays_out_of_its_event_and_with_its_job,
+                a_value_that_no_reader_takes_stays_out_of_its_event,
                 a_refused_verb_tells_nothing,
                 events_of_one_queue_do_not_show_in_another;
             read: counts_agree_with_lists_in_every_state,
@@ -212,7 +214,16 @@ macro_rules! conformance {
                 a_store_that_refuses_for_a_while_loses_and_doubles_nothing,
                 a_worker_that_cannot_wait_still_finds_work,
                 a_worker_whose_beats_fail_gives_its_handlers_up,
-                a_worker_whose_beats_hang_gives_its_handlers_up;
+                a_worker_whose_beats_hang_gives_its_handlers_up,
+                a_panic_around_a_handler_fails_the_attempt_too,
+                a_journal_that_panics_is_asked_again,
+                a_worker_stops_though_a_rescue_hangs,
+                the_longest_times_harm_no_worker,
+                a_job_begun_after_the_grace_is_given_back,
+                a_job_that_comes_back_to_its_worker_ends_the_old_run,
+                a_fresh_lock_outlives_failing_beats,
+                notes_that_hang_cost_no_lock,
+                a_busy_worker_keeps_no_call_from_an_idle_one;
         }
     };
 }

@@ -255,3 +255,33 @@ impl Drop for Sqlite {
         self.writer.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::job::Payload;
+
+    /// Another process holds the write lock: each verb learns so after one wait, not after one wait per verb before it.
+    #[tokio::test]
+    async fn verbs_that_find_the_file_locked_wait_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        let store = Arc::new(Sqlite::open(&path).await.unwrap());
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let begun = Instant::now();
+        let add = || async {
+            let job = NewJob { id: None, name: "n".into(), data: Payload::null(), options: Arc::default() };
+            let add = Add { queue: QueueName::new("q").unwrap(), jobs: vec![job] };
+            let failed = store.add(add, Timestamp::default()).await.unwrap_err();
+            assert_eq!(failed.happened, crate::error::Happened::No);
+        };
+        // The first may go alone; those that come meanwhile share the second transaction.
+        tokio::join!(add(), add(), add(), add(), add(), add());
+        assert!(begun.elapsed() < 3 * schema::BUSY, "{:?}", begun.elapsed());
+        other.execute_batch("ROLLBACK").unwrap();
+    }
+}

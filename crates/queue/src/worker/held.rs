@@ -9,11 +9,14 @@ use tokio_util::sync::CancellationToken;
 use super::active::Cause;
 use crate::backend::{Edit, Lock, MAX_LOGS};
 use crate::job::{JobId, Payload};
+use crate::time::Timestamp;
 
 /// One held job, shared between its handler, the keeper and the pump.
 #[derive(Debug)]
 pub(super) struct Run {
     pub(super) lock: Lock,
+    /// When its lock was asked for.
+    pub(super) taken: Timestamp,
     told: CancellationToken,
     lost: CancellationToken,
     cause: OnceLock<Cause>,
@@ -29,9 +32,10 @@ struct Notes {
 }
 
 impl Run {
-    pub(super) fn new(lock: Lock) -> Self {
+    pub(super) fn new(lock: Lock, taken: Timestamp) -> Self {
         Self {
             lock,
+            taken,
             told: CancellationToken::new(),
             lost: CancellationToken::new(),
             cause: OnceLock::new(),
@@ -40,8 +44,11 @@ impl Run {
         }
     }
 
-    /// Tells the handler to stop; the first cause is the one that it sees.
+    /// Tells the handler to stop, unless it has ended already; the first cause is the one that it sees.
     pub(super) fn cancel(&self, cause: Cause) {
+        if self.ending.load(Ordering::Relaxed) {
+            return;
+        }
         let _ = self.cause.set(cause);
         self.told.cancel();
         if cause == Cause::LockLost {
@@ -107,14 +114,20 @@ pub(super) struct HeldSet {
 }
 
 impl HeldSet {
-    pub(super) fn insert(&self, run: &Arc<Run>) {
-        self.runs().insert(run.lock.id.clone(), run.clone());
+    /// Holds a run. An older one of the same job has lost its lock, or the job could not have been taken again.
+    pub(super) fn insert(&self, lock: &Lock, taken: Timestamp) {
+        let run = Arc::new(Run::new(lock.clone(), taken));
+        if let Some(older) = self.runs().insert(lock.id.clone(), run)
+            && older.lock != *lock
+        {
+            older.cancel(Cause::LockLost);
+        }
     }
 
-    /// The run under this lock; a fresh one when it has been let go of in the meantime.
-    pub(super) fn get(&self, lock: &Lock) -> Arc<Run> {
+    /// The run under this lock; a fresh one, as of `now`, when it has been let go of in the meantime.
+    pub(super) fn get(&self, lock: &Lock, now: Timestamp) -> Arc<Run> {
         let held = self.runs().get(&lock.id).filter(|run| run.lock == *lock).cloned();
-        held.unwrap_or_else(|| Arc::new(Run::new(lock.clone())))
+        held.unwrap_or_else(|| Arc::new(Run::new(lock.clone(), now)))
     }
 
     /// Lets go of a run; a newer run of the same job stays.
@@ -133,16 +146,9 @@ impl HeldSet {
         self.runs().values().cloned().collect()
     }
 
-    /// Tells a handler to stop, unless it has ended already.
-    pub(super) fn cancel(&self, id: &JobId, cause: Cause) {
-        if let Some(run) = self.runs().get(id).filter(|run| !run.ending.load(Ordering::Relaxed)) {
-            run.cancel(cause);
-        }
-    }
-
     pub(super) fn cancel_all(&self, cause: Cause) {
         for run in self.all() {
-            self.cancel(&run.lock.id, cause);
+            run.cancel(cause);
         }
     }
 

@@ -1,5 +1,6 @@
 //! Renews the locks of all held jobs, hears who is asked to stop, and carries progress and log lines.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::active::Cause;
 use crate::backend::{Beat, Edit, EditAll, Lock, MAX_EDIT};
+use crate::job::JobId;
 use crate::time::Timestamp;
 
 /// How often notes of handlers are carried to the store: at most four times a second for each job.
@@ -22,19 +24,21 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
     let mut heard = clock.now();
     let mut beaten: Option<Timestamp> = None;
     loop {
+        // Locks first: notes may wait for a store that has no room for them.
         let now = clock.now();
         let busy = !shared.held.is_empty();
-        if busy {
-            carry_notes(&shared).await;
-        }
         let wait = if busy { BEAT_BUSY.min(beat_idle) } else { beat_idle };
-        if beaten.is_none_or(|last| now.since(last) >= wait) {
+        // A clock that was set back must not stop the beats until it has caught up.
+        if beaten.is_none_or(|last| now < last || now.since(last) >= wait) {
             beaten = Some(now);
             if beat(&shared, now).await {
                 heard = now;
             }
         }
         give_up_expired(&shared, heard);
+        if busy {
+            carry_notes(&shared).await;
+        }
         tokio::select! {
             biased;
             _ = ended.cancelled() => return,
@@ -51,18 +55,19 @@ async fn carry_notes(shared: &Shared) {
     send_notes(shared, edits).await;
 }
 
-/// Sends notes. They never fail a job: what cannot be stored is logged and gone.
-pub(super) async fn send_notes(shared: &Shared, mut edits: Vec<Edit>) {
+/// Sends notes, all within the keeper's patience. They never fail a job: what cannot be stored is logged and gone.
+pub(super) async fn send_notes(shared: &Shared, edits: Vec<Edit>) {
+    if tokio::time::timeout(patience(shared), send_all(shared, edits)).await.is_err() {
+        tracing::warn!(queue = %shared.queue.name(), "progress and log lines may be lost: no answer");
+    }
+}
+
+async fn send_all(shared: &Shared, mut edits: Vec<Edit>) {
     while !edits.is_empty() {
         let rest = edits.split_off(edits.len().min(MAX_EDIT));
         let all = EditAll { queue: shared.queue.name().clone(), edits };
-        let edit = shared.queue.backend().edit(all, shared.queue.clock().now());
-        match tokio::time::timeout(patience(shared), edit).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(failed)) => {
-                tracing::warn!(queue = %shared.queue.name(), error = %failed.why, "progress and log lines were lost");
-            }
-            Err(_) => tracing::warn!(queue = %shared.queue.name(), "progress and log lines may be lost: no answer"),
+        if let Err(failed) = shared.queue.backend().edit(all, shared.queue.clock().now()).await {
+            tracing::warn!(queue = %shared.queue.name(), error = %failed.why, "progress and log lines were lost");
         }
         edits = rest;
     }
@@ -70,7 +75,8 @@ pub(super) async fn send_notes(shared: &Shared, mut edits: Vec<Edit>) {
 
 /// One beat; answers whether the store answered.
 async fn beat(shared: &Shared, now: Timestamp) -> bool {
-    let locks: Vec<Lock> = shared.held.all().iter().map(|run| run.lock.clone()).collect();
+    let runs = shared.held.all();
+    let locks: Vec<Lock> = runs.iter().map(|run| run.lock.clone()).collect();
     let beat = Beat {
         queue: shared.queue.name().clone(),
         worker: shared.info.clone(),
@@ -79,11 +85,10 @@ async fn beat(shared: &Shared, now: Timestamp) -> bool {
     };
     match tokio::time::timeout(patience(shared), shared.queue.backend().beat(beat, now)).await {
         Ok(Ok(beaten)) => {
-            for id in &beaten.lost {
-                shared.held.cancel(id, Cause::LockLost);
-            }
-            for id in &beaten.cancel {
-                shared.held.cancel(id, Cause::Canceled);
+            // Those that were asked about: a job may have been taken anew while the answer was under way.
+            for (ids, cause) in [(beaten.lost, Cause::LockLost), (beaten.cancel, Cause::Canceled)] {
+                let ids: HashSet<JobId> = ids.into_iter().collect();
+                runs.iter().filter(|run| ids.contains(&run.lock.id)).for_each(|run| run.cancel(cause));
             }
             true
         }
@@ -105,7 +110,11 @@ fn patience(shared: &Shared) -> Duration {
 
 /// Locks that nobody could renew for their whole time are lost, even if the store cannot say so.
 fn give_up_expired(shared: &Shared, heard: Timestamp) {
-    if shared.queue.clock().now().since(heard) >= shared.settings.lock_for {
-        shared.held.cancel_all(Cause::LockLost);
+    let now = shared.queue.clock().now();
+    let lock_for = shared.settings.lock_for;
+    if now.since(heard) < lock_for {
+        return;
     }
+    let held = shared.held.all();
+    held.iter().filter(|run| now.since(run.taken) >= lock_for).for_each(|run| run.cancel(Cause::LockLost));
 }

@@ -18,6 +18,7 @@ use super::trip::{self, Finished, Started, Trip};
 use super::{Shared, runner};
 use crate::backend::{MAX_TURN, Next};
 use crate::error::StoreError;
+use crate::exit::Outcome;
 use crate::journal::Ending;
 use crate::state::decide;
 use crate::time::Timestamp;
@@ -49,6 +50,8 @@ pub(super) struct Pump {
     seen: u64,
     due: Option<Timestamp>,
     number: u64,
+    /// Whether the grace of a stop is over: what arrives now is not begun any more.
+    over: bool,
     give_up: CancellationToken,
 }
 
@@ -68,6 +71,7 @@ impl Pump {
             seen: 0,
             due: None,
             number: 0,
+            over: false,
             give_up: CancellationToken::new(),
         }
     }
@@ -76,11 +80,18 @@ impl Pump {
     pub(super) async fn run(mut self, stop: impl Future<Output = ()> + Send) {
         let mut stop = pin!(stop);
         let mut wake = self.wake();
+        let mut listening = false;
         loop {
             self.collect();
             self.depart();
             let due = self.due.map(|at| at.since(self.now()).min(LONGEST_NAP));
             let idle = self.free > 0 && self.hints == self.seen;
+            if self.free == 0 && listening {
+                // A waiter that cannot act on its call must not stand in line: dropped, it hands the call on.
+                wake = self.wake();
+                listening = false;
+            }
+            listening |= idle;
             tokio::select! {
                 biased;
                 _ = &mut stop => break,
@@ -102,8 +113,7 @@ impl Pump {
         self.hints = self.seen;
         let slots = self.shared.settings.slots;
         let mut grace = pin!(tokio::time::sleep(self.shared.settings.grace));
-        let mut last_call = pin!(tokio::time::sleep(self.shared.settings.grace + LAST_CALL));
-        let mut over = false;
+        let mut last_call = pin!(tokio::time::sleep(self.shared.settings.grace.saturating_add(LAST_CALL)));
         loop {
             self.collect();
             self.leave(0);
@@ -114,7 +124,7 @@ impl Pump {
                 biased;
                 Some(ended) = self.ends.recv() => self.ended(ended),
                 Some(trip) = self.trips.join_next() => self.arrived(trip),
-                _ = &mut grace, if !over => { over = true; self.shared.held.cancel_all(Cause::Shutdown); }
+                _ = &mut grace, if !self.over => { self.over = true; self.shared.held.cancel_all(Cause::Shutdown); }
                 _ = &mut last_call => { self.give_up.cancel(); break; }
             }
         }
@@ -184,7 +194,7 @@ impl Pump {
         self.free += trip.skipped.len();
         self.pending.extend(trip.skipped);
         for started in trip.started {
-            self.start(started);
+            if self.over { self.give_back(started) } else { self.start(started) }
         }
         match trip.next {
             Next::More if trip.asked > 0 => self.hints += 1,
@@ -214,6 +224,14 @@ impl Pump {
             // One place per slot: there is always room. Without a receiver the worker is gone, and so are its locks soon.
             let _ = ends.send(ended).await;
         });
+    }
+
+    /// The journal has it as begun, so the journal hears that it was not.
+    fn give_back(&mut self, started: Started) {
+        let Started { held, run, carry } = started;
+        run.set_ending();
+        let ending = Ending { held, carry, outcome: Outcome::Back };
+        self.ended(Some(Finished { run, ending, journaled: false }));
     }
 
     fn now(&self) -> Timestamp {

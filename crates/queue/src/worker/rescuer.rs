@@ -16,7 +16,11 @@ const STEP: u32 = 200;
 /// Works until `ended`; the first look comes at once, as in BullMQ.
 pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
     loop {
-        if let Err(error) = look(&shared).await {
+        // A store that does not answer must not keep a worker from stopping; an answer that nobody waits for is lost.
+        let Some(looked) = ended.run_until_cancelled(look(&shared)).await else {
+            return;
+        };
+        if let Err(error) = looked {
             tracing::warn!(queue = %shared.queue.name(), %error, "could not look for stalled jobs");
         }
         // Spread out, so that many workers do not look at the same moment.

@@ -26,7 +26,8 @@ where
     }
 }
 
-pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Payload, Exit>> + Send>>;
+pub(super) type Running = dyn Future<Output = Result<Payload, Exit>> + Send;
+pub(super) type Answer = Pin<Box<Running>>;
 type AnyHandler = Arc<dyn Fn(Active<Payload>) -> Answer + Send + Sync>;
 
 #[derive(Default)]

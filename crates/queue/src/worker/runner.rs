@@ -2,8 +2,9 @@
 
 use std::any::Any;
 use std::future::Future;
+use std::ops::DerefMut;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use super::Shared;
 use super::active::{Active, Cause};
 use super::held::Run;
-use super::router::Answer;
+use super::router::{Answer, Running};
 use crate::backend::Held;
 use crate::exit::{Exit, Failure, FailureKind, Ran};
 use crate::job::Payload;
@@ -29,22 +30,31 @@ pub(super) async fn run(shared: &Shared, held: &Held, run: &Arc<Run>, carry: Car
     if let Some(failure) = &held.failed_already {
         return Some(Ran::Failed(failure.clone()));
     }
-    let job = Active::new(held, run.clone(), carry);
-    let Some(answer) = start(shared, job) else {
-        tracing::warn!(queue = %shared.queue.name(), job = %held.lock.id, name = %held.name, "no handler for this name: put off");
-        return Some(Ran::Later(UNKNOWN_NAME_WAIT));
-    };
-    let mut answer = Caught(answer);
-    let ended = tokio::select! {
-        biased;
-        ended = within(held.options.timeout, &mut answer) => seen(ended),
-        cause = run.told() => last_word(cause, run, &mut answer).await?,
+    // Not only its polling is the handler's code: dropping what it left and writing out its error are too.
+    let ended = match Caught(pin!(attempt(shared, held, run, carry))).await {
+        Ok(ended) => ended?,
+        Err(panicked) => seen(Ok(Err(Exit::Fail(panicked.into())))),
     };
     Some(match (run.cause(), ended) {
         (None, ended) | (_, ended @ Ran::Done(_)) => ended,
         (Some(Cause::Canceled), _) => Ran::Failed(Failure::new(FailureKind::Canceled, "the job was canceled")),
         (Some(_), _) => Ran::Interrupted,
     })
+}
+
+/// One attempt from its start to its last word; `None` when nobody listens any more.
+async fn attempt(shared: &Shared, held: &Held, run: &Arc<Run>, carry: Carry) -> Option<Ran> {
+    let job = Active::new(held, run.clone(), carry);
+    let Some(answer) = start(shared, job) else {
+        tracing::warn!(queue = %shared.queue.name(), job = %held.lock.id, name = %held.name, "no handler for this name: put off");
+        return Some(Ran::Later(UNKNOWN_NAME_WAIT));
+    };
+    let mut answer = Caught(answer);
+    tokio::select! {
+        biased;
+        ended = within(held.options.timeout, &mut answer) => Some(seen(ended)),
+        cause = run.told() => last_word(cause, run, &mut answer).await,
+    }
 }
 
 /// Starting a handler is its author's code too, and may panic.
@@ -56,7 +66,7 @@ fn start(shared: &Shared, job: Active<Payload>) -> Option<Answer> {
 }
 
 /// What a handler that has been told to stop says within its patience; `None` when nobody listens any more.
-async fn last_word(cause: Cause, run: &Run, answer: &mut Caught) -> Option<Ran> {
+async fn last_word(cause: Cause, run: &Run, answer: &mut Caught<Box<Running>>) -> Option<Ran> {
     let patience = match cause {
         Cause::LockLost => return None,
         Cause::Canceled => CANCEL_PATIENCE,
@@ -73,11 +83,12 @@ type Ended = Result<Result<Payload, Exit>, TimedOut>;
 
 struct TimedOut(Duration);
 
-async fn within(limit: Option<Duration>, answer: &mut Caught) -> Ended {
-    match limit {
-        None => Ok(answer.await),
-        Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| TimedOut(limit)),
-    }
+async fn within(limit: Option<Duration>, answer: &mut Caught<Box<Running>>) -> Ended {
+    let answer = match limit {
+        None => answer.await,
+        Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| TimedOut(limit))?,
+    };
+    Ok(answer.unwrap_or_else(|panicked| Err(Exit::Fail(panicked.into()))))
 }
 
 fn seen(ended: Ended) -> Ran {
@@ -98,19 +109,19 @@ fn seen(ended: Ended) -> Ran {
 /// A handler that panicked, as an error.
 #[derive(Debug, thiserror::Error)]
 #[error("the handler panicked: {0}")]
-struct Panicked(String);
+pub(super) struct Panicked(pub(super) String);
 
-/// A future whose panics become errors. The one place where panics of handlers are caught.
-struct Caught(Answer);
+/// A future whose panics become errors: what the worker's users wrote must not take its slots and locks with it.
+pub(super) struct Caught<P>(pub(super) Pin<P>);
 
-impl Future for Caught {
-    type Output = Result<Payload, Exit>;
+impl<P: DerefMut<Target: Future> + Unpin> Future for Caught<P> {
+    type Output = Result<<P::Target as Future>::Output, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         // After a panic the future is never polled again: its broken insides are only dropped.
         match catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx))) {
-            Ok(poll) => poll,
-            Err(panic) => Poll::Ready(Err(Exit::Fail(Panicked(words(&*panic)).into()))),
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(Panicked(words(&*panic)))),
         }
     }
 }

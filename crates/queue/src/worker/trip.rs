@@ -3,6 +3,8 @@
 //!
 //! A trip is repeated until it is answered: its verdicts and its token make every repetition harmless.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,10 +12,11 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::held::Run;
+use super::runner::Caught;
 use super::{Shared, keeper};
 use crate::backend::{End, Held, Next, Take, TakeMode, Token, Turn, Turned, Verdict};
 use crate::exit::Outcome;
-use crate::journal::{Begin, Carry, Ending};
+use crate::journal::{Begin, Carry, Ending, JournalError};
 use crate::options::Keep;
 
 /// The first and the longest wait before something that failed is tried again.
@@ -90,7 +93,7 @@ async fn told(shared: &Shared, mut finished: Vec<Finished>) -> Vec<Finished> {
     let (runs, mut endings): (Vec<_>, Vec<_>) = fresh.into_iter().map(|one| (one.run, one.ending)).unzip();
     if !endings.is_empty() {
         let mut wait = WAITS.0;
-        while let Err(error) = shared.journal.end(&mut endings).await {
+        while let Err(error) = heard(async { shared.journal.end(&mut endings).await }).await {
             tracing::error!(queue = %shared.queue.name(), jobs = endings.len(), %error, "ends are not in the books yet");
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(WAITS.1);
@@ -105,10 +108,11 @@ async fn turned(shared: &Shared, mut turn: Turn) -> (Turned, bool) {
     let mut wait = WAITS.0;
     let mut repeated = false;
     loop {
-        match shared.queue.backend().turn(turn, shared.queue.clock().now()).await {
+        let now = shared.queue.clock().now();
+        match shared.queue.backend().turn(turn, now).await {
             Ok(turned) => {
                 for held in &turned.held {
-                    shared.held.insert(&Arc::new(Run::new(held.lock.clone())));
+                    shared.held.insert(&held.lock, now);
                 }
                 return (turned, repeated);
             }
@@ -136,7 +140,7 @@ async fn begun(shared: &Shared, held: Vec<Held>, give_up: &CancellationToken) ->
     let decisions = decisions.unwrap_or_else(|| held.iter().map(|_| Begin::Skip(Outcome::Back)).collect());
     let (mut started, mut skipped) = (Vec::new(), Vec::new());
     for (held, decision) in held.into_iter().zip(decisions) {
-        let run = shared.held.get(&held.lock);
+        let run = shared.held.get(&held.lock, shared.queue.clock().now());
         match decision {
             Begin::Run(carry) => started.push(Started { held, run, carry }),
             Begin::Skip(outcome) => {
@@ -152,7 +156,7 @@ async fn begun(shared: &Shared, held: Vec<Held>, give_up: &CancellationToken) ->
 async fn decided(shared: &Shared, held: &[Held]) -> Vec<Begin> {
     let mut wait = WAITS.0;
     loop {
-        match shared.journal.begin(held).await {
+        match heard(async { shared.journal.begin(held).await }).await {
             Ok(decisions) if decisions.len() == held.len() => return decisions,
             Ok(decisions) => {
                 tracing::error!(
@@ -168,6 +172,11 @@ async fn decided(shared: &Shared, held: &[Held]) -> Vec<Begin> {
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(WAITS.1);
     }
+}
+
+/// The journal's word; a panic of it is one more way to fail, and must not end the trip: its slots and locks would stay.
+async fn heard<O>(call: impl Future<Output = Result<O, JournalError>>) -> Result<O, JournalError> {
+    Caught(pin!(call)).await.unwrap_or_else(|panicked| Err(JournalError(format!("it panicked: {}", panicked.0))))
 }
 
 fn verdict(finished: &Finished) -> Verdict {

@@ -280,6 +280,19 @@ pub async fn a_long_value_stays_out_of_its_event_and_with_its_job(h: &impl Harne
     assert_eq!((job.progress, job.result), (Some(long.clone()), Some(long)));
 }
 
+/// Payloads are checked for their syntax alone; one that readers choke on must not hide the events after it.
+pub async fn a_value_that_no_reader_takes_stays_out_of_its_event(h: &impl Harness) {
+    let q = Given::on(h);
+    for (name, text) in [("deep", "[".repeat(200) + &"]".repeat(200)), ("large", "1e999".to_owned())] {
+        let odd = json(&text);
+        let held = q.held(name, plain(), T0).await;
+        let before = q.newest().await;
+        q.end(&held.lock, Outcome::Done(odd.clone()), at(2)).await;
+        assert_eq!(told_from(&q, before).await, [Event::Completed { id: id(name), result: None }, Event::Drained]);
+        assert_eq!(q.get(name).await.result, Some(odd));
+    }
+}
+
 /// What changes nothing tells nothing.
 pub async fn a_refused_verb_tells_nothing(h: &impl Harness) {
     let q = Given::on(h);

@@ -186,3 +186,14 @@ pub async fn one_turn_ends_jobs_and_takes_others(h: &impl Harness) {
     let counts = q.counts().await;
     assert_eq!((counts.completed, counts.active, counts.waiting), (2, 2, 1));
 }
+
+/// However much a batch of results weighs: a worker has no other way to tell them.
+pub async fn large_results_are_settled_in_one_turn(h: &impl Harness) {
+    let q = Given::on(h);
+    let ids: Vec<String> = (0..9).map(|n| format!("j{n}")).collect();
+    q.waiting(&ids.iter().map(String::as_str).collect::<Vec<_>>(), T0).await;
+    let large = json(&format!("\"{}\"", "x".repeat(launchkit_queue::MAX_PAYLOAD - 2)));
+    let ends = q.take(9, T0).await.iter().map(|held| verdict(&held.lock, Outcome::Done(large.clone()))).collect();
+    assert_eq!(q.turn(ends, None, at(1)).await.ends, [End::Applied; 9]);
+    assert_eq!(q.get("j8").await.result, Some(large));
+}

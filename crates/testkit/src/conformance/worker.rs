@@ -16,11 +16,13 @@ use crate::{Given, Harness};
 mod books;
 mod ends;
 mod fleet;
+mod harm;
 mod stops;
 
 pub use books::*;
 pub use ends::*;
 pub use fleet::*;
+pub use harm::*;
 pub use stops::*;
 
 /// How long a case may take; only one that hangs needs it.

@@ -195,9 +195,11 @@ impl Writer {
 
     async fn room(&self, ticket: Ticket) -> Result<[OwnedSemaphorePermit; 2], StoreError> {
         let kib = ticket.bytes.div_ceil(1024).max(1);
-        if kib > LANE_KIB {
+        // Ends must always be sayable: a worker can neither shorten its jobs' results nor give up telling them.
+        if kib > LANE_KIB && ticket.urgency == Urgency::Second {
             return Err(StoreError::OutOfBounds("more than 64 MiB in one request"));
         }
+        let kib = kib.min(LANE_KIB);
         let rooms = &self.rooms[ticket.urgency as usize];
         let jobs = rooms.jobs.clone().acquire_many_owned(ticket.jobs.clamp(1, LANE_JOBS) as u32);
         let kib = rooms.kib.clone().acquire_many_owned(kib as u32);
@@ -330,30 +332,33 @@ impl Scribe {
     }
 
     fn write(&mut self, mut tasks: Vec<Box<dyn Task>>) {
-        let fault = match self.commit(&mut tasks) {
-            Ok(()) => None,
-            Err((_, Happened::No)) if tasks.len() > 1 => {
-                for task in tasks {
-                    self.write(vec![task]);
+        // A transaction that cannot even begin is nobody's fault, and trying it for each verb would wait for each.
+        let written = match self.begin(&tasks) {
+            Err(fault) => Err((fault, Happened::No)),
+            Ok(()) => match self.commit(&mut tasks) {
+                Err((_, Happened::No)) if tasks.len() > 1 => {
+                    tasks.into_iter().for_each(|task| self.write(vec![task]));
+                    return;
                 }
-                return;
-            }
-            Err((fault, happened)) => {
-                tracing::error!(%fault, "a write to the queue's file failed");
-                Some((StoreError::from(fault), happened))
-            }
+                written => written,
+            },
         };
+        let fault = written.err().map(|(fault, happened)| {
+            tracing::error!(%fault, "a write to the queue's file failed");
+            (StoreError::from(fault), happened)
+        });
         for task in tasks {
             task.answer(fault.clone());
         }
         self.checkpointer.written();
     }
 
+    fn begin(&mut self, tasks: &[Box<dyn Task>]) -> Result<(), Fault> {
+        self.set_sync(tasks.iter().any(|task| task.ticket().sync == Sync::Full))?;
+        self.run("BEGIN IMMEDIATE")
+    }
+
     fn commit(&mut self, tasks: &mut [Box<dyn Task>]) -> Result<(), (Fault, Happened)> {
-        let not_done = |fault: Fault| (fault, Happened::No);
-        let full = tasks.iter().any(|task| task.ticket().sync == Sync::Full);
-        self.set_sync(full).map_err(not_done)?;
-        self.run("BEGIN IMMEDIATE").map_err(not_done)?;
         let lanes = match self.run_tasks(tasks) {
             Ok(lanes) => lanes,
             Err(fault) => {
