@@ -86,7 +86,8 @@ async fn order(api: &Arc<Api>, request: Request, order: Order) -> Result<Respons
     body::must_be_empty(&parts.headers, &bytes)?;
     let asked = Asked { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &bytes };
     let once = Once::read(&format!("sub:{}", operator.subject), &asked)?;
-    once::claimed(api, once, carry_out(api, queue, order, &operator, from)).await
+    let (doer, queue) = (api.clone(), queue.clone());
+    once::claimed(api, once, async move { carry_out(&doer, &queue, order, &operator, from).await }).await
 }
 
 async fn carry_out(

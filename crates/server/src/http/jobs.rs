@@ -91,13 +91,15 @@ pub(super) async fn list(State(api): State<Arc<Api>>, request: Request) -> Resul
 /// `POST /v1/jobs/{jobId}/cancel`
 pub(super) async fn cancel(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     let (caller, once, id) = about_a_job(&api, request).await?;
-    claimed(&api, once, cancel_now(&api, &caller, &id)).await
+    let doer = api.clone();
+    claimed(&api, once, async move { cancel_now(&doer, &caller, &id).await }).await
 }
 
 /// `POST /v1/jobs/{jobId}/retry`
 pub(super) async fn retry(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     let (caller, once, id) = about_a_job(&api, request).await?;
-    claimed(&api, once, retry_now(&api, &caller, &id)).await
+    let doer = api.clone();
+    claimed(&api, once, async move { retry_now(&doer, &caller, &id).await }).await
 }
 
 /// A create request, taken apart and not yet checked.

@@ -5,6 +5,7 @@
 //! claims the key first and settles or releases it after.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -110,8 +111,21 @@ where
     .retry_after(1))
 }
 
-/// Does `work` once for this key; without a key, simply does it.
-pub(super) async fn claimed<Fut>(api: &Api, once: Option<Once>, work: Fut) -> Result<Response, Problem>
+/// Does `work` once for this key; without a key, simply does it. What has begun is done to its end, answer and audit too,
+/// when the caller hangs up: its next request with this key gets the answer.
+pub(super) async fn claimed<Fut>(api: &Arc<Api>, once: Option<Once>, work: Fut) -> Result<Response, Problem>
+where
+    Fut: Future<Output = Result<Answer, Problem>> + Send + 'static,
+{
+    let api = api.clone();
+    let doing = tokio::spawn(async move { claim_and_do(&api, once, work).await });
+    doing.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "a request broke off");
+        Err(Problem::internal())
+    })
+}
+
+async fn claim_and_do<Fut>(api: &Api, once: Option<Once>, work: Fut) -> Result<Response, Problem>
 where
     Fut: Future<Output = Result<Answer, Problem>>,
 {

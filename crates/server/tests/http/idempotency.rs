@@ -135,3 +135,31 @@ async fn a_second_caller_waits_for_the_first_and_after_five_seconds_is_told_to_c
     assert_eq!(never.problem(409, "idempotency-in-progress")["retryable"], true);
     assert!(begun.elapsed().as_secs() >= 4, "{:?}", begun.elapsed());
 }
+
+#[tokio::test]
+async fn who_hangs_up_and_asks_again_gets_the_answer() {
+    let app = App::new().await;
+    // Wherever it is broken off.
+    for most in 1..12 {
+        let id = app.job().await;
+        let path = format!("/v1/jobs/{id}/cancel");
+        let ask = || {
+            let mut asked = request(Method::POST, &path, &app.key, "");
+            asked.headers_mut().insert("idempotency-key", format!("key-{most}").parse().unwrap());
+            asked
+        };
+        let mut first = Box::pin(app.send(ask()));
+        let mut polls = 0;
+        std::future::poll_fn(|cx| {
+            polls += 1;
+            match first.as_mut().poll(cx) {
+                std::task::Poll::Pending if polls < most => std::task::Poll::Pending,
+                _ => std::task::Poll::Ready(()),
+            }
+        })
+        .await;
+        drop(first);
+        let reply = app.send(ask()).await;
+        assert_eq!((reply.status, &reply.json()["status"]), (StatusCode::OK, &json!("CANCELED")), "{most}: {reply:?}");
+    }
+}
