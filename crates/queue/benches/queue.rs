@@ -28,7 +28,7 @@ async fn main() {
     }
     let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
     let wanted = |name: &str| only.as_deref().is_none_or(|only| name.contains(only));
-    let folder = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| "target".into())).unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     println!("{}", fdatasync(folder.path()));
     for stored in [10_000, 1_000_000] {
         println!("\n{stored} finished jobs stored; rates in jobs/s, median [min-max] of {RUNS}");

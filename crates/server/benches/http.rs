@@ -23,7 +23,7 @@ async fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    let folder = tempfile::tempdir_in(std::env::var("BENCH_DIR").unwrap_or_else(|_| "target".into())).unwrap();
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let launchkit = |arguments: &[&str]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_launchkit"));
         command.args(arguments).current_dir(folder.path()).env_clear().env("PORT", "0").env("RUST_LOG", "warn");
