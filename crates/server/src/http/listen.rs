@@ -11,8 +11,6 @@ use axum::Router;
 use axum_server::Handle;
 use axum_server::accept::Accept;
 use axum_server::tls_rustls::RustlsConfig;
-use hyper_util::rt::TokioTimer;
-use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -56,7 +54,7 @@ impl Listener {
     pub async fn bind(host: &str, port: u16, tls: Option<&Tls>) -> Result<Listener, BindError> {
         let tls = match tls {
             None => None,
-            Some(files) => Some(tls_config(files).await.map_err(BindError::Tls)?),
+            Some(files) => Some(RustlsConfig::from_pem_file(&files.cert, &files.key).await.map_err(BindError::Tls)?),
         };
         let failed = |source| BindError::Address { host: host.to_owned(), port, source };
         let (socket, address) = bind(host, port).map_err(failed)?;
@@ -82,37 +80,18 @@ impl Listener {
         match self.tls {
             None => {
                 let mut server = axum_server::from_tcp(self.socket)?.handle(handle.clone()).acceptor(gate);
-                limit_heads(server.http_builder());
+                server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
                 tokio::select! { biased; done = server.serve(service) => done, never = stopping => never }
             }
             Some(tls) => {
                 let mut server = axum_server::from_tcp_rustls(self.socket, tls)?
                     .handle(handle.clone())
                     .map(|acceptor| acceptor.acceptor(gate));
-                limit_heads(server.http_builder());
+                server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
                 tokio::select! { biased; done = server.serve(service) => done, never = stopping => never }
             }
         }
     }
-}
-
-/// HTTP/1.1 alone. While a server waits to see which version a client speaks, and on an idle connection of HTTP/2, no time
-/// limit holds, so that whoever connects and says nothing keeps a place for ever; and one HTTP/2 connection carries
-/// hundreds of requests, which a bound on connections does not bound.
-fn limit_heads<E>(builder: &mut Builder<E>)
-where
-    E: Clone,
-{
-    *builder = builder.clone().http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
-}
-
-/// Offers what [`limit_heads`] speaks.
-async fn tls_config(files: &Tls) -> io::Result<RustlsConfig> {
-    let config = RustlsConfig::from_pem_file(&files.cert, &files.key).await?;
-    let mut inner = (*config.get_inner()).clone();
-    inner.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(RustlsConfig::from_config(Arc::new(inner)))
 }
 
 fn bind(host: &str, port: u16) -> io::Result<(TcpListener, SocketAddr)> {
