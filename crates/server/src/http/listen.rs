@@ -54,7 +54,7 @@ impl Listener {
     pub async fn bind(host: &str, port: u16, tls: Option<&Tls>) -> Result<Listener, BindError> {
         let tls = match tls {
             None => None,
-            Some(files) => Some(RustlsConfig::from_pem_file(&files.cert, &files.key).await.map_err(BindError::Tls)?),
+            Some(files) => Some(tls_config(files).await.map_err(BindError::Tls)?),
         };
         let failed = |source| BindError::Address { host: host.to_owned(), port, source };
         let (socket, address) = bind(host, port).map_err(failed)?;
@@ -68,6 +68,10 @@ impl Listener {
     }
 
     /// Serves until `stop`, then takes no more connections and waits for the open ones, at most `grace`.
+    ///
+    /// HTTP/1.1 alone: while a server waits to see which version a client speaks, and on an idle connection of HTTP/2, no
+    /// limit on heads holds, so that whoever connects and says nothing would keep a place for ever; and one connection of
+    /// HTTP/2 carries hundreds of requests, which a bound on connections does not bound.
     pub async fn serve(self, router: Router, stop: CancellationToken, grace: Duration) -> io::Result<()> {
         let handle = Handle::new();
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -79,19 +83,28 @@ impl Listener {
         };
         match self.tls {
             None => {
-                let mut server = axum_server::from_tcp(self.socket)?.handle(handle.clone()).acceptor(gate);
-                server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+                let mut server = axum_server::from_tcp(self.socket)?.http1_only().handle(handle.clone()).acceptor(gate);
+                server.http_builder().http1().header_read_timeout(HEAD_WITHIN);
                 tokio::select! { biased; done = server.serve(service) => done, never = stopping => never }
             }
             Some(tls) => {
                 let mut server = axum_server::from_tcp_rustls(self.socket, tls)?
+                    .http1_only()
                     .handle(handle.clone())
                     .map(|acceptor| acceptor.acceptor(gate));
-                server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
+                server.http_builder().http1().header_read_timeout(HEAD_WITHIN);
                 tokio::select! { biased; done = server.serve(service) => done, never = stopping => never }
             }
         }
     }
+}
+
+/// Offers HTTP/1.1 alone, as it is all that is served.
+async fn tls_config(files: &Tls) -> io::Result<RustlsConfig> {
+    let config = RustlsConfig::from_pem_file(&files.cert, &files.key).await?;
+    let mut inner = (*config.get_inner()).clone();
+    inner.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(RustlsConfig::from_config(Arc::new(inner)))
 }
 
 fn bind(host: &str, port: u16) -> io::Result<(TcpListener, SocketAddr)> {

@@ -100,3 +100,28 @@ async fn a_stop_lets_an_open_request_finish_and_takes_no_new_connection() {
     served.end().await;
     assert_eq!(app.jobs().await, 1);
 }
+
+#[tokio::test]
+async fn who_says_nothing_or_speaks_another_version_is_sent_away() {
+    let app = App::new().await;
+    let served = serve(&app).await;
+    // From here on time passes as soon as everybody waits.
+    tokio::time::pause();
+    for said in [&b""[..], b"P", b"GET /healthz", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut stream = TcpStream::connect(&served.address).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        let shown = String::from_utf8_lossy(said);
+        let mut answering = std::pin::pin!(answer(&mut stream));
+        // Paused time runs ahead of real sockets: until the server has seen the connection, a minute is no time at all.
+        let mut minutes = 0;
+        let answered = loop {
+            match tokio::time::timeout(Duration::from_secs(60), &mut answering).await {
+                Ok(answered) => break answered,
+                Err(_) if minutes < 1_000 => minutes += 1,
+                Err(_) => panic!("{shown:?} keeps its place"),
+            }
+        };
+        assert!(answered.is_empty() || answered.starts_with("HTTP/1.1 4"), "{shown:?}: {answered}");
+    }
+    served.end().await;
+}
