@@ -32,7 +32,9 @@ pub struct Ending {
     pub outcome: Outcome,
 }
 
-/// Why a journal could not write. The worker tries again until it can or the lock is lost.
+/// Why a journal could not write. The worker tries again, ends one by one after the first refusal, and keeps the locks
+/// meanwhile. An end that is refused again and again while others are taken, or for ten lock times, is let go
+/// of: its job runs again when the lock has run out.
 #[derive(Debug, thiserror::Error)]
 #[error("the journal could not be written: {0}")]
 pub struct JournalError(pub String);

@@ -85,6 +85,7 @@ pub(crate) enum Place {
 }
 
 impl Place {
+    #[cfg(feature = "sqlite")]
     pub(crate) const ALL: [Place; 6] =
         [Place::Ready, Place::Delayed, Place::Active, Place::WaitingChildren, Place::Completed, Place::Failed];
 

@@ -22,6 +22,7 @@ use crate::journal::{Journal, NoJournal};
 use crate::queue::Queue;
 
 mod active;
+mod books;
 mod held;
 mod keeper;
 mod pump;
@@ -142,6 +143,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Tally {
+    /// Calls in which the journal took ends; not part of the report.
+    journaled: AtomicU64,
     done: AtomicU64,
     retried: AtomicU64,
     dead: AtomicU64,

@@ -192,6 +192,8 @@ impl Crew {
         let (ledger, queue) = (handles.ledger.clone(), handles.ai_jobs.clone());
         let wake = handles.wake.clone();
         loops.spawn(work::dispatch(ledger.clone(), queue.clone(), wake, pulse.clone(), loops_stop.clone()));
+        let telling = work::tell_canceled(ledger.clone(), queue.clone(), name.clone(), loops_stop.clone());
+        loops.spawn(telling);
         loops.spawn(work::reconcile(ledger, queue, name, config.lock_duration, loops_stop.clone()));
         let worker = tokio::spawn(run_worker(worker, worker_stop.clone()));
         Ok(Crew { worker, loops, worker_stop, loops_stop, pulse })

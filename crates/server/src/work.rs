@@ -1,12 +1,14 @@
 //! Work on jobs: what a process does beside answering requests. The database is the record, the queue is transport; this
-//! room carries rows to the queue (`dispatch`), keeps the books over every run (`books`), does the jobs (`handler`) and
+//! room carries rows to the queue (`dispatch`), passes cancel requests on (`cancel`), keeps the books over every run (`books`), does the jobs (`handler`) and
 //! looks after what went missing (`reconcile`).
 
 mod books;
+mod cancel;
 mod dispatch;
 mod handler;
 mod reconcile;
 
+pub use cancel::tell_canceled;
 pub use dispatch::dispatch;
 pub use handler::Processor;
 pub use reconcile::{Pulse, reconcile};

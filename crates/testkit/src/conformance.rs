@@ -205,6 +205,7 @@ macro_rules! conformance {
                 the_journal_is_called_in_batches,
                 a_job_that_the_journal_skips_ends_without_running,
                 a_journal_that_fails_for_a_while_loses_and_doubles_nothing,
+                an_end_that_the_journal_always_refuses_holds_up_no_other,
                 progress_and_log_lines_reach_the_store_before_the_end_does,
                 progress_of_a_running_job_can_be_read,
                 two_workers_share_a_queue,

@@ -3,8 +3,6 @@
 //!
 //! A trip is repeated until it is answered: its verdicts and its token make every repetition harmless.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,15 +10,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::held::Run;
-use super::runner::Caught;
-use super::{Shared, keeper};
+use super::{Shared, books, keeper};
 use crate::backend::{End, Held, Next, Take, TakeMode, Token, Turn, Turned, Verdict};
 use crate::exit::Outcome;
-use crate::journal::{Begin, Carry, Ending, JournalError};
+use crate::journal::{Begin, Carry, Ending};
 use crate::options::Keep;
 
 /// The first and the longest wait before something that failed is tried again.
-const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+pub(super) const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
 /// A run that has ended and is not settled yet.
 pub(super) struct Finished {
@@ -90,17 +87,8 @@ async fn told(shared: &Shared, mut finished: Vec<Finished>) -> Vec<Finished> {
         keeper::send_notes(shared, edits).await;
     }
     let (done, fresh): (Vec<_>, Vec<_>) = finished.drain(..).partition(|one| one.journaled);
-    let (runs, mut endings): (Vec<_>, Vec<_>) = fresh.into_iter().map(|one| (one.run, one.ending)).unzip();
-    if !endings.is_empty() {
-        let mut wait = WAITS.0;
-        while let Err(error) = heard(async { shared.journal.end(&mut endings).await }).await {
-            tracing::error!(queue = %shared.queue.name(), jobs = endings.len(), %error, "ends are not in the books yet");
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(WAITS.1);
-        }
-    }
-    let fresh = runs.into_iter().zip(endings);
-    done.into_iter().chain(fresh.map(|(run, ending)| Finished { run, ending, journaled: true })).collect()
+    let fresh = if fresh.is_empty() { fresh } else { books::written(shared, fresh).await };
+    done.into_iter().chain(fresh).collect()
 }
 
 /// The store's answer, asked for until it comes, and whether it was asked for more than once.
@@ -156,7 +144,7 @@ async fn begun(shared: &Shared, held: Vec<Held>, give_up: &CancellationToken) ->
 async fn decided(shared: &Shared, held: &[Held]) -> Vec<Begin> {
     let mut wait = WAITS.0;
     loop {
-        match heard(async { shared.journal.begin(held).await }).await {
+        match books::heard(async { shared.journal.begin(held).await }).await {
             Ok(decisions) if decisions.len() == held.len() => return decisions,
             Ok(decisions) => {
                 tracing::error!(
@@ -172,11 +160,6 @@ async fn decided(shared: &Shared, held: &[Held]) -> Vec<Begin> {
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(WAITS.1);
     }
-}
-
-/// The journal's word; a panic of it is one more way to fail, and must not end the trip: its slots and locks would stay.
-async fn heard<O>(call: impl Future<Output = Result<O, JournalError>>) -> Result<O, JournalError> {
-    Caught(pin!(call)).await.unwrap_or_else(|panicked| Err(JournalError(format!("it panicked: {}", panicked.0))))
 }
 
 fn verdict(finished: &Finished) -> Verdict {

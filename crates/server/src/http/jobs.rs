@@ -280,7 +280,7 @@ async fn leave_queue(api: &Api, row: &JobRow) {
     }
 }
 
-/// A courtesy, too: whoever runs the job also learns it from the row.
+/// A courtesy, too: `work::tell_canceled` reads it from the row, should this be cut off.
 async fn tell_holder(api: &Api, row: &JobRow) {
     if let Ok(id) = JobId::parse(&queue_id(&row.id, row.generation))
         && let Err(error) = api.ai_jobs.cancel(&id).await

@@ -23,6 +23,8 @@ struct Books {
     change: HashMap<&'static str, Outcome>,
     /// How many calls of each kind still fail.
     refusals: Mutex<[u32; 2]>,
+    /// A job whose ends are always refused.
+    never: Option<&'static str>,
 }
 
 impl Books {
@@ -35,6 +37,7 @@ impl Books {
             skip: HashMap::new(),
             change: HashMap::new(),
             refusals: Mutex::default(),
+            never: None,
         }
     }
 
@@ -82,6 +85,9 @@ impl Journal for Books {
 
     async fn end(&self, endings: &mut [Ending]) -> Result<(), JournalError> {
         self.refuse(1)?;
+        if endings.iter().any(|ending| Some(ending.held.lock.id.as_str()) == self.never) {
+            return Err(JournalError("never".into()));
+        }
         self.ends.lock().unwrap().push(endings.len());
         for ending in endings {
             let id = ending.held.lock.id.clone();
@@ -176,6 +182,18 @@ pub async fn a_journal_that_fails_for_a_while_loses_and_doubles_nothing(h: &impl
     for n in 0..20 {
         assert_eq!(books.about(&format!("a{n}")), ["begin active", "run", "end active"]);
     }
+}
+
+/// An end that is refused for ever holds up no other, also not the ones of its own batch; its job stays under its lock.
+pub async fn an_end_that_the_journal_always_refuses_holds_up_no_other(h: &impl Harness) {
+    let b = Bench::on(h);
+    b.add_many(40, &tries(3)).await;
+    let books = Arc::new(Books { never: Some("a5"), ..Books::new(&b) });
+    let worker = b.worker().concurrency(4).journal(books).on::<Text>(async |_: Active<Text>| Ok(0));
+    let (_, report) = during(worker, b.until_ended(39)).await;
+    assert_eq!((report.done, report.retried, report.dead), (39, 0, 0));
+    let refused = b.given.get("a5").await;
+    assert!(!refused.state.is_final() && refused.made == 0, "{refused:?}");
 }
 
 /// All lines, the last progress, and nothing of it after `completed`.

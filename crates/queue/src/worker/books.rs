@@ -1,0 +1,81 @@
+//! The journal's word on ends, asked for until it comes.
+//!
+//! A journal that takes nothing at all (its database is away) is waited for: the keeper renews the locks meanwhile. A
+//! journal that takes other ends and refuses one is not: that end would hold up everything behind it. It is let go of, its
+//! lock runs out, and the job runs again, as after a crash.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Shared;
+use super::runner::Caught;
+use super::trip::{Finished, WAITS};
+use crate::journal::JournalError;
+
+/// Rounds in which an end is refused after the journal has taken others, before it is let go of.
+const ROUNDS: u32 = 4;
+/// Ends that are refused for this many lock times are let go of, whatever else the journal takes.
+const LOCK_TIMES: u32 = 10;
+
+/// Has these ends written, together or, after a refusal, one by one; answers those that are.
+pub(super) async fn written(shared: &Shared, fresh: Vec<Finished>) -> Vec<Finished> {
+    let before = shared.tally.journaled.load(Ordering::Relaxed);
+    let mut fresh = match together(shared, fresh).await {
+        Ok(written) => return written,
+        Err(refused) => refused,
+    };
+    let patience = shared.settings.lock_for * LOCK_TIMES;
+    let (mut done, mut rounds) = (Vec::new(), 0u32);
+    let (mut wait, mut waited) = (WAITS.0, Duration::ZERO);
+    loop {
+        let mut refused = Vec::new();
+        for one in fresh {
+            match together(shared, vec![one]).await {
+                Ok(written) => done.extend(written),
+                Err(one) => refused.extend(one),
+            }
+        }
+        // Ends of this batch or of the trip beside it: the journal is there.
+        rounds += u32::from(shared.tally.journaled.load(Ordering::Relaxed) != before);
+        if refused.is_empty() || rounds == ROUNDS || waited > patience {
+            refused.iter().for_each(|one| let_go(shared, one));
+            return done;
+        }
+        tokio::time::sleep(wait).await;
+        waited += wait;
+        wait = (wait * 2).min(WAITS.1);
+        fresh = refused;
+    }
+}
+
+/// One call for these ends; a refusal hands them back.
+async fn together(shared: &Shared, fresh: Vec<Finished>) -> Result<Vec<Finished>, Vec<Finished>> {
+    let (runs, mut endings): (Vec<_>, Vec<_>) = fresh.into_iter().map(|one| (one.run, one.ending)).unzip();
+    let heard = heard(async { shared.journal.end(&mut endings).await }).await;
+    let journaled = heard.is_ok();
+    let finished = runs.into_iter().zip(endings).map(|(run, ending)| Finished { run, ending, journaled }).collect();
+    match heard {
+        Ok(()) => {
+            shared.tally.journaled.fetch_add(1, Ordering::Relaxed);
+            Ok(finished)
+        }
+        Err(error) => {
+            let queue = shared.queue.name();
+            tracing::error!(%queue, jobs = finished.len(), %error, "ends are not in the books yet");
+            Err(finished)
+        }
+    }
+}
+
+fn let_go(shared: &Shared, one: &Finished) {
+    tracing::error!(queue = %shared.queue.name(), job = %one.run.lock.id, "the journal refuses this end: the job will run again");
+    shared.held.remove(&one.run);
+    shared.tally.lost.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A call of the journal, whose panics are refusals.
+pub(super) async fn heard<O>(call: impl Future<Output = Result<O, JournalError>>) -> Result<O, JournalError> {
+    Caught(pin!(call)).await.unwrap_or_else(|panicked| Err(JournalError(format!("it panicked: {}", panicked.0))))
+}
