@@ -53,6 +53,7 @@ macro_rules! conformance {
                 resuming_after_the_lock_has_ended_does_not_return_the_job,
                 two_takers_never_hold_the_same_job,
                 an_add_wakes_a_waiter,
+                an_add_before_anybody_waits_calls_the_first_who_does,
                 a_take_that_leaves_jobs_wakes_the_next_waiter,
                 a_job_past_its_start_before_is_handed_out_as_expired,
                 a_job_once_started_does_not_expire,

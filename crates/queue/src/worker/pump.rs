@@ -80,7 +80,13 @@ impl Pump {
     pub(super) async fn run(mut self, stop: impl Future<Output = ()> + Send) {
         let mut stop = pin!(stop);
         let mut wake = self.wake();
-        let mut listening = false;
+        // Registered before the first look, so that work which comes during that look, from whatever process, calls.
+        let mut listening = true;
+        tokio::select! {
+            biased;
+            _ = &mut wake => wake = self.wake(),
+            _ = std::future::ready(()) => {}
+        }
         loop {
             self.collect();
             self.depart();

@@ -230,3 +230,16 @@ pub async fn a_turn_beyond_the_bound_is_refused_and_changes_nothing(h: &impl Har
     }
     q.settle(&lock, done(), at(2)).await;
 }
+
+/// Nobody waits at the moment of the add, nor has ever waited: the call is kept for who comes next.
+pub async fn an_add_before_anybody_waits_calls_the_first_who_does(h: &impl Harness) {
+    let q = Given::on(h);
+    // A store that has been at work for a while has no first call left to give by chance.
+    for _ in 0..50 {
+        q.add(vec![job(plain())], T0).await;
+        q.one(T0).await;
+    }
+    q.add(vec![job(plain())], T0).await;
+    let called = tokio::time::timeout(SOON, q.backend.wait(&q.queue, LONG)).await;
+    called.expect("called at once").expect("wait");
+}

@@ -18,7 +18,7 @@ pub(super) struct Bell {
     pub(super) events: watch::Sender<Position>,
 }
 
-/// The bells of all queues that anybody here has waited for.
+/// The bells of all queues that anybody here has waited for or put work into.
 #[derive(Debug, Default)]
 pub(super) struct Bells {
     bells: Mutex<HashMap<QueueName, Bell>>,
@@ -32,11 +32,9 @@ impl Bells {
             .clone()
     }
 
-    /// Work may have come.
+    /// Work may have come. Rung also when nobody has ever waited: whoever looked a moment ago is about to.
     pub(super) fn work(&self, queue: &QueueName) {
-        if let Some(bell) = self.bells().get(queue) {
-            bell.work.notify_one();
-        }
+        self.of(queue).work.notify_one();
     }
 
     /// Events go up to here.
@@ -66,24 +64,18 @@ impl Bells {
     }
 }
 
-/// The log of the file: what processes that share it watch.
-fn log_of(path: &Path) -> PathBuf {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
-}
-
-/// Knocks at the doors of the other processes.
+/// Knocks at the doors of the other processes, by touching a file of its own beside the queue's.
 ///
-/// SQLite writes a commit to the log, waits for the disk, and only then makes it visible, which no watcher sees: whoever
-/// looks at the first sign finds nothing new. So the log is touched once more when the commit can be seen.
+/// The log would be the wrong door: SQLite writes a commit to it, waits for the disk, and only then makes it visible, which
+/// no watcher sees, so whoever looks at the first sign finds nothing new; and a watcher of it wakes for every page written,
+/// its own process's above all.
 pub(super) struct Knocker {
-    log: File,
+    bell: File,
 }
 
 impl Knocker {
     pub(super) fn new(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { log: File::open(log_of(path))? })
+        Ok(Self { bell: open_bell(path)? })
     }
 
     /// There is something new to be seen. Where it cannot be told, others find it at their next look.
@@ -92,21 +84,40 @@ impl Knocker {
         {
             use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
             let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-            let touched = rustix::fs::futimens(&self.log, &Timestamps { last_access: now, last_modification: now });
+            let touched = rustix::fs::futimens(&self.bell, &Timestamps { last_access: now, last_modification: now });
             if let Err(error) = touched {
-                tracing::debug!(%error, "the log of the queue's file could not be touched");
+                tracing::debug!(%error, "the bell beside the queue's file could not be touched");
             }
         }
     }
 }
 
-/// Calls `heard` whenever anybody, this process included, has written to the log of the file or touched it.
+/// Calls `heard` whenever anybody, this process included, has knocked.
 pub(super) fn listen(path: &Path, heard: impl Fn() + Send + 'static) -> Result<RecommendedWatcher, notify::Error> {
     let mut watcher = notify::recommended_watcher(move |news: Result<notify::Event, notify::Error>| {
         if news.is_ok_and(|event| event.kind.is_modify()) {
             heard();
         }
     })?;
-    watcher.watch(&log_of(path), RecursiveMode::NonRecursive)?;
+    open_bell(path)?;
+    watcher.watch(&bell_of(path), RecursiveMode::NonRecursive)?;
     Ok(watcher)
+}
+
+/// Opens the bell, and makes it, as private as the queue's file, when it is not there.
+fn open_bell(path: &Path) -> std::io::Result<File> {
+    let mut options = File::options();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+        options.mode(std::fs::metadata(path)?.permissions().mode() & 0o777);
+    }
+    options.open(bell_of(path))
+}
+
+fn bell_of(path: &Path) -> PathBuf {
+    let mut bell = path.as_os_str().to_owned();
+    bell.push("-bell");
+    bell.into()
 }
