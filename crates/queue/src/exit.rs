@@ -62,11 +62,13 @@ pub struct Failure {
 impl Failure {
     /// A failure with its message, cut to [`MAX_MESSAGE`] bytes.
     pub fn new(kind: FailureKind, message: &str) -> Self {
-        let mut end = message.len().min(MAX_MESSAGE);
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        Self { kind, message: message[..end].into() }
+        Self { kind, message: message[..message.floor_char_boundary(MAX_MESSAGE)].into() }
+    }
+
+    /// The failure of a job whose record does not decode.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn damaged(why: &str) -> Self {
+        Self::new(FailureKind::Damaged, &format!("the stored job is damaged: {why}"))
     }
 }
 
@@ -88,11 +90,13 @@ pub enum FailureKind {
     Canceled,
     /// No worker started it in time.
     Expired,
+    /// What the store holds of the job cannot be read.
+    Damaged,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [FailureKind; 7] = [
+    pub const ALL: [FailureKind; 8] = [
         FailureKind::Error,
         FailureKind::Panic,
         FailureKind::Timeout,
@@ -100,6 +104,7 @@ impl FailureKind {
         FailureKind::GaveUp,
         FailureKind::Canceled,
         FailureKind::Expired,
+        FailureKind::Damaged,
     ];
 }
 

@@ -220,7 +220,11 @@ fn after_failure(failure: Failure, made: u32, options: &JobOptions, now: Timesta
 fn is_final_kind(kind: FailureKind) -> bool {
     match kind {
         FailureKind::Error | FailureKind::Panic | FailureKind::Timeout => false,
-        FailureKind::Stalled | FailureKind::GaveUp | FailureKind::Canceled | FailureKind::Expired => true,
+        FailureKind::Stalled
+        | FailureKind::GaveUp
+        | FailureKind::Canceled
+        | FailureKind::Expired
+        | FailureKind::Damaged => true,
     }
 }
 

@@ -179,7 +179,8 @@ macro_rules! conformance {
                 delayed_jobs_become_ready_while_paused,
                 resuming_gives_out_in_the_old_order_and_wakes_a_waiter,
                 pausing_one_queue_leaves_another_alone,
-                after_close_every_verb_answers_closed;
+                after_close_every_verb_answers_closed,
+                closing_ends_every_wait;
             worker: a_worker_completes_jobs_and_its_caller_reads_the_outcome,
                 a_handler_that_fails_twice_succeeds_at_its_third_try,
                 a_handler_that_always_fails_is_failed_after_its_last_try,
@@ -225,7 +226,8 @@ macro_rules! conformance {
                 a_job_that_comes_back_to_its_worker_ends_the_old_run,
                 a_fresh_lock_outlives_failing_beats,
                 notes_that_hang_cost_no_lock,
-                a_busy_worker_keeps_no_call_from_an_idle_one;
+                a_busy_worker_keeps_no_call_from_an_idle_one,
+                no_end_overtakes_a_note_on_its_way;
         }
     };
 }

@@ -18,9 +18,14 @@ pub enum Fault {
     Before,
     /// It is carried out, but its answer is lost.
     After,
+    /// It is carried out, 300 ms late.
+    Slow,
     /// It is not carried out and never answers; its future can only be dropped.
     Hang,
 }
+
+/// How late a slow call is.
+const LATE: Duration = Duration::from_millis(300);
 
 /// What a script is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -93,6 +98,10 @@ impl Faulty {
         }
         match fault {
             None => Go::Through,
+            Some(Fault::Slow) => {
+                tokio::time::sleep(LATE).await;
+                Go::Through
+            }
             Some(Fault::Before) => Go::Fail,
             Some(Fault::After) => Go::Lose,
             Some(Fault::Hang) => std::future::pending().await,

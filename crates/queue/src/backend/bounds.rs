@@ -1,6 +1,5 @@
 //! Bounds of the seam, and the checks that every store makes before anything else.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::verbs::*;
@@ -35,15 +34,8 @@ pub(crate) fn within(count: usize, most: usize, what: &'static str) -> Result<()
 }
 
 /// A log line, cut to [`MAX_LOG_LINE`] bytes at a character.
-pub(crate) fn cut_line(line: &Arc<str>) -> Arc<str> {
-    if line.len() <= MAX_LOG_LINE {
-        return line.clone();
-    }
-    let mut end = MAX_LOG_LINE;
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line[..end].into()
+pub(crate) fn cut_line(line: &str) -> &str {
+    &line[..line.floor_char_boundary(MAX_LOG_LINE)]
 }
 
 impl Add {

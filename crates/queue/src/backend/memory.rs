@@ -55,11 +55,13 @@ impl Memory {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn open(&self) -> Result<(), StoreError> {
+        self.world().open()
+    }
+
     fn bell(&self, queue: &QueueName) -> Result<Bell, StoreError> {
         let mut world = self.world();
-        if world.closed {
-            return Err(StoreError::Closed);
-        }
+        world.open()?;
         Ok(world.bells.entry(queue.clone()).or_default().clone())
     }
 
@@ -82,18 +84,18 @@ impl Memory {
 }
 
 impl World {
+    fn open(&self) -> Result<(), StoreError> {
+        if self.closed { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
     /// A queue to read from; one that was never written to is empty and stays unknown.
     fn look<O: Default>(&self, queue: &QueueName, read: impl FnOnce(&Lane) -> O) -> Result<O, StoreError> {
-        if self.closed {
-            return Err(StoreError::Closed);
-        }
+        self.open()?;
         Ok(self.lanes.get(queue).map(read).unwrap_or_default())
     }
 
     fn lane(&mut self, queue: &QueueName) -> Result<&mut Lane, StoreError> {
-        if self.closed {
-            return Err(StoreError::Closed);
-        }
+        self.open()?;
         let bells = &mut self.bells;
         let new = || Lane::new(bells.entry(queue.clone()).or_default().clone());
         Ok(self.lanes.entry(queue.clone()).or_insert_with(new))
@@ -131,13 +133,14 @@ impl Backend for Memory {
         let bell = self.bell(queue)?;
         // Running out of time is as good an answer as being woken: both mean "look again".
         let _ = tokio::time::timeout(at_most, bell.work.notified()).await;
-        Ok(())
+        self.open()
     }
 
     async fn wait_events(&self, queue: &QueueName, after: Position, at_most: Duration) -> Result<(), StoreError> {
         let mut newest = self.bell(queue)?.events.subscribe();
-        let _ = tokio::time::timeout(at_most, newest.wait_for(|position| *position > after)).await;
-        Ok(())
+        let news = newest.wait_for(|position| *position > after || self.open().is_err());
+        let _ = tokio::time::timeout(at_most, news).await;
+        self.open()
     }
 
     async fn edit(&self, edit: EditAll, now: Timestamp) -> Result<Vec<Edited>, Failed<EditAll>> {
@@ -187,17 +190,13 @@ impl Backend for Memory {
 
     async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
         let world = self.world();
-        if world.closed {
-            return Err(StoreError::Closed);
-        }
+        world.open()?;
         Ok(world.lanes.keys().cloned().collect())
     }
 
     async fn claim(&self, deployment: &str) -> Result<Arc<str>, StoreError> {
         let mut world = self.world();
-        if world.closed {
-            return Err(StoreError::Closed);
-        }
+        world.open()?;
         Ok(world.deployment.get_or_insert_with(|| deployment.into()).clone())
     }
 
@@ -208,8 +207,11 @@ impl Backend for Memory {
     async fn close(&self) {
         let mut world = self.world();
         world.closed = true;
-        for bell in world.bells.values() {
+        let bells: Vec<Bell> = world.bells.values().cloned().collect();
+        drop(world);
+        for bell in bells {
             bell.work.notify_waiters();
+            bell.events.send_modify(|_| {});
         }
     }
 }

@@ -31,13 +31,18 @@ mod lane;
 mod read;
 mod row;
 mod schema;
+mod scribe;
+#[cfg(test)]
+mod steps;
+mod take;
 mod turn;
 mod wake;
 mod writer;
 
 use fault::Fault;
 use read::Readers;
-use writer::{Sync, Ticket, Tx, Urgency, Writer};
+use scribe::Tx;
+use writer::{Sync, Ticket, Urgency, Writer};
 
 /// A store in one SQLite file.
 pub struct Sqlite {
@@ -152,8 +157,10 @@ impl Backend for Sqlite {
         if self.info(queue, Timestamp::default()).await?.newest_event > after {
             return Ok(());
         }
-        let _ = tokio::time::timeout(at_most, newest.wait_for(|position| *position > after)).await;
-        Ok(())
+        let desk = self.writer.desk();
+        let news = newest.wait_for(|position| *position > after || desk.is_closed());
+        let _ = tokio::time::timeout(at_most, news).await;
+        if desk.is_closed() { Err(StoreError::Closed) } else { Ok(()) }
     }
 
     async fn edit(&self, edit: EditAll, now: Timestamp) -> Result<Vec<Edited>, Failed<EditAll>> {
@@ -275,7 +282,7 @@ mod tests {
         let begun = Instant::now();
         let add = || async {
             let job = NewJob { id: None, name: "n".into(), data: Payload::null(), options: Arc::default() };
-            let add = Add { queue: QueueName::new("q").unwrap(), jobs: vec![job] };
+            let add = Add { queue: name(), jobs: vec![job] };
             let failed = store.add(add, Timestamp::default()).await.unwrap_err();
             assert_eq!(failed.happened, crate::error::Happened::No);
         };
@@ -283,5 +290,61 @@ mod tests {
         tokio::join!(add(), add(), add(), add(), add(), add());
         assert!(begun.elapsed() < 3 * schema::BUSY, "{:?}", begun.elapsed());
         other.execute_batch("ROLLBACK").unwrap();
+    }
+
+    fn name() -> QueueName {
+        QueueName::new("q").unwrap()
+    }
+
+    async fn add(store: &Sqlite, id: &str, data: &str) {
+        let job = NewJob {
+            id: Some(JobId::custom(id).unwrap()),
+            name: "n".into(),
+            data: Payload::from_json(data.to_owned()).unwrap(),
+            options: Arc::default(),
+        };
+        store.add(Add { queue: name(), jobs: vec![job] }, Timestamp::default()).await.unwrap();
+    }
+
+    /// One record that nobody can read must not keep the others from being worked.
+    #[tokio::test]
+    async fn damaged_jobs_are_handed_out_to_be_failed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        let store = Sqlite::open(&path).await.unwrap();
+        let long = format!("\"{}\"", "x".repeat(2 * row::INLINE));
+        for (id, data) in [("options", "1"), ("body", long.as_str()), ("good", "2")] {
+            add(&store, id, data).await;
+        }
+        let vandal = rusqlite::Connection::open(&path).unwrap();
+        vandal.execute_batch("UPDATE jobs SET opts = '{' WHERE id = 'options'; DELETE FROM bodies").unwrap();
+        let take = Take { token: Token::new("t"), mode: TakeMode::Fresh, most: 9, lock_for: Duration::from_secs(30) };
+        let turn = Turn { queue: name(), worker: "w".into(), ends: Vec::new(), take: Some(take) };
+        let held = store.turn(turn, Timestamp::default()).await.unwrap().held;
+        let kinds: Vec<_> = held.iter().map(|held| held.failed_already.as_ref().map(|why| why.kind)).collect();
+        let damaged = Some(crate::exit::FailureKind::Damaged);
+        assert_eq!(kinds, [damaged, damaged, None]);
+        let dead = |held: &Held| Verdict {
+            lock: held.lock.clone(),
+            outcome: crate::exit::Outcome::Dead(held.failed_already.clone().unwrap()),
+            keep: crate::options::Keep::ALL,
+        };
+        let ends = held[..2].iter().map(dead).collect();
+        let turn = Turn { queue: name(), worker: "w".into(), ends, take: None };
+        assert_eq!(store.turn(turn, Timestamp::default()).await.unwrap().ends, [End::Applied; 2]);
+        assert_eq!(store.counts(&name()).await.unwrap().failed, 2);
+    }
+
+    /// The verb that panics is answered, and so are those of its transaction and after it.
+    #[tokio::test]
+    async fn a_verb_that_panics_harms_only_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Sqlite::open(&folder.path().join("queue.db")).await.unwrap();
+        let ticket = ticket(Urgency::Second, Sync::Full, 1, 0);
+        let panics = store.writer.write(ticket, (), |_, ()| -> Result<(), Fault> { panic!("as planned") });
+        let (panicked, ()) = tokio::join!(panics, add(&store, "beside", "1"));
+        assert!(matches!(panicked.unwrap_err().why, StoreError::Unavailable(_)));
+        add(&store, "after", "2").await;
+        assert_eq!(store.counts(&name()).await.unwrap().waiting, 2);
     }
 }

@@ -188,8 +188,8 @@ pub struct Held {
     pub stalls: u32,
     /// When it was added.
     pub timestamp: Timestamp,
-    /// Settle it with this failure instead of running it: it stalled too often, was canceled while it waited, or was not
-    /// started in time. Lazy as in BullMQ, so that whoever listens to ends sees it.
+    /// Settle it with this failure instead of running it: it stalled too often, was canceled while it waited, was not
+    /// started in time, or is stored damaged. Lazy as in BullMQ, so that whoever listens to ends sees it.
     pub failed_already: Option<Failure>,
 }
 

@@ -115,7 +115,7 @@ impl<D> Active<D> {
     /// Adds a log line, stored within 250 ms. Lines over 8 kB are cut; beyond 1,000 (or the job's own limit) the oldest
     /// go.
     pub fn log(&self, line: impl AsRef<str>) {
-        self.run.note_line(line.as_ref().into());
+        self.run.note_line(line.as_ref());
     }
 
     /// Why it should stop, if it should.

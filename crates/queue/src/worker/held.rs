@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio_util::sync::CancellationToken;
 
 use super::active::Cause;
-use crate::backend::{Edit, Lock, MAX_LOGS};
+use crate::backend::{Edit, Lock, MAX_LOGS, cut_line};
 use crate::job::{JobId, Payload};
 use crate::time::Timestamp;
 
@@ -85,7 +85,8 @@ impl Run {
     }
 
     /// Keeps a log line until the next trip; beyond the number of lines that a job can keep, the oldest go.
-    pub(super) fn note_line(&self, line: Arc<str>) {
+    pub(super) fn note_line(&self, line: &str) {
+        let line = cut_line(line).into();
         let mut notes = self.notes();
         if notes.lines.len() >= MAX_LOGS as usize {
             notes.lines.remove(0);

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::active::Cause;
-use crate::backend::{Beat, Edit, EditAll, Lock, MAX_EDIT};
+use super::held::Run;
+use crate::backend::{Beat, Edit, EditAll, Lock, MAX_BEAT, MAX_EDIT};
 use crate::job::JobId;
 use crate::time::Timestamp;
 
@@ -37,7 +38,7 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
         }
         give_up_expired(&shared, heard);
         if busy {
-            carry_notes(&shared).await;
+            carry_notes(&shared, shared.held.all().iter()).await;
         }
         tokio::select! {
             biased;
@@ -47,17 +48,16 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
     }
 }
 
-async fn carry_notes(shared: &Shared) {
-    let mut edits = Vec::new();
-    for run in shared.held.all() {
-        run.take_notes(&mut edits);
-    }
-    send_notes(shared, edits).await;
-}
-
-/// Sends notes, all within the keeper's patience. They never fail a job: what cannot be stored is logged and gone.
-pub(super) async fn send_notes(shared: &Shared, edits: Vec<Edit>) {
-    if tokio::time::timeout(patience(shared), send_all(shared, edits)).await.is_err() {
+/// Sends what these runs noted, all within the keeper's patience, and waits for notes that are on their way already. They
+/// never fail a job: what cannot be stored is logged and gone.
+pub(super) async fn carry_notes(shared: &Shared, runs: impl Iterator<Item = &Arc<Run>>) {
+    let carry = async {
+        let _noting = shared.noting.lock().await;
+        let mut edits = Vec::new();
+        runs.for_each(|run| run.take_notes(&mut edits));
+        send_all(shared, edits).await;
+    };
+    if tokio::time::timeout(patience(shared), carry).await.is_err() {
         tracing::warn!(queue = %shared.queue.name(), "progress and log lines may be lost: no answer");
     }
 }
@@ -73,9 +73,19 @@ async fn send_all(shared: &Shared, mut edits: Vec<Edit>) {
     }
 }
 
-/// One beat; answers whether the store answered.
+/// A sign of life for every lock; answers whether the store answered for all.
 async fn beat(shared: &Shared, now: Timestamp) -> bool {
     let runs = shared.held.all();
+    let mut chunks = runs.chunks(MAX_BEAT);
+    // Also without a lock, the worker is to be seen.
+    let mut answered = beat_some(shared, chunks.next().unwrap_or_default(), now).await;
+    for chunk in chunks {
+        answered &= beat_some(shared, chunk, now).await;
+    }
+    answered
+}
+
+async fn beat_some(shared: &Shared, runs: &[Arc<Run>], now: Timestamp) -> bool {
     let locks: Vec<Lock> = runs.iter().map(|run| run.lock.clone()).collect();
     let beat = Beat {
         queue: shared.queue.name().clone(),

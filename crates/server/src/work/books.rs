@@ -161,6 +161,7 @@ fn failed(failure: &Failure, said: Option<&Said>) -> What {
         (FailureKind::Panic, _) => error("internal", "the processor broke down on this input", true),
         (FailureKind::Timeout, _) => error("timeout", message, true),
         (FailureKind::Stalled, _) => error("stalled", "the workers that ran this job vanished", false),
+        (FailureKind::Damaged, _) => error("internal", "the queue's record of this job is damaged", false),
         (FailureKind::Expired, _) => error("expired", "no worker started the job in time", false),
     };
     What::Failed { error, usage: None, retry_at: None }

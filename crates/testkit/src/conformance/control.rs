@@ -130,3 +130,29 @@ pub async fn after_close_every_verb_answers_closed<H: Harness>(_: &H) {
         assert!(matches!(error, Some(StoreError::Closed)), "{verb}: {error:?}");
     }
 }
+
+/// Whoever waits for work or for events learns of the end at once, not when the wait is over.
+pub async fn closing_ends_every_wait<H: Harness>(_: &H) {
+    let h = H::fresh().await;
+    let q = Given::on(&h);
+    q.waiting(&["j"], T0).await;
+    let newest = q.backend.info(&q.queue, T0).await.expect("info").newest_event;
+    let (b, name) = (&q.backend, &q.queue);
+    // A wait is a hint and may end earlier; then it is waited again.
+    let work = async || loop {
+        if let Err(error) = b.wait(name, LONG).await {
+            break error;
+        }
+    };
+    let waits = async { tokio::join!(work(), work(), b.wait_events(name, newest, LONG)) };
+    let close = async {
+        // Once polled, the waits are in line: joined futures are polled in order.
+        tokio::task::yield_now().await;
+        b.close().await;
+    };
+    let (ended, ()) = tokio::join!(tokio::time::timeout(SOON, waits), close);
+    let (one, two, events) = ended.expect("nobody waits on");
+    for (what, error) in [("one", Some(one)), ("two", Some(two)), ("events", events.err())] {
+        assert!(matches!(error, Some(StoreError::Closed)), "{what}: {error:?}");
+    }
+}

@@ -437,7 +437,7 @@ impl Lane {
 
 fn append(job: &mut Job, lines: Vec<Arc<str>>) {
     let keep = job.options.keep_logs.unwrap_or(MAX_LOGS).min(MAX_LOGS) as usize;
-    job.logs.extend(lines.iter().map(cut_line));
+    job.logs.extend(lines.iter().map(|line| cut_line(line).into()));
     while job.logs.len() > keep {
         job.logs.pop_front();
     }

@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::fault::Fault;
 use super::row::{BODY, INLINE, LIFO};
-use super::writer::Tx;
+use super::scribe::Tx;
 use crate::backend::{Add, Added};
 use crate::event::Event;
 use crate::job::JobId;

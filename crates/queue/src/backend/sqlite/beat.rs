@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, params};
 
 use super::fault::Fault;
 use super::row::{CANCELED, Row, STALLED_OUT};
-use super::writer::Tx;
+use super::scribe::Tx;
 use crate::backend::*;
 use crate::event::Event;
 use crate::job::JobId;

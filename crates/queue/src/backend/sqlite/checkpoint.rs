@@ -9,15 +9,19 @@ use rusqlite::Connection;
 use super::fault::Fault;
 use super::writer::Desk;
 
-/// Commits between two looks at the log.
-const LOOK_EVERY: u64 = 200;
+/// Pages written, about, between two looks at the log (8 MiB).
+const LOOK_EVERY: u64 = 2_000;
+/// Pages that a commit writes at the least, about: the queue's row, its events, the ends of the indexes.
+const COMMIT: u64 = 8;
+/// SQLite's own size of a page.
+const PAGE: u64 = 4_096;
 /// Pages in the log from which the writer moves the rest, so that the log can start over (64 MiB).
 const LONG_LOG: i64 = 16_000;
 
 pub(super) struct Checkpointer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    commits: AtomicU64,
+    pages: AtomicU64,
 }
 
 struct Shared {
@@ -30,12 +34,14 @@ impl Checkpointer {
         let mine = shared.clone();
         let thread = std::thread::Builder::new().name("lk-sqlite-checkpoint".into());
         let thread = thread.spawn(move || work(&conn, &desk, &mine)).map_err(Fault::Thread)?;
-        Ok(Self { shared, thread: Some(thread), commits: AtomicU64::new(0) })
+        Ok(Self { shared, thread: Some(thread), pages: AtomicU64::new(0) })
     }
 
-    /// The writer has committed; now and then that is a reason to look.
-    pub(super) fn written(&self) {
-        if (self.commits.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(LOOK_EVERY)
+    /// The writer has committed so many jobs with so many bytes of payload; now and then that is a reason to look.
+    pub(super) fn written(&self, jobs: usize, bytes: usize) {
+        let pages = COMMIT + jobs as u64 + bytes as u64 / PAGE;
+        let before = self.pages.fetch_add(pages, Ordering::Relaxed);
+        if before / LOOK_EVERY != (before + pages) / LOOK_EVERY
             && let Some(thread) = &self.thread
         {
             thread.thread().unpark();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::fault::Fault;
 use super::lane::Lane;
 use super::row::{self, BODY, CANCELED, INLINE, LOGS, Lifo, Row, SIDE};
+use super::scribe::Tx;
 use super::turn::side;
-use super::writer::Tx;
 use crate::backend::*;
 use crate::event::Event;
 use crate::job::{JobId, Payload, QueueName};
@@ -124,14 +124,15 @@ fn replace(conn: &Connection, row: &Row, data: &Payload) -> Result<(), Fault> {
 fn append(conn: &Connection, row: &Row, lines: &[Arc<str>]) -> Result<(), Fault> {
     let options: String =
         conn.prepare_cached("SELECT opts FROM jobs WHERE row = ?1")?.query_row([row.row], |row| row.get(0))?;
-    let keep = row::decode_options(&options)?.keep_logs.unwrap_or(MAX_LOGS).min(MAX_LOGS);
+    let keep =
+        row::decode_options(&options).ok().and_then(|options| options.keep_logs).unwrap_or(MAX_LOGS).min(MAX_LOGS);
     let mut last: i64 = conn
         .prepare_cached("SELECT COALESCE(MAX(n), 0) FROM logs WHERE row = ?1")?
         .query_row([row.row], |row| row.get(0))?;
     let mut insert = conn.prepare_cached("INSERT INTO logs (row, n, line) VALUES (?1, ?2, ?3)")?;
     for line in lines {
         last += 1;
-        insert.execute(params![row.row, last, &*cut_line(line)])?;
+        insert.execute(params![row.row, last, cut_line(line)])?;
     }
     conn.prepare_cached("DELETE FROM logs WHERE row = ?1 AND n <= ?2")?
         .execute(params![row.row, last - i64::from(keep)])?;

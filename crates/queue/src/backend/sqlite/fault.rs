@@ -20,6 +20,8 @@ pub(super) enum Fault {
     Network(String),
     #[error("cannot open the log of the file: {0}")]
     Log(std::io::Error),
+    #[error("a verb panicked: this is a bug of the store")]
+    Panicked,
     #[error("cannot start a thread: {0}")]
     Thread(std::io::Error),
 }

@@ -85,19 +85,19 @@ pub(super) fn list(conn: &Connection, queue: &QueueName, list: &List) -> Result<
         return Ok(Page::default());
     };
     let (low, high) = Place::keys(list.state);
-    let (beyond, order) = if list.state.is_final() { ("<", "DESC") } else { (">", "ASC") };
-    let start = match (list.after, list.state.is_final()) {
-        (Some(after), _) => after,
-        (None, true) => Cursor(i64::MAX, i64::MAX),
-        (None, false) => Cursor(i64::MIN, i64::MIN),
+    // The cursor is the only bound on its side: at a second one SQLite would begin, and walk from there to the cursor.
+    let (beyond, until, order) = if list.state.is_final() { ("<", ">=", "DESC") } else { (">", "<=", "ASC") };
+    let (start, end) = match list.state.is_final() {
+        true => (list.after.unwrap_or(Cursor(i64::MAX, i64::MAX)), low),
+        false => (list.after.map_or(Cursor(low, i64::MIN), |after| after.max(Cursor(low, i64::MIN))), high),
     };
     let sql = format!(
-        "SELECT {COLUMNS}, k2 FROM jobs WHERE q = ?1 AND place = ?2 AND k1 >= ?3 AND k1 <= ?4 \
-         AND (k1, k2) {beyond} (?5, ?6) ORDER BY k1 {order}, k2 {order} LIMIT ?7"
+        "SELECT {COLUMNS}, k2 FROM jobs WHERE q = ?1 AND place = ?2 AND (k1, k2) {beyond} (?3, ?4) AND k1 {until} ?5 \
+         ORDER BY k1 {order}, k2 {order} LIMIT ?6"
     );
     let mut find = conn.prepare_cached(&sql)?;
     let place = Place::of(list.state) as i64;
-    let mut rows = find.query(params![lane.q, place, low, high, start.0, start.1, list.most])?;
+    let mut rows = find.query(params![lane.q, place, start.0, start.1, end, list.most])?;
     let (mut jobs, mut last) = (Vec::new(), None);
     while let Some(row) = rows.next()? {
         last = Some(Cursor(row.get(3)?, row.get(17)?));
@@ -114,7 +114,7 @@ fn record(conn: &Connection, row: &SqlRow<'_>) -> Result<Record, Fault> {
     let flags: i64 = row.get(8)?;
     let data = match flags & BODY {
         0 => Payload::stored(row.get::<_, String>(5)?),
-        _ => super::turn::body(conn, number)?,
+        _ => super::take::body(conn, number)?.ok_or(Fault::Damaged { what: "bodies", why: "missing".into() })?,
     };
     let mut sides = conn.prepare_cached("SELECT progress, result, failure FROM sides WHERE row = ?1")?;
     let sides: Option<[Option<String>; 3]> =

@@ -1,19 +1,18 @@
-//! The hot path: ends many jobs and takes many, in one trip.
+//! The hot path: ends many jobs and takes many (see `take`), in one trip.
 
-use std::sync::Arc;
-
-use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
 use super::lane::Lane;
-use super::row::{self, CANCELED, OptionsCache, Row, SIDE, STALLED_OUT};
-use super::writer::Tx;
+use super::row::{self, Row, SIDE};
+use super::scribe::Tx;
+use super::take::take;
 use crate::backend::*;
 use crate::event::Event;
 use crate::exit::{Failure, Outcome};
-use crate::job::{JobId, Payload};
+use crate::job::JobId;
 use crate::options::Keep;
-use crate::state::{Doom, Place, State};
+use crate::state::{Place, State};
 use crate::time::Timestamp;
 
 pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<Turned, Fault> {
@@ -121,7 +120,8 @@ impl Settling<'_> {
         if !self.finish(row, verdict, Place::Failed, ("failure", Some(&text)))? {
             return Ok(false);
         }
-        if made + 1 >= row::decode_options(&options)?.attempts {
+        // Damaged options allow no other attempt.
+        if row::decode_options(&options).map_or(true, |options| made + 1 >= options.attempts) {
             self.lane.tell(Event::RetriesExhausted { id: verdict.lock.id.clone(), made: made + 1 });
         }
         Ok(true)
@@ -256,145 +256,4 @@ pub(super) fn side(conn: &Connection, row: i64, column: &'static str, value: &st
 
 fn encode(failure: &Failure) -> Result<String, Fault> {
     serde_json::to_string(failure).map_err(|error| Fault::Damaged { what: "failure", why: error.to_string() })
-}
-
-/// `?1` q, `?2` how many, `?3` until, `?4` token, `?5` now, `?6` worker.
-const TAKE: &str = "UPDATE jobs SET place = 2, k1 = ?3, token = ?4, since = ?5, processed_on = ?5, worker = ?6, \
-    started = started + 1 \
-    WHERE row IN (SELECT row FROM jobs WHERE q = ?1 AND place = 0 ORDER BY k1, k2 LIMIT ?2) \
-    RETURNING row, id, name, data, opts, priority, flags, created, made, started, stalls, k2, processed_on";
-
-const RESUME: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started, stalls, k2, processed_on FROM jobs \
-    WHERE q = ?1 AND place = 2 AND k1 > ?2 AND token = ?3";
-
-fn take(
-    conn: &Connection,
-    cache: &mut OptionsCache,
-    lane: &mut Lane,
-    wish: &Take,
-    worker: &Arc<str>,
-    now: Timestamp,
-) -> Result<(Vec<Held>, Next), Fault> {
-    if wish.mode == TakeMode::Resume {
-        let mut resume = conn.prepare_cached(RESUME)?;
-        let rows = resume.query(params![lane.q, now.millis(), wish.token.as_str()])?;
-        let taken = read(conn, cache, rows, wish)?;
-        if !taken.is_empty() {
-            return Ok((taken.into_iter().map(|(_, held)| held).collect(), Next::More));
-        }
-    }
-    let promoted = promote_due(conn, lane, now)?;
-    if lane.paused {
-        return Ok((Vec::new(), Next::Paused));
-    }
-    let mut held = Vec::new();
-    if lane.ready() > 0 && wish.most > 0 {
-        let until = now.plus(wish.lock_for).millis();
-        let mut take = conn.prepare_cached(TAKE)?;
-        let args = params![lane.q, wish.most as i64, until, wish.token.as_str(), now.millis(), &**worker];
-        let taken = read(conn, cache, take.query(args)?, wish)?;
-        held.reserve(taken.len());
-        for ((priority, _), job) in taken {
-            lane.moved(priority, Place::Ready, Place::Active);
-            lane.tell(Event::Active { id: job.lock.id.clone(), prev: State::ready(priority) });
-            held.push(job);
-        }
-    }
-    let next = if promoted == MAX_PROMOTE || lane.ready() > 0 { Next::More } else { next_due(conn, lane)? };
-    Ok((held, next))
-}
-
-type Ranked = ((u32, i64), Held);
-
-/// Reads taken jobs and puts them in the order of the queue, which `RETURNING` does not keep.
-fn read(
-    conn: &Connection,
-    cache: &mut OptionsCache,
-    mut rows: rusqlite::Rows<'_>,
-    wish: &Take,
-) -> Result<Vec<Ranked>, Fault> {
-    let mut taken = Vec::with_capacity(wish.most.min(MAX_TURN));
-    while let Some(row) = rows.next()? {
-        taken.push(read_one(conn, cache, row, &wish.token)?);
-    }
-    taken.sort_by_key(|(rank, _)| *rank);
-    Ok(taken)
-}
-
-fn read_one(conn: &Connection, cache: &mut OptionsCache, row: &SqlRow<'_>, token: &Token) -> Result<Ranked, Fault> {
-    let number: i64 = row.get(0)?;
-    let data = match text_or_null(row, 3)? {
-        Some(text) => Payload::stored(text),
-        None => body(conn, number)?,
-    };
-    let options = cache.decode(text(row, 4)?)?;
-    let (flags, started): (i64, u32) = (row.get(6)?, row.get(9)?);
-    let doom = Doom {
-        stalled_out: flags & STALLED_OUT != 0,
-        canceled: flags & CANCELED != 0,
-        start_before: options.start_before,
-        started: started > 1,
-    };
-    let held = Held {
-        lock: Lock { id: JobId::stored(text(row, 1)?), token: token.clone(), row: number },
-        name: text(row, 2)?.into(),
-        data,
-        options,
-        made: row.get(8)?,
-        started,
-        stalls: row.get(10)?,
-        timestamp: Timestamp::from_millis(row.get(7)?),
-        failed_already: doom.failure(Timestamp::from_millis(row.get(12)?)),
-    };
-    Ok(((row.get(5)?, row.get(11)?), held))
-}
-
-pub(super) fn body(conn: &Connection, row: i64) -> Result<Payload, Fault> {
-    let mut read = conn.prepare_cached("SELECT data FROM bodies WHERE row = ?1")?;
-    Ok(Payload::stored(read.query_row([row], |row| row.get::<_, String>(0))?))
-}
-
-fn promote_due(conn: &Connection, lane: &mut Lane, now: Timestamp) -> Result<usize, Fault> {
-    if lane.counts.delayed == 0 {
-        return Ok(0);
-    }
-    let mut due = conn.prepare_cached(
-        "SELECT row, priority, flags, id FROM jobs WHERE q = ?1 AND place = 1 AND k1 <= ?2 ORDER BY k1, k2 LIMIT ?3",
-    )?;
-    let rows = due
-        .query_map(params![lane.q, now.millis(), MAX_PROMOTE as i64], |row| {
-            let found = Row {
-                row: row.get(0)?,
-                place: Place::Delayed,
-                k1: 0,
-                priority: row.get(1)?,
-                flags: row.get(2)?,
-                settled: None,
-            };
-            Ok((found, row.get::<_, String>(3)?))
-        })?
-        .collect::<Result<Vec<_>, _>>()?;
-    for (row, id) in &rows {
-        row.make_ready(conn, lane, row::Lifo::Ignored, now.millis())?;
-        lane.tell(Event::Waiting { id: JobId::stored(id.as_str()), prev: Some(State::Delayed) });
-    }
-    Ok(rows.len())
-}
-
-fn next_due(conn: &Connection, lane: &Lane) -> Result<Next, Fault> {
-    if lane.counts.delayed == 0 {
-        return Ok(Next::Empty);
-    }
-    let mut first = conn.prepare_cached("SELECT k1 FROM jobs WHERE q = ?1 AND place = 1 ORDER BY k1, k2 LIMIT 1")?;
-    let due = first.query_row([lane.q], |row| row.get::<_, i64>(0)).optional()?;
-    Ok(due.map_or(Next::Empty, |due| Next::At(Timestamp::from_millis(due))))
-}
-
-/// A text column, or NULL, without a copy.
-fn text_or_null<'a>(row: &'a SqlRow<'_>, column: usize) -> Result<Option<&'a str>, Fault> {
-    row.get_ref(column)?.as_str_or_null().map_err(|error| Fault::Damaged { what: "jobs", why: error.to_string() })
-}
-
-fn text<'a>(row: &'a SqlRow<'_>, column: usize) -> Result<&'a str, Fault> {
-    row.get_ref(column)?.as_str().map_err(|error| Fault::Damaged { what: "jobs", why: error.to_string() })
 }

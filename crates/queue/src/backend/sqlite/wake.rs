@@ -52,6 +52,7 @@ impl Bells {
     pub(super) fn all(&self) {
         for bell in self.bells().values() {
             bell.work.notify_one();
+            bell.events.send_modify(|_| {});
         }
     }
 

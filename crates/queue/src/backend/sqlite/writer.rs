@@ -1,26 +1,22 @@
-//! The one thread that writes. Verbs queue up in two lanes, urgent ones (ends, takes, locks) before the rest, so that a
+//! The desk of the one thread that writes. Verbs queue up in two lanes, urgent ones (ends, takes, locks) before the rest, so that a
 //! flood of adds makes no lock expire. What is there is written in one transaction and answered after its commit.
 //!
 //! Verbs check everything before their first write, so a verb fails only when the file does. Then the transaction is
 //! rolled back and every verb of it is tried alone: one that cannot be written harms only itself.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, oneshot};
 
-use super::checkpoint::Checkpointer;
 use super::fault::Fault;
-use super::lane::Lane;
-use super::row::OptionsCache;
-use super::schema;
-use super::wake::{Bells, Knocker};
+use super::scribe::{Scribe, Tx};
+use super::wake::Bells;
 use crate::error::{Failed, Happened, StoreError};
-use crate::job::QueueName;
 
 /// Jobs that may wait in a lane.
 const LANE_JOBS: usize = 20_000;
@@ -58,26 +54,8 @@ pub(super) struct Ticket {
     pub(super) bytes: usize,
 }
 
-/// One transaction under way.
-pub(super) struct Tx<'a> {
-    pub(super) conn: &'a Connection,
-    pub(super) options: &'a mut OptionsCache,
-    lanes: HashMap<QueueName, Lane>,
-}
-
-impl<'a> Tx<'a> {
-    /// The queue's row and the connection to change its jobs with.
-    pub(super) fn lane(&mut self, queue: &QueueName) -> Result<(&'a Connection, &mut OptionsCache, &mut Lane), Fault> {
-        if !self.lanes.contains_key(queue) {
-            self.lanes.insert(queue.clone(), Lane::load(self.conn, queue)?);
-        }
-        let lane = self.lanes.get_mut(queue).ok_or(Fault::Damaged { what: "queues", why: "vanished".into() })?;
-        Ok((self.conn, self.options, lane))
-    }
-}
-
 /// A verb that waits to be written.
-trait Task: Send {
+pub(super) trait Task: Send {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault>;
     fn answer(self: Box<Self>, fault: Option<(StoreError, Happened)>);
     fn ticket(&self) -> Ticket;
@@ -127,6 +105,14 @@ struct Rooms {
     kib: Arc<Semaphore>,
 }
 
+/// What the writer is to do next.
+pub(super) enum Order {
+    Write(Vec<Box<dyn Task>>),
+    Listen,
+    Checkpoint,
+    Close,
+}
+
 /// What the writer thread and everybody else share.
 pub(super) struct Desk {
     inner: Mutex<Inner>,
@@ -146,18 +132,8 @@ struct Inner {
 impl Writer {
     pub(super) fn start(path: &Path, conn: Connection) -> Result<Writer, Fault> {
         let desk = Arc::new(Desk { inner: Mutex::default(), come: Condvar::new(), bells: Bells::default() });
-        let checkpointer = Checkpointer::start(schema::checkpointer(path)?, desk.clone())?;
+        let mut scribe = Scribe::new(path, conn, desk.clone())?;
         let thread = std::thread::Builder::new().name("lk-sqlite-writer".into());
-        let knocker = Knocker::new(path).map_err(Fault::Log)?;
-        let mut scribe = Scribe {
-            desk: desk.clone(),
-            conn,
-            checkpointer,
-            knocker,
-            options: OptionsCache::default(),
-            full: true,
-            seen: 0,
-        };
         let thread = thread.spawn(move || scribe.work()).map_err(Fault::Thread)?;
         let rooms = || Rooms { jobs: Arc::new(Semaphore::new(LANE_JOBS)), kib: Arc::new(Semaphore::new(LANE_KIB)) };
         Ok(Writer { desk, rooms: [rooms(), rooms()], thread: Mutex::new(Some(thread)) })
@@ -188,7 +164,7 @@ impl Writer {
         match answer.await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err((why, happened, input))) => Err(Failed { why, happened, input: Box::new(input) }),
-            // The writer answers every verb, also while it closes; only its own panic leaves one unanswered.
+            // The writer answers every verb, also one that panics and also while it closes.
             Err(_) => std::future::pending().await,
         }
     }
@@ -203,9 +179,10 @@ impl Writer {
         let rooms = &self.rooms[ticket.urgency as usize];
         let jobs = rooms.jobs.clone().acquire_many_owned(ticket.jobs.clamp(1, LANE_JOBS) as u32);
         let kib = rooms.kib.clone().acquire_many_owned(kib as u32);
-        match tokio::time::timeout(ROOM, async { tokio::try_join!(jobs, kib) }).await {
-            Ok(Ok((jobs, kib))) => Ok([jobs, kib]),
-            Ok(Err(_)) => Err(StoreError::Closed),
+        // One after the other: whoever waits for the second holds the first's place in line, and nobody overtakes.
+        match tokio::time::timeout(ROOM, async { Ok([jobs.await?, kib.await?]) }).await {
+            Ok(Ok(room)) => Ok(room),
+            Ok(Err(AcquireError { .. })) => Err(StoreError::Closed),
             Err(_) => Err(StoreError::Busy),
         }
     }
@@ -239,71 +216,15 @@ impl Desk {
         self.come.notify_one();
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.inner().closed
-    }
-
-    /// Somebody wrote to the file's log, perhaps another process.
-    pub(super) fn heard(&self) {
+    /// After a write, other processes are heard before the next one: they must not wait until there is nothing to do.
+    pub(super) fn next(&self, wrote: bool) -> Order {
         let mut inner = self.inner();
-        if !inner.heard {
-            inner.heard = true;
-            drop(inner);
-            self.come.notify_one();
-        }
-    }
-
-    /// The log is long and nearly moved: the writer is to move the rest, so that it can start over.
-    pub(super) fn finish_checkpoint(&self) {
-        self.inner().finish_checkpoint = true;
-        self.come.notify_one();
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the writer is to do next.
-enum Order {
-    Write(Vec<Box<dyn Task>>),
-    Listen,
-    Checkpoint,
-    Close,
-}
-
-/// The writer thread.
-struct Scribe {
-    desk: Arc<Desk>,
-    conn: Connection,
-    checkpointer: Checkpointer,
-    knocker: Knocker,
-    options: OptionsCache,
-    /// What `synchronous` stands at.
-    full: bool,
-    /// The last `data_version`: it changes when another connection commits.
-    seen: i64,
-}
-
-impl Scribe {
-    fn work(&mut self) {
-        loop {
-            match self.next() {
-                Order::Write(tasks) => self.write(tasks),
-                Order::Listen => self.listen(),
-                Order::Checkpoint => self.checkpoint(),
-                Order::Close => break,
-            }
-        }
-        self.checkpointer.stop();
-        // The last connection that closes moves the log into the file by itself.
-    }
-
-    fn next(&self) -> Order {
-        let mut inner = self.desk.inner();
         loop {
             if std::mem::take(&mut inner.finish_checkpoint) {
                 return Order::Checkpoint;
+            }
+            if wrote && std::mem::take(&mut inner.heard) {
+                return Order::Listen;
             }
             let mut tasks = Vec::new();
             let mut jobs = 0;
@@ -327,114 +248,31 @@ impl Scribe {
             if inner.closed {
                 return Order::Close;
             }
-            inner = self.desk.come.wait(inner).unwrap_or_else(PoisonError::into_inner);
+            inner = self.come.wait(inner).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    fn write(&mut self, mut tasks: Vec<Box<dyn Task>>) {
-        // A transaction that cannot even begin is nobody's fault, and trying it for each verb would wait for each.
-        let written = match self.begin(&tasks) {
-            Err(fault) => Err((fault, Happened::No)),
-            Ok(()) => match self.commit(&mut tasks) {
-                Err((_, Happened::No)) if tasks.len() > 1 => {
-                    tasks.into_iter().for_each(|task| self.write(vec![task]));
-                    return;
-                }
-                written => written,
-            },
-        };
-        let fault = written.err().map(|(fault, happened)| {
-            tracing::error!(%fault, "a write to the queue's file failed");
-            (StoreError::from(fault), happened)
-        });
-        for task in tasks {
-            task.answer(fault.clone());
-        }
-        self.checkpointer.written();
+    pub(super) fn is_closed(&self) -> bool {
+        self.inner().closed
     }
 
-    fn begin(&mut self, tasks: &[Box<dyn Task>]) -> Result<(), Fault> {
-        self.set_sync(tasks.iter().any(|task| task.ticket().sync == Sync::Full))?;
-        self.run("BEGIN IMMEDIATE")
-    }
-
-    fn commit(&mut self, tasks: &mut [Box<dyn Task>]) -> Result<(), (Fault, Happened)> {
-        let lanes = match self.run_tasks(tasks) {
-            Ok(lanes) => lanes,
-            Err(fault) => {
-                self.roll_back();
-                return Err((fault, Happened::No));
-            }
-        };
-        if let Err(fault) = self.run("COMMIT") {
-            self.roll_back();
-            // The frames may be in the log all the same.
-            return Err((fault, Happened::Unknown));
-        }
-        self.knocker.knock();
-        for lane in lanes {
-            if lane.ring {
-                self.desk.bells.work(&lane.name);
-            }
-            self.desk.bells.events(&lane.name, lane.newest());
-        }
-        Ok(())
-    }
-
-    fn run_tasks(&mut self, tasks: &mut [Box<dyn Task>]) -> Result<Vec<Lane>, Fault> {
-        let mut tx = Tx { conn: &self.conn, options: &mut self.options, lanes: HashMap::new() };
-        for task in tasks {
-            task.run(&mut tx)?;
-        }
-        let Tx { lanes, .. } = tx;
-        let mut lanes: Vec<Lane> = lanes.into_values().collect();
-        for lane in &mut lanes {
-            lane.store(&self.conn)?;
-        }
-        Ok(lanes)
-    }
-
-    fn roll_back(&self) {
-        if !self.conn.is_autocommit()
-            && let Err(fault) = self.run("ROLLBACK")
-        {
-            tracing::error!(%fault, "a failed write could not be rolled back");
+    /// Somebody wrote to the file's log, perhaps another process.
+    pub(super) fn heard(&self) {
+        let mut inner = self.inner();
+        if !inner.heard {
+            inner.heard = true;
+            drop(inner);
+            self.come.notify_one();
         }
     }
 
-    fn set_sync(&mut self, full: bool) -> Result<(), Fault> {
-        if full != self.full {
-            let level = if full { "PRAGMA synchronous = 2" } else { "PRAGMA synchronous = 1" };
-            self.run(level)?;
-            self.full = full;
-        }
-        Ok(())
+    /// The log is long and nearly moved: the writer is to move the rest, so that it can start over.
+    pub(super) fn finish_checkpoint(&self) {
+        self.inner().finish_checkpoint = true;
+        self.come.notify_one();
     }
 
-    fn run(&self, sql: &str) -> Result<(), Fault> {
-        Ok(self.conn.prepare_cached(sql)?.raw_execute().map(|_| ())?)
-    }
-
-    /// Wakes everybody when another process has written.
-    fn listen(&mut self) {
-        let version =
-            self.conn.prepare_cached("PRAGMA data_version").and_then(|mut get| get.query_row([], |row| row.get(0)));
-        let Ok(version) = version else { return };
-        if self.seen == version {
-            return;
-        }
-        self.seen = version;
-        for queue in self.desk.bells.queues() {
-            if let Ok(Some(lane)) = Lane::find(&self.conn, &queue) {
-                self.desk.bells.events(&queue, lane.newest());
-            }
-        }
-        self.desk.bells.all();
-    }
-
-    fn checkpoint(&self) {
-        if let Err(fault) = super::checkpoint::passive(&self.conn) {
-            tracing::warn!(%fault, "the log could not be moved into the file");
-        }
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

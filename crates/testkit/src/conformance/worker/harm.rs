@@ -254,3 +254,26 @@ pub async fn a_busy_worker_keeps_no_call_from_an_idle_one(h: &impl Harness) {
     let (took, _) = during(busy, work).await;
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
+
+/// A handler that ends while its progress is on the way to a slow store: the progress comes first.
+pub async fn no_end_overtakes_a_note_on_its_way(h: &impl Harness) {
+    let faulty = Faulty::over(h.backend());
+    let b = Bench::over(faulty.clone());
+    faulty.plan(Verb::Edit, [Some(Fault::Slow)]);
+    let id = b.add("j", 0, plain()).await;
+    let slow = faulty.clone();
+    let worker = b.worker().on::<Text>(move |job: Active<Text>| {
+        let slow = slow.clone();
+        async move {
+            job.progress(&50)?;
+            while slow.faults() == 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await; // until the keeper has sent it
+            }
+            Ok(0)
+        }
+    });
+    let (answer, _) = during(worker, b.outcome(&id)).await;
+    answer.expect("a result");
+    let events = b.given.events().await;
+    assert_eq!(events[events.len() - 3..], ["progress:j", "completed:j", "drained"]);
+}

@@ -1,0 +1,181 @@
+//! No verb's work grows with what is stored: steps of SQLite's machine, counted at 1,000 and at 100,000 jobs per state.
+//! A third more is allowed, since trees grow deeper; a walk over what is stored would be a hundred times as much.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::event::Event;
+use crate::exit::{Failure, FailureKind, Outcome};
+use crate::job::Payload;
+use crate::options::{JobOptions, Keep};
+use crate::state::State;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+/// Times before, at and after `NOW`, by the row's number.
+const FILL: &str = "
+    INSERT INTO queues (name, next_id, waiting, delayed, active, completed, failed)
+    VALUES ('q', 10 * :n, :n, :n, :n, :n, :n);
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :n),
+        p (place) AS (VALUES (0), (1), (2), (4), (5))
+    INSERT INTO jobs (q, id, place, k1, k2, name, data, opts, priority, flags, created, since, token)
+    SELECT 1, place || '-' || i, place,
+        CASE place WHEN 0 THEN 0 WHEN 2 THEN 2000000 WHEN 1 THEN 1000000 + i ELSE i END,
+        i, 'n', '1', '', 0, 0, 0, 0, CASE place WHEN 2 THEN 't' END
+    FROM p, n;
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :n / 10)
+    INSERT INTO events (pos, n, packed) SELECT (1 << 40) | i, 1, ':drained' FROM n;
+    UPDATE queues SET event_seq = :n / 10, events_kept = :n / 10;";
+
+fn filled(path: &Path, jobs: u64) -> Connection {
+    let conn = schema::writer(path).unwrap();
+    let drained = serde_json::to_string(&[Event::Drained]).unwrap();
+    let fill = FILL.replace(":n", &jobs.to_string()).replace(":drained", &drained);
+    conn.execute_batch(&format!("BEGIN; {fill} COMMIT")).unwrap();
+    conn
+}
+
+fn id(place: u32, number: u32) -> JobId {
+    JobId::stored(format!("{place}-{number}"))
+}
+
+fn held(number: u32) -> Lock {
+    Lock { id: id(2, number), token: Token::new("t"), row: 0 }
+}
+
+fn queue() -> QueueName {
+    QueueName::new("q").unwrap()
+}
+
+/// What each verb costs on a file; every verb is rolled back.
+struct Meter {
+    conn: Connection,
+    steps: Arc<AtomicU64>,
+    costs: Vec<(String, u64)>,
+}
+
+impl Meter {
+    fn over(conn: Connection) -> Self {
+        let steps = Arc::new(AtomicU64::new(0));
+        let counter = steps.clone();
+        let count = move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        conn.progress_handler(1, Some(count)).unwrap();
+        Self { conn, steps, costs: Vec::new() }
+    }
+
+    fn write<I, O>(&mut self, what: &str, input: I, run: fn(&mut Tx<'_>, &(I, Timestamp)) -> Result<O, Fault>) -> O {
+        self.read(what, |conn| {
+            let mut options = row::OptionsCache::default();
+            let mut tx = Tx { conn, options: &mut options, lanes: HashMap::new() };
+            let output = run(&mut tx, &(input, NOW))?;
+            for mut lane in tx.lanes.into_values() {
+                lane.store(conn)?;
+            }
+            Ok(output)
+        })
+    }
+
+    fn read<O>(&mut self, what: &str, read: impl FnOnce(&Connection) -> Result<O, Fault>) -> O {
+        let before = self.steps.load(Ordering::Relaxed);
+        let tx = self.conn.unchecked_transaction().unwrap();
+        let output = read(&tx).unwrap();
+        tx.rollback().unwrap();
+        self.costs.push((what.to_owned(), self.steps.load(Ordering::Relaxed) - before));
+        output
+    }
+}
+
+fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
+    let mut meter = Meter::over(filled(&folder.join(format!("{jobs}.db")), jobs));
+    let new = |n: u32| NewJob {
+        id: (n == 0).then(|| id(0, 1)),
+        name: "n".into(),
+        data: Payload::null(),
+        options: Arc::new(JobOptions { delay: Duration::from_millis(u64::from(n % 2)), ..JobOptions::default() }),
+    };
+    let added = meter.write("add", Add { queue: queue(), jobs: (0..10).map(new).collect() }, add::add);
+    assert_eq!(added[0], Added::Existing(id(0, 1)));
+
+    let take = |mode, token: &str| Take { token: Token::new(token), mode, most: 10, lock_for: Duration::from_secs(30) };
+    let turn = |ends, take| Turn { queue: queue(), worker: "w".into(), ends, take };
+    let taken = meter.write("take", turn(Vec::new(), Some(take(TakeMode::Fresh, "new"))), turn::turn);
+    assert_eq!(taken.held.len(), 10);
+    let resumed = meter.write("resume", turn(Vec::new(), Some(take(TakeMode::Resume, "new"))), turn::turn);
+    assert_eq!(resumed.held.len(), 10);
+    // A repeated take walks the active jobs, whose number is bounded by the workers' slots.
+    meter.costs.pop();
+    let failure = || Failure::new(FailureKind::Error, "no");
+    let outcomes = [
+        ("done", Outcome::Done(Payload::null()), Keep::ALL),
+        ("done, evicting by count", Outcome::Done(Payload::null()), Keep::newest(5)),
+        ("done, evicting by age", Outcome::Done(Payload::null()), Keep::younger(Duration::from_secs(1))),
+        ("done, kept not at all", Outcome::Done(Payload::null()), Keep::newest(0)),
+        ("dead", Outcome::Dead(failure()), Keep::ALL),
+        ("retry now", Outcome::Retry { at: NOW, failure: failure() }, Keep::ALL),
+        ("retry later", Outcome::Retry { at: NOW.plus(Duration::from_secs(1)), failure: failure() }, Keep::ALL),
+        ("back", Outcome::Back, Keep::ALL),
+    ];
+    for (what, outcome, keep) in outcomes {
+        let verdict = |n| Verdict { lock: held(n), outcome: outcome.clone(), keep };
+        let ended = meter.write(what, turn((1..=10).map(verdict).collect(), None), turn::turn);
+        assert_eq!(ended.ends, [End::Applied; 10], "{what}");
+    }
+
+    let worker = WorkerInfo { id: "w".into(), name: "w".into(), slots: 1, started: NOW, version: "0".into() };
+    let lock_for = Duration::from_secs(30);
+    let locks = (1..=10).map(held).collect();
+    assert_eq!(meter.write("beat", Beat { queue: queue(), worker, locks, lock_for }, beat::beat).lost, []);
+    let rescue = Rescue { queue: queue(), max_stalled: 1, most: 10 };
+    assert_eq!(meter.write("rescue", rescue, beat::rescue).jobs, []);
+
+    let edits = vec![
+        Edit::Progress(id(2, 1), Payload::null()),
+        Edit::Log(id(2, 1), vec!["line".into()]),
+        Edit::Data(id(0, 2), Payload::null()),
+        Edit::Promote(id(1, 1)),
+        Edit::Retry(id(5, 1), Made::Keep),
+        Edit::Remove(id(4, 1)),
+        Edit::Cancel(id(0, 3)),
+    ];
+    let edited = meter.write("edit", EditAll { queue: queue(), edits }, edit::edit);
+    assert_eq!(edited, [Edited::Done; 7]);
+    for what in [
+        SweepWhat::Clean(State::Completed, NOW),
+        SweepWhat::DrainWaiting,
+        SweepWhat::DrainDelayed,
+        SweepWhat::RetryFailed(NOW),
+        SweepWhat::PromoteDelayed,
+    ] {
+        let swept = meter.write(&format!("{what:?}"), Sweep { queue: queue(), what, most: 10 }, edit::sweep);
+        assert_eq!(swept.done.len(), 10, "{what:?}");
+    }
+
+    for state in State::ALL {
+        for after in [None, Some(Cursor(5, 5))] {
+            let list = List { state, after, most: 10 };
+            meter.read(&format!("list {state} {after:?}"), |conn| read::list(conn, &queue(), &list));
+        }
+    }
+    meter.read("get", |conn| read::get(conn, &queue(), &[id(0, 1), id(5, 9), id(9, 9)]));
+    meter.read("info", |conn| read::info(conn, &queue(), NOW));
+    meter.read("expired", |conn| read::any_expired(conn, &queue(), NOW));
+    meter.read("logs", |conn| read::logs(conn, &queue(), &id(0, 1), 0, 10));
+    let events = meter.read("events", |conn| read::events(conn, &queue(), Position { seq: 9, index: 0 }, 10));
+    assert_eq!(events.events.len(), 10);
+    meter.read("queues", read::queues);
+    meter.costs
+}
+
+#[test]
+fn no_verb_works_more_when_more_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let (few, many) = (costs(folder.path(), 1_000), costs(folder.path(), 100_000));
+    let grown: Vec<_> = few.iter().zip(&many).filter(|((_, few), (_, many))| *many > few + few / 3).collect();
+    assert!(grown.is_empty(), "steps at 1,000 and at 100,000 jobs per state: {grown:#?}");
+    assert!(few.iter().any(|(_, steps)| *steps > 50), "the meter runs: {few:?}");
+}
