@@ -1,8 +1,8 @@
 //! Builds the handles of a process, once, and runs its doers. Nothing here is global: two servers in one process are
 //! independent.
 //!
-//! A server stops from the outside in: no new requests, then no new jobs and the running ones end or go back, then the
-//! loops that look after rows, then the files are closed.
+//! A stop has one deadline: from its moment on no request and no job is begun, and what runs may go on for the grace. The
+//! loops that look after rows end after that, then the files are closed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use launchkit_queue::{Clock, Queue, Report, Store, StoreError, Worker};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::ai::{Ai, AiConfig, AiFailure, Answer, JobType};
@@ -20,7 +20,7 @@ use crate::auth::{Auth, Tokens};
 use crate::config::{Config, Database};
 use crate::http::{self, Api, create, listen::Listener};
 use crate::ledger::{DatabaseUrl, Ledger, Migrate, OpenError, OpenOptions};
-use crate::work::{self, Processor, Pulse, WorkSettings};
+use crate::work::{self, Processor, Pulse, Skew, WorkSettings};
 
 /// The queue of AI jobs.
 pub const AI_JOBS: &str = "ai-jobs";
@@ -58,6 +58,7 @@ struct Handles {
     clock: Clock,
     /// Told when a row waits to be put into its queue.
     wake: Arc<Notify>,
+    skew: Arc<Skew>,
 }
 
 /// What works beside the HTTP API: the worker, and the loops that look after rows.
@@ -104,7 +105,7 @@ pub async fn serve_with(
     let listener = Listener::bind(&config.host, config.port, config.tls.as_ref()).await.map_err(failed)?;
     // Only now: a key that was made by a start that fails would never be shown.
     let first_key = first_key(&handles.ledger, handles.clock.now().millis()).await.map_err(failed)?;
-    let crew = Crew::start(&handles, &config, processor)?;
+    let crew = Crew::start(&handles, &config, processor, &stop)?;
     let (creates, creator) = create::creates(handles.ledger.clone(), handles.clock.clone(), handles.wake.clone());
     let creating = tokio::spawn(creator.run());
     let api = Api {
@@ -115,7 +116,8 @@ pub async fn serve_with(
         auth: Auth::new(handles.ledger.clone(), Tokens::new(&config.jwt)),
         creates,
         wake: handles.wake.clone(),
-        pulse: crew.pulse(&handles.clock),
+        skew: handles.skew.clone(),
+        pulse: crew.pulse(&handles.clock, creating.abort_handle()),
     };
     handles.announce();
     // Nobody waits for it when the process is on its way out.
@@ -130,7 +132,7 @@ pub async fn serve_with(
 /// Works on jobs until `stop`, beside a server on the same data.
 pub async fn worker(config: Config, stop: CancellationToken) -> Result<(), StartError> {
     let handles = Handles::open(&config).await?;
-    let crew = Crew::start(&handles, &config, Arc::new(Ai::new(AiConfig::default())))?;
+    let crew = Crew::start(&handles, &config, Arc::new(Ai::new(AiConfig::default())), &stop)?;
     handles.announce();
     stop.cancelled().await;
     crew.stop().await?;
@@ -161,7 +163,9 @@ impl Handles {
         }
         let queue = |name| Queue::new(&store, name).map_err(failed);
         let (ai_jobs, webhooks) = (queue(AI_JOBS)?, queue(WEBHOOKS)?);
-        Ok(Handles { store, ai_jobs, webhooks, ledger, clock, wake: Arc::new(Notify::new()) })
+        let skew = Arc::new(Skew::default());
+        skew.measure(&ledger, &clock).await.map_err(failed)?;
+        Ok(Handles { store, ai_jobs, webhooks, ledger, clock, wake: Arc::new(Notify::new()), skew })
     }
 
     fn announce(&self) {
@@ -177,7 +181,13 @@ impl Handles {
 }
 
 impl Crew {
-    fn start(handles: &Handles, config: &Config, processor: Arc<dyn Processor>) -> Result<Crew, StartError> {
+    /// The worker takes nothing more once `stop` comes; all of it ends by [`Crew::stop`].
+    fn start(
+        handles: &Handles,
+        config: &Config,
+        processor: Arc<dyn Processor>,
+        stop: &CancellationToken,
+    ) -> Result<Crew, StartError> {
         let name = worker_name();
         let settings = WorkSettings {
             concurrency: config.worker_concurrency,
@@ -185,26 +195,29 @@ impl Crew {
             lock_for: config.lock_duration,
         };
         let worker = work::ai_worker(&handles.ai_jobs, &handles.ledger, processor, &name, &settings).map_err(failed)?;
-        let (worker_stop, loops_stop) = (CancellationToken::new(), CancellationToken::new());
+        let (worker_stop, loops_stop) = (stop.child_token(), CancellationToken::new());
         let pulse = Arc::new(Pulse::default());
         pulse.beat(handles.clock.now());
         let mut loops = JoinSet::new();
         let (ledger, queue) = (handles.ledger.clone(), handles.ai_jobs.clone());
-        let wake = handles.wake.clone();
+        let (wake, skew) = (handles.wake.clone(), handles.skew.clone());
         loops.spawn(work::dispatch(ledger.clone(), queue.clone(), wake, pulse.clone(), loops_stop.clone()));
         let telling = work::tell_canceled(ledger.clone(), queue.clone(), name.clone(), loops_stop.clone());
         loops.spawn(telling);
-        loops.spawn(work::reconcile(ledger, queue, name, config.lock_duration, loops_stop.clone()));
+        loops.spawn(work::reconcile(ledger, queue, name, config.lock_duration, skew, loops_stop.clone()));
         let worker = tokio::spawn(run_worker(worker, worker_stop.clone()));
         Ok(Crew { worker, loops, worker_stop, loops_stop, pulse })
     }
 
-    /// Whether the loops turn and the worker lives: what `/healthz` tells.
-    fn pulse(&self, clock: &Clock) -> http::Pulse {
+    /// Whether the loops turn and the worker and whoever writes new jobs live: what `/healthz` tells.
+    fn pulse(&self, clock: &Clock, creating: AbortHandle) -> http::Pulse {
         let (pulse, clock, worker) = (self.pulse.clone(), clock.clone(), self.worker.abort_handle());
         Arc::new(move || {
             if worker.is_finished() {
                 return Err("the worker has ended".to_owned());
+            }
+            if creating.is_finished() {
+                return Err("nobody writes new jobs any more".to_owned());
             }
             match pulse.age(clock.now()) {
                 age if age < SILENT => Ok(()),

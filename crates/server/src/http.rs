@@ -21,9 +21,11 @@ mod when;
 
 pub use when::{parse as parse_time, rfc3339};
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use launchkit_queue::{Clock, Queue};
@@ -31,8 +33,9 @@ use tokio::sync::Notify;
 
 use crate::ai::JobType;
 use crate::auth::Auth;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{AuditEntry, Ledger, LedgerError};
 use crate::problem::{Code, Problem};
+use crate::work::Skew;
 
 /// Whether the process's own loops turn; the text says which does not.
 pub type Pulse = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -53,6 +56,8 @@ pub struct Api {
     pub creates: create::Creates,
     /// Told when a row waits to be put into its queue.
     pub wake: Arc<Notify>,
+    /// For `/readyz`: whether this machine's clock can be trusted.
+    pub skew: Arc<Skew>,
     /// For `/healthz`.
     pub pulse: Pulse,
 }
@@ -61,6 +66,25 @@ impl Api {
     fn now(&self) -> i64 {
         self.clock.now().millis()
     }
+
+    /// Leaves a row of a change: by whom, what, to what, from where.
+    async fn audit(&self, org: Option<&str>, who: &str, what: &str, target: &str, from: &str) -> Result<(), Problem> {
+        let entry = AuditEntry {
+            org: org.map(str::to_owned),
+            who: who.to_owned(),
+            what: what.to_owned(),
+            target: target.to_owned(),
+            from: from.to_owned(),
+            at: self.now(),
+        };
+        self.ledger.audit(&entry).await.map_err(|error| ledger_problem(&error))
+    }
+}
+
+/// The caller's address, for the audit.
+fn address(request: &Request) -> String {
+    let info = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    info.map_or_else(|| "unknown".to_owned(), |info| info.0.ip().to_string())
 }
 
 /// Every route of the service.

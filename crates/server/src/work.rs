@@ -7,11 +7,13 @@ mod cancel;
 mod dispatch;
 mod handler;
 mod reconcile;
+mod skew;
 
 pub use cancel::tell_canceled;
 pub use dispatch::dispatch;
 pub use handler::Processor;
 pub use reconcile::{Pulse, reconcile};
+pub use skew::Skew;
 
 use std::sync::Arc;
 use std::time::Duration;

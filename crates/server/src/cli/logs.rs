@@ -22,7 +22,18 @@ pub(super) fn init(logging: &Logging) -> Result<(), Stop> {
     let filter = EnvFilter::builder().parse(&logging.filter);
     let filter = filter.map_err(|error| Stop::Usage(format!("RUST_LOG is not a filter: {error}")))?;
     let started = tracing_subscriber::registry().with(layers).with(filter).try_init();
-    started.map_err(|error| Stop::Failed(format!("cannot start logging: {error}")))
+    started.map_err(|error| Stop::Failed(format!("cannot start logging: {error}")))?;
+    std::panic::set_hook(Box::new(tell_panic));
+    Ok(())
+}
+
+/// Where a panic was, into the log like everything else. What it says only when that is a text of the program: a message
+/// put together at the time may quote a user's input.
+fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let message = panic.payload().downcast_ref::<&str>().copied().unwrap_or("withheld: it may quote an input");
+    let backtrace = std::backtrace::Backtrace::capture();
+    tracing::error!(at, message, %backtrace, "a bug: something panicked");
 }
 
 /// Text lines are `time LEVEL message field=value`, so that messages can be searched for as they are.

@@ -1,10 +1,9 @@
 //! Queue administration: figures for viewers, orders for operators. Every order leaves an audit row.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use launchkit_queue::{Queue, State as JobState};
 use serde_json::json;
@@ -12,9 +11,9 @@ use serde_json::json;
 use super::once::{self, Asked, Once};
 use super::query::Query;
 use super::queues::{self, Metrics, store_problem};
-use super::{Api, body, ledger_problem};
+use super::{Api, address, body};
 use crate::auth::{Operator, Role};
-use crate::ledger::{Answer, AuditEntry};
+use crate::ledger::Answer;
 use crate::problem::Problem;
 
 /// Finished jobs stay this long unless an operator says otherwise.
@@ -73,7 +72,7 @@ struct Sweep {
 
 async fn order(api: &Arc<Api>, request: Request, order: Order) -> Result<Response, Problem> {
     let operator = api.auth.operator(request.headers(), Role::Operator, api.now())?;
-    let from = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+    let from = address(&request);
     let (parts, stream) = request.into_parts();
     let mut query = Query::parse(parts.uri.query());
     let queue = queues::asked_for(api, &mut query)?;
@@ -87,7 +86,7 @@ async fn order(api: &Arc<Api>, request: Request, order: Order) -> Result<Respons
     let asked = Asked { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &bytes };
     let once = Once::read(&format!("sub:{}", operator.subject), &asked)?;
     let (doer, queue) = (api.clone(), queue.clone());
-    once::claimed(api, once, async move { carry_out(&doer, &queue, order, &operator, from).await }).await
+    once::claimed(api, once, async move { carry_out(&doer, &queue, order, &operator, &from).await }).await
 }
 
 async fn carry_out(
@@ -95,7 +94,7 @@ async fn carry_out(
     queue: &Queue,
     order: Order,
     operator: &Operator,
-    from: Option<SocketAddr>,
+    from: &str,
 ) -> Result<Answer, Problem> {
     let name = queue.name().as_str();
     let failed = |error| store_problem(&error);
@@ -115,15 +114,7 @@ async fn carry_out(
         }
     };
     tracing::info!(queue = name, who = ?operator.subject, "{what}");
-    let entry = AuditEntry {
-        org: None,
-        who: operator.subject.clone(),
-        what: what.to_owned(),
-        target: name.to_owned(),
-        from: from.map_or_else(|| "unknown".to_owned(), |address| address.ip().to_string()),
-        at: api.now(),
-    };
-    api.ledger.audit(&entry).await.map_err(|error| ledger_problem(&error))?;
+    api.audit(None, &operator.subject, what, name, from).await?;
     Ok(Answer { status: 200, location: None, body: answer.to_string() })
 }
 

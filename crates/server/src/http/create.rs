@@ -4,9 +4,11 @@
 //! never waits for company, and many requests share one sync of the disk.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use launchkit_queue::Clock;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::ledger_problem;
 use crate::failpoint::{self, Point};
@@ -17,17 +19,21 @@ use crate::problem::{Code, Problem};
 const MOST_IN_A_GROUP: usize = 256;
 /// Requests that may wait; more are told to come back.
 const MOST_WAITING: usize = 4_096;
+/// KiB of input that may wait, in all requests together.
+const MOST_WAITING_KIB: usize = 64 * 1_024;
 /// Rows that may wait for the queue before nothing more is accepted.
 const MOST_BACKLOG: u32 = 100_000;
 /// How often the backlog is counted at most, in ms.
 const COUNTED_MS: i64 = 1_000;
-/// A group that the database rolled back is tried so often.
+/// A group that the database rolled back is tried so often, unless that took longer than `PATIENCE`.
 const TRIES: u32 = 3;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Hands create requests to the [`Creator`].
 #[derive(Clone)]
 pub struct Creates {
     send: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
 }
 
 /// Commits what the [`Creates`] hand in. Its future ends when all of them are dropped.
@@ -44,13 +50,20 @@ pub struct Creator {
 struct Waiting {
     create: Create,
     answer: oneshot::Sender<Result<Created, Problem>>,
+    room: OwnedSemaphorePermit,
+}
+
+/// Where an answer goes, and the room that its request takes up until then.
+struct Answer {
+    to: oneshot::Sender<Result<Created, Problem>>,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Both ends. `wake` is told after each commit that made jobs.
 pub fn creates(ledger: Ledger, clock: Clock, wake: Arc<Notify>) -> (Creates, Creator) {
     let (send, receive) = mpsc::channel(MOST_WAITING);
     (
-        Creates { send },
+        Creates { send, room: Arc::new(Semaphore::new(MOST_WAITING_KIB)) },
         Creator { receive, ledger, clock, wake, most_backlog: MOST_BACKLOG, counted_at: i64::MIN, full: false },
     )
 }
@@ -58,8 +71,12 @@ pub fn creates(ledger: Ledger, clock: Clock, wake: Arc<Notify>) -> (Creates, Cre
 impl Creates {
     /// Makes one request's jobs; answers after the commit.
     pub async fn create(&self, create: Create) -> Result<Created, Problem> {
+        let bytes: usize = create.jobs.iter().map(|job| job.input.len()).sum();
+        let kib = u32::try_from(bytes.div_ceil(1_024).clamp(1, MOST_WAITING_KIB)).unwrap_or(u32::MAX);
+        let room = self.room.clone().try_acquire_many_owned(kib);
+        let room = room.map_err(|_| overloaded("Too much text is waiting."))?;
         let (answer, answered) = oneshot::channel();
-        self.send.try_send(Waiting { create, answer }).map_err(|error| match error {
+        self.send.try_send(Waiting { create, answer, room }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => overloaded("Too many requests are waiting."),
             mpsc::error::TrySendError::Closed(_) => overloaded("The server is stopping."),
         })?;
@@ -79,7 +96,8 @@ impl Creator {
         let mut group = Vec::with_capacity(MOST_IN_A_GROUP);
         while self.receive.recv_many(&mut group, MOST_IN_A_GROUP).await > 0 {
             self.count_backlog().await;
-            let (creates, answers): (Vec<_>, Vec<_>) = group.drain(..).map(|w| (w.create, w.answer)).unzip();
+            let (creates, answers): (Vec<_>, Vec<_>) =
+                group.drain(..).map(|w| (w.create, Answer { to: w.answer, _room: w.room })).unzip();
             let results = if self.full {
                 Err(overloaded("The backlog of jobs that wait for the queue is over its bound."))
             } else {
@@ -95,6 +113,7 @@ impl Creator {
 
     async fn commit(&self, creates: Vec<Create>) -> Result<Vec<Created>, Problem> {
         let mut tried = 0;
+        let begun = Instant::now();
         loop {
             tried += 1;
             match self.ledger.create(creates.clone(), self.clock.now().millis()).await {
@@ -103,7 +122,7 @@ impl Creator {
                     return Ok(results);
                 }
                 // Rolled back: nothing was made, and the same group may go through at once.
-                Err(LedgerError::Busy(_)) if tried < TRIES => {}
+                Err(LedgerError::Busy(_)) if tried < TRIES && begun.elapsed() < PATIENCE => {}
                 Err(error) => return Err(ledger_problem(&error)),
             }
         }
@@ -123,8 +142,8 @@ impl Creator {
 }
 
 /// A caller that has gone does not want its answer; its job is made all the same.
-fn reply(answer: oneshot::Sender<Result<Created, Problem>>, result: Result<Created, Problem>) {
-    let _ = answer.send(result);
+fn reply(answer: Answer, result: Result<Created, Problem>) {
+    let _ = answer.to.send(result);
 }
 
 fn overloaded(detail: &str) -> Problem {

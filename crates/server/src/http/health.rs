@@ -25,8 +25,12 @@ pub(super) async fn healthz(State(api): State<Arc<Api>>) -> Result<Response, Pro
     }
 }
 
-/// `GET /readyz`: database and queue answer.
+/// `GET /readyz`: database and queue answer, and the clock is right.
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+    if let Some(apart) = api.skew.too_far() {
+        let detail = format!("This machine's clock and the database's are {} s apart.", apart.as_secs());
+        return Err(Problem::new(Code::Unavailable, detail).retry_after(30));
+    }
     let database = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.ledger.ping());
     let queue = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.ai_jobs.counts());
     let (database, queue) = tokio::join!(database, queue);

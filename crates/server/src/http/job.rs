@@ -97,7 +97,6 @@ struct Links {
     #[serde(rename = "self")]
     itself: String,
     cancel: String,
-    events: String,
 }
 
 fn object(row: &JobRow) -> Object<'_> {
@@ -132,7 +131,7 @@ fn object(row: &JobRow) -> Object<'_> {
         started_at: row.started_at.map(rfc3339),
         completed_at: row.completed_at.map(rfc3339),
         next_attempt_at: row.next_attempt_at.map(rfc3339),
-        links: Links { cancel: format!("{itself}/cancel"), events: format!("{itself}/events"), itself },
+        links: Links { cancel: format!("{itself}/cancel"), itself },
     }
 }
 

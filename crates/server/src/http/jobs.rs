@@ -90,16 +90,16 @@ pub(super) async fn list(State(api): State<Arc<Api>>, request: Request) -> Resul
 
 /// `POST /v1/jobs/{jobId}/cancel`
 pub(super) async fn cancel(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    let (caller, once, id) = about_a_job(&api, request).await?;
+    let (asker, once, id) = about_a_job(&api, request).await?;
     let doer = api.clone();
-    claimed(&api, once, async move { cancel_now(&doer, &caller, &id).await }).await
+    claimed(&api, once, async move { cancel_now(&doer, &asker, &id).await }).await
 }
 
 /// `POST /v1/jobs/{jobId}/retry`
 pub(super) async fn retry(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    let (caller, once, id) = about_a_job(&api, request).await?;
+    let (asker, once, id) = about_a_job(&api, request).await?;
     let doer = api.clone();
-    claimed(&api, once, async move { retry_now(&doer, &caller, &id).await }).await
+    claimed(&api, once, async move { retry_now(&doer, &asker, &id).await }).await
 }
 
 /// A create request, taken apart and not yet checked.
@@ -167,6 +167,10 @@ fn check(wanted: Wanted, headers: &HeaderMap, now: i64) -> Result<NewJob, Proble
         faults.extend(found);
         Options::default()
     });
+    if options.webhook_url.is_some() {
+        let message = "Webhooks are not sent by this version: leave webhookUrl out.";
+        faults.push(Fault::at("/options/webhookUrl", message));
+    }
     if !faults.is_empty() {
         return Err(Problem::invalid(faults));
     }
@@ -218,9 +222,23 @@ fn filter(query: &mut Query) -> Filter {
     }
 }
 
+/// Who changes a job, and from where.
+struct Asker {
+    caller: Caller,
+    from: String,
+}
+
+impl Asker {
+    async fn audit(&self, api: &Api, what: &str, job: &str) -> Result<(), Problem> {
+        let who = &self.caller.key_id;
+        api.audit(Some(&self.caller.org), who, what, job, &self.from).await
+    }
+}
+
 /// For the routes that act on one job and need no body.
-async fn about_a_job(api: &Api, request: Request) -> Result<(Caller, Option<Once>, String), Problem> {
+async fn about_a_job(api: &Api, request: Request) -> Result<(Asker, Option<Once>, String), Problem> {
     let caller = api.auth.caller(request.headers(), Scope::JobsWrite, api.now()).await?;
+    let from = super::address(&request);
     let (parts, stream) = request.into_parts();
     let id = job_id(&parts.uri)?;
     Query::parse(parts.uri.query()).finish()?;
@@ -228,19 +246,21 @@ async fn about_a_job(api: &Api, request: Request) -> Result<(Caller, Option<Once
     body::must_be_empty(&parts.headers, &bytes)?;
     let asked = Asked { method: &parts.method, uri: &parts.uri, headers: &parts.headers, body: &bytes };
     let once = Once::read(&caller.org, &asked)?;
-    Ok((caller, once, id))
+    Ok((Asker { caller, from }, once, id))
 }
 
-async fn cancel_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Problem> {
-    let canceled = api.ledger.cancel(&caller.org, id, api.now()).await.map_err(|error| ledger_problem(&error))?;
+async fn cancel_now(api: &Api, asker: &Asker, id: &str) -> Result<Answer, Problem> {
+    let canceled = api.ledger.cancel(&asker.caller.org, id, api.now()).await.map_err(|error| ledger_problem(&error))?;
     failpoint::pass(Point::Canceled);
     match canceled {
         Canceled::Canceled(row) => {
             leave_queue(api, &row).await;
+            asker.audit(api, "job.cancel", id).await?;
             Ok(Answer { status: 200, location: None, body: job::render(&row) })
         }
         Canceled::Told(row) => {
             tell_holder(api, &row).await;
+            asker.audit(api, "job.cancel", id).await?;
             Ok(job::accepted(&row))
         }
         Canceled::Finished(row) => {
@@ -251,12 +271,13 @@ async fn cancel_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Prob
     }
 }
 
-async fn retry_now(api: &Api, caller: &Caller, id: &str) -> Result<Answer, Problem> {
-    let retried = api.ledger.retry(&caller.org, id, api.now()).await.map_err(|error| ledger_problem(&error))?;
+async fn retry_now(api: &Api, asker: &Asker, id: &str) -> Result<Answer, Problem> {
+    let retried = api.ledger.retry(&asker.caller.org, id, api.now()).await.map_err(|error| ledger_problem(&error))?;
     failpoint::pass(Point::Retried);
     match retried {
         Retried::Retried(row) => {
             api.wake.notify_one();
+            asker.audit(api, "job.retry", id).await?;
             Ok(job::accepted(&row))
         }
         Retried::NotFinished(row) => {

@@ -157,7 +157,6 @@ fn failed(failure: &Failure, said: Option<&Said>) -> What {
         }
         (FailureKind::Error, _) => error("failed", message, true),
         (FailureKind::GaveUp, _) => error("failed", message, false),
-        // What a panic says is for the log, not for users.
         (FailureKind::Panic, _) => error("internal", "the processor broke down on this input", true),
         (FailureKind::Timeout, _) => error("timeout", message, true),
         (FailureKind::Stalled, _) => error("stalled", "the workers that ran this job vanished", false),
@@ -169,6 +168,12 @@ fn failed(failure: &Failure, said: Option<&Said>) -> What {
 
 fn failure_of(outcome: &Outcome, what: &What) -> Failure {
     match (outcome, what) {
+        // What a panic says may quote the input, which belongs neither into the log nor into the queue.
+        (Outcome::Retry { failure, .. } | Outcome::Dead(failure), What::Failed { error, .. })
+            if failure.kind == FailureKind::Panic =>
+        {
+            Failure::new(failure.kind, &error.message)
+        }
         (Outcome::Retry { failure, .. } | Outcome::Dead(failure), _) => failure.clone(),
         (_, What::Failed { error, .. }) => Failure::new(FailureKind::Error, &error.message),
         _ => Failure::new(FailureKind::Error, "the job failed"),

@@ -1,12 +1,14 @@
 //! Steps 10, 11 and 14 of the protocol: rows that the queue lost are given a new life, counters are compared with what
 //! they count, clocks with the database's. One process at a time does it, by a lease.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use launchkit_queue::{JobId, Queue, Timestamp};
+use launchkit_queue::{JobId, Queue, Record, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use super::skew::Skew;
 use crate::ledger::{Kind, Ledger, OpenRow, PURGED, Relived, queue_id};
 
 /// How often to look.
@@ -15,8 +17,6 @@ const EVERY: Duration = Duration::from_secs(30);
 const LEASE: Duration = Duration::from_secs(75);
 /// Rounds between two comparisons of the counters.
 const COUNTERS_EVERY: u32 = 20;
-/// Clocks further apart than this are warned about.
-const SKEW_WARNED: i64 = 5_000;
 
 /// When a loop last went round: what health is told by.
 #[derive(Debug, Default)]
@@ -35,7 +35,14 @@ impl Pulse {
 }
 
 /// Looks after the rows until `stop`. `lock_for` is the workers': rows touched within three lock times are left alone.
-pub async fn reconcile(ledger: Ledger, queue: Queue, holder: String, lock_for: Duration, stop: CancellationToken) {
+pub async fn reconcile(
+    ledger: Ledger,
+    queue: Queue,
+    holder: String,
+    lock_for: Duration,
+    skew: Arc<Skew>,
+    stop: CancellationToken,
+) {
     let mut round = 0u32;
     loop {
         tokio::select! {
@@ -44,7 +51,7 @@ pub async fn reconcile(ledger: Ledger, queue: Queue, holder: String, lock_for: D
             _ = tokio::time::sleep(EVERY) => {}
         }
         // A walk over many rows must not hold up a stop; every step of it is a transaction of its own.
-        let Some(looked) = stop.run_until_cancelled(look(&ledger, &queue, &holder, lock_for, round)).await else {
+        let Some(looked) = stop.run_until_cancelled(look(&ledger, &queue, &holder, lock_for, &skew, round)).await else {
             return;
         };
         if let Err(error) = looked {
@@ -56,13 +63,16 @@ pub async fn reconcile(ledger: Ledger, queue: Queue, holder: String, lock_for: D
 
 type Anything = Box<dyn std::error::Error + Send + Sync>;
 
-async fn look(ledger: &Ledger, queue: &Queue, holder: &str, lock_for: Duration, round: u32) -> Result<(), Anything> {
+async fn look(
+    ledger: &Ledger,
+    queue: &Queue,
+    holder: &str,
+    lock_for: Duration,
+    skew: &Skew,
+    round: u32,
+) -> Result<(), Anything> {
     let now = queue.clock().now();
-    if let Some(theirs) = ledger.server_time().await?
-        && (theirs - now.millis()).abs() > SKEW_WARNED
-    {
-        tracing::warn!(ours = now.millis(), theirs, "this machine's clock and the database's are more than 5 s apart");
-    }
+    skew.measure(ledger, queue.clock()).await?;
     let lease = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
     if !ledger.lease("reconcile", holder, lease, now.millis()).await? {
         return Ok(());
@@ -90,16 +100,12 @@ async fn look(ledger: &Ledger, queue: &Queue, holder: &str, lock_for: Duration, 
 
 /// Gives a new life to those of the rows that the queue does not hold any more.
 async fn relive(ledger: &Ledger, queue: &Queue, rows: Vec<OpenRow>) -> Result<(), Anything> {
-    let mut missing = Vec::new();
-    for row in rows {
-        let held = match JobId::custom(&queue_id(&row.id, row.generation)) {
-            Ok(id) => queue.get(&id).await?,
-            Err(_) => None,
-        };
-        if held.is_none_or(|record| record.state.is_final()) {
-            missing.push(row);
-        }
-    }
+    let ids = rows.iter().map(|row| JobId::custom(&queue_id(&row.id, row.generation)));
+    let ids = ids.collect::<Result<Vec<JobId>, _>>()?;
+    let held = queue.get_all(&ids).await?;
+    let lost = |held: &Option<Record>| held.as_ref().is_none_or(|record| record.state.is_final());
+    let missing: Vec<OpenRow> =
+        rows.into_iter().zip(&held).filter(|(_, held)| lost(held)).map(|(row, _)| row).collect();
     let lives = ledger.relive(Kind::Job, &missing, queue.clock().now().millis()).await?;
     for (row, life) in missing.iter().zip(lives) {
         match life {

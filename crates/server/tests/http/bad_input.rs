@@ -275,3 +275,13 @@ async fn a_handler_that_panics_answers_a_problem() {
     assert_eq!(problem.code().name(), "internal-error");
     assert!(!problem.detail().contains("secret"));
 }
+
+/// A promise that nobody would keep is refused by its name.
+#[tokio::test]
+async fn a_webhook_of_a_job_is_refused_while_nobody_sends_it() {
+    let app = App::new().await;
+    let body = json!({"text": "Fine.", "options": {"webhookUrl": "https://example.com/hook"}});
+    let problem = app.post("/v1/jobs/sentiment", &body).await.problem(422, "invalid-input");
+    assert_eq!(problem["errors"][0]["pointer"], "/options/webhookUrl");
+    assert_eq!(app.get("/v1/jobs").await.json()["total"], 0);
+}

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::support::{App, request, route};
+use crate::support::{ALL, App, request, route};
 
 #[tokio::test]
 async fn each_create_route_makes_one_job_of_its_type() {
@@ -181,6 +181,20 @@ async fn the_queue_is_paused_and_resumed_and_both_are_audited() {
 }
 
 #[tokio::test]
+async fn canceling_and_retrying_with_a_key_are_audited() {
+    let app = App::new().await;
+    let (key, text) = app.new_key(&app.org, ALL).await;
+    let id = app.post("/v1/jobs/sentiment", &json!({"text": "Fine."})).await.json()["id"].as_str().unwrap().to_owned();
+    for (verb, status) in [("cancel", 200), ("cancel", 409), ("retry", 202), ("retry", 409)] {
+        let reply = app.send(request(Method::POST, &format!("/v1/jobs/{id}/{verb}"), &text, "")).await;
+        assert_eq!(reply.status, status, "{verb}");
+    }
+    // What was refused changed nothing.
+    let entry = |what: &str| (key.clone(), what.to_owned(), id.clone());
+    assert_eq!(app.audit().await, [entry("job.cancel"), entry("job.retry")]);
+}
+
+#[tokio::test]
 async fn clean_removes_old_finished_jobs_unless_a_grace_is_given() {
     let app = App::new().await;
     for (id, good) in [("a", true), ("b", true), ("c", false)] {
@@ -226,6 +240,12 @@ async fn health_says_which_loop_stands_still_and_readiness_asks_both_stores() {
     assert_eq!(app.send(open("/healthz")).await.json(), json!({"status": "ok"}));
     let ready = app.send(open("/readyz")).await;
     assert_eq!(ready.json(), json!({"status": "ready", "database": "ok", "queue": "ok"}));
+    app.skew.note(-30_000);
+    assert_eq!(app.send(open("/readyz")).await.status, StatusCode::OK);
+    app.skew.note(-31_000);
+    let skewed = app.send(open("/readyz")).await.problem(503, "unavailable");
+    assert_eq!(skewed["detail"], "This machine's clock and the database's are 31 s apart.");
+    app.skew.note(0);
     app.healthy.store(false, Ordering::SeqCst);
     let sick = app.send(open("/healthz")).await.problem(503, "unavailable");
     assert!(sick["detail"].as_str().unwrap().contains("ai-jobs"));

@@ -16,6 +16,7 @@ use launchkit::ledger::{
     Begun, DatabaseUrl, Ended, Filter, Finish, KeyMode, Kind, Ledger, NewKey, OpenOptions, Page, Run, Start, Usage,
     What,
 };
+use launchkit::work::Skew;
 use launchkit_queue::{Clock, Queue, Store};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -33,6 +34,7 @@ pub(crate) struct App {
     pub(crate) webhooks: Queue,
     pub(crate) clock: Clock,
     pub(crate) healthy: Arc<AtomicBool>,
+    pub(crate) skew: Arc<Skew>,
     pub(crate) org: String,
     pub(crate) key: String,
     dir: tempfile::TempDir,
@@ -64,6 +66,7 @@ impl App {
         tokio::spawn(creator.most_backlog(most).run());
         let healthy = Arc::new(AtomicBool::new(true));
         let pulse = healthy.clone();
+        let skew = Arc::new(Skew::default());
         let api = Api {
             ledger: ledger.clone(),
             ai_jobs: Queue::new(&store, "ai-jobs").unwrap(),
@@ -72,6 +75,7 @@ impl App {
             auth: Auth::new(ledger.clone(), tokens()),
             creates,
             wake,
+            skew: skew.clone(),
             pulse: Arc::new(move || match pulse.load(Ordering::SeqCst) {
                 true => Ok(()),
                 false => Err("The loop of ai-jobs does not turn.".to_owned()),
@@ -79,7 +83,7 @@ impl App {
         };
         let (ai_jobs, webhooks) = (api.ai_jobs.clone(), api.webhooks.clone());
         let router = router(Arc::new(api));
-        let mut app = App { router, ledger, ai_jobs, webhooks, clock, healthy, org, key: String::new(), dir };
+        let mut app = App { router, ledger, ai_jobs, webhooks, clock, healthy, skew, org, key: String::new(), dir };
         app.key = app.new_key(&app.org.clone(), ALL).await.1;
         app
     }
