@@ -17,9 +17,6 @@ mod once;
 mod options;
 mod query;
 mod queues;
-mod when;
-
-pub use when::{parse as parse_time, rfc3339};
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -10,4 +10,5 @@ pub mod failpoint;
 pub mod http;
 pub mod ledger;
 pub mod problem;
+pub mod when;
 pub mod work;

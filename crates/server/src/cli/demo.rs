@@ -240,7 +240,7 @@ fn cut(text: &str) -> String {
 
 /// `+0.25 s` after the job was created.
 fn since(job: &Value, field: &str) -> String {
-    let moment = |name: &str| job[name].as_str().and_then(crate::http::parse_time);
+    let moment = |name: &str| job[name].as_str().and_then(crate::when::parse);
     match (moment("createdAt"), moment(field)) {
         (Some(created), Some(at)) => format!("+{:.2} s", (at - created) as f64 / 1_000.0),
         _ => String::new(),

@@ -10,8 +10,8 @@ use super::table::fitted;
 use crate::app;
 use crate::auth::Scope;
 use crate::config::duration;
-use crate::http::rfc3339;
 use crate::ledger::{AuditEntry, KeyMode, KeyRow, Ledger, LedgerError, Migrate, NewKey};
+use crate::when::rfc3339;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {

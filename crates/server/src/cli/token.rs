@@ -9,7 +9,7 @@ use super::Context;
 use super::output::{Stop, plain};
 use crate::auth::{Grant, Role, Tokens};
 use crate::config::{Config, duration};
-use crate::http::rfc3339;
+use crate::when::rfc3339;
 
 const MOST_TTL_DAYS: u64 = 366;
 

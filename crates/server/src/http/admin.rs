@@ -89,13 +89,7 @@ async fn order(api: &Arc<Api>, request: Request, order: Order) -> Result<Respons
     once::claimed(api, once, async move { carry_out(&doer, &queue, order, &operator, &from).await }).await
 }
 
-async fn carry_out(
-    api: &Api,
-    queue: &Queue,
-    order: Order,
-    operator: &Operator,
-    from: &str,
-) -> Result<Answer, Problem> {
+async fn carry_out(api: &Api, queue: &Queue, order: Order, operator: &Operator, from: &str) -> Result<Answer, Problem> {
     let name = queue.name().as_str();
     let failed = |error| store_problem(&error);
     let (what, answer) = match order {

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::when::rfc3339;
 use crate::ledger::{Answer, JobRow, ListPage};
+use crate::when::rfc3339;
 
 /// Where a job is.
 pub(super) fn path(id: &str) -> String {

@@ -315,7 +315,7 @@ fn quota_exceeded(quota: Quota, limit: i64, resets_at: i64) -> Problem {
         Quota::Jobs => "jobs",
         Quota::Tokens => "tokens",
     };
-    let until = super::when::rfc3339(resets_at);
+    let until = crate::when::rfc3339(resets_at);
     Problem::new(
         Code::QuotaExceeded,
         format!("The plan allows {limit} {what} a month; the next month begins at {until}."),

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::json::Fields;
-use super::when;
 use crate::problem::Fault;
+use crate::when;
 
 /// Delays end within this time from now, in ms.
 pub(super) const MOST_DELAY_MS: u64 = 365 * 24 * 3_600_000;

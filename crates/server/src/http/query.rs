@@ -71,7 +71,7 @@ impl Query {
     /// Takes a time in RFC 3339.
     pub(super) fn time(&mut self, name: &str) -> Option<i64> {
         let expected = "a time like 2026-11-24T04:26:26.123Z (write + as %2B)";
-        self.choice(name, super::when::parse, expected)
+        self.choice(name, crate::when::parse, expected)
     }
 
     /// Takes all parameters whose name begins with `head`, without that head.

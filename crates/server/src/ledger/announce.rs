@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::calendar::rfc3339;
 use super::db::Tx;
 use super::hooks::event_id;
 use super::settle::{Settled, chunks};
 use super::sql::{Arg, Sql};
 use super::{JobState, Ledger, LedgerError, Policy};
+use crate::when::rfc3339;
 
 impl Ledger {
     /// Writes events and deliveries for jobs that have just ended.

@@ -251,16 +251,8 @@ async fn find(tx: &mut Tx<'_>, kind: Kind, starts: &[Start]) -> Result<HashMap<S
         ),
     };
     let gather = Gather { select, table: kind.table() };
-    let mut ids: Vec<&str> = starts.iter().map(|start| start.id.as_str()).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let rows = tx.gather(Sql::gather(name, gather, ids.into_iter())).await?;
-    rows.into_iter()
-        .map(|mut row| {
-            let found = read_found(kind, &mut row)?;
-            Ok((found.id.clone(), found))
-        })
-        .collect()
+    let read = |row: &mut Row| read_found(kind, row).map(|found| (found.id.clone(), found));
+    tx.by_id(name, gather, starts.iter().map(|start| start.id.as_str()), read).await
 }
 
 fn read_found(kind: Kind, row: &mut Row) -> Result<Found, LedgerError> {

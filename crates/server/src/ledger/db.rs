@@ -1,12 +1,14 @@
 //! The two databases behind one set of calls: connections, transactions, rows.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 use sqlx::postgres::{PgPool, PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqlitePool, SqliteRow};
 use sqlx::{Executor, Row as _, Transaction};
 
 use super::LedgerError;
-use super::sql::{Placeholder, Sql, Texts};
+use super::sql::{Gather, Placeholder, Sql, Texts};
 
 /// The connections.
 pub(crate) enum Db {
@@ -97,16 +99,26 @@ impl Tx<'_> {
         }
     }
 
-    /// Reads and locks rows; `sql` is made by [`Sql::gather`].
-    pub(crate) async fn gather(&mut self, sql: Sql) -> Result<Vec<Row>, LedgerError> {
-        let rows = self.rows(sql).await?;
-        match &self.open {
-            Open::Pg(_) => Ok(rows),
-            Open::Sqlite(_) => match rows.into_iter().next() {
-                Some(mut row) => unpack(&row.text()?),
-                None => Ok(Vec::new()),
-            },
+    /// Reads and locks the rows of these ids, in the order of the ids; `read` answers each with its id.
+    pub(crate) async fn by_id<'a, T>(
+        &mut self,
+        name: &'static str,
+        gather: Gather,
+        ids: impl Iterator<Item = &'a str>,
+        read: impl Fn(&mut Row) -> Result<(String, T), LedgerError>,
+    ) -> Result<HashMap<String, T>, LedgerError> {
+        let mut ids: Vec<&str> = ids.collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let mut rows = self.rows(Sql::gather(name, gather, ids.into_iter())).await?;
+        if matches!(self.open, Open::Sqlite(_)) {
+            // All of them come as one text.
+            rows = match rows.first_mut() {
+                Some(row) => unpack(&row.text()?)?,
+                None => Vec::new(),
+            };
         }
+        rows.into_iter().map(|mut row| read(&mut row)).collect()
     }
 
     /// Runs a statement that must touch exactly `expected` rows, because they were read and locked before.

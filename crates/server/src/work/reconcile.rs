@@ -51,7 +51,8 @@ pub async fn reconcile(
             _ = tokio::time::sleep(EVERY) => {}
         }
         // A walk over many rows must not hold up a stop; every step of it is a transaction of its own.
-        let Some(looked) = stop.run_until_cancelled(look(&ledger, &queue, &holder, lock_for, &skew, round)).await else {
+        let Some(looked) = stop.run_until_cancelled(look(&ledger, &queue, &holder, lock_for, &skew, round)).await
+        else {
             return;
         };
         if let Err(error) = looked {

@@ -276,7 +276,7 @@ async fn concurrent_creates_never_pass_the_tokens_limit(f: Fixture) {
     assert_eq!(f.period(&org).await.reserved_tokens, 2_400);
     match f.create(&org, vec![new_job()]).await {
         Created::QuotaExceeded { quota: Quota::Tokens, limit: 2_450, resets_at } => {
-            assert_eq!(super::super::calendar::rfc3339(resets_at), "2026-12-01T00:00:00.000Z")
+            assert_eq!(crate::when::rfc3339(resets_at), "2026-12-01T00:00:00.000Z")
         }
         other => panic!("{other:?}"),
     }

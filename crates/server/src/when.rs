@@ -1,4 +1,4 @@
-//! Times on the wire: RFC 3339 in UTC with milliseconds, inside milliseconds since the epoch.
+//! Times as text: RFC 3339 in UTC with milliseconds, inside milliseconds since the epoch.
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
