@@ -138,8 +138,6 @@ struct Shared {
     settings: Settings,
     info: WorkerInfo,
     held: HeldSet,
-    /// Held while notes are on their way, so that no end overtakes what its handler said before.
-    noting: tokio::sync::Mutex<()>,
     tally: Tally,
 }
 
@@ -295,7 +293,6 @@ impl WorkerBuilder {
             settings: self.settings,
             info,
             held: HeldSet::default(),
-            noting: tokio::sync::Mutex::default(),
             tally: Tally::default(),
         };
         Ok(Worker { shared: Arc::new(shared) })

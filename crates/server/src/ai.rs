@@ -250,8 +250,9 @@ impl Ai {
         };
         match done {
             Ok(result) => result,
-            Err(PoolError::Panicked(message)) => {
-                tracing::error!(panic = %message, "a text processor panicked");
+            // What it said is the panic hook's to tell: it may quote the text.
+            Err(PoolError::Panicked(_)) => {
+                tracing::error!("a text processor panicked");
                 Err(AiFailure::passing("processor-panic", "The processor failed inside."))
             }
             Err(PoolError::Closed) => {

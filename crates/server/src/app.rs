@@ -164,7 +164,7 @@ impl Handles {
         let queue = |name| Queue::new(&store, name).map_err(failed);
         let (ai_jobs, webhooks) = (queue(AI_JOBS)?, queue(WEBHOOKS)?);
         let skew = Arc::new(Skew::default());
-        skew.measure(&ledger, &clock).await.map_err(failed)?;
+        skew.measure(&ledger, &clock).await.map_err(|error| StartError::Unreachable(error.to_string()))?;
         Ok(Handles { store, ai_jobs, webhooks, ledger, clock, wake: Arc::new(Notify::new()), skew })
     }
 

@@ -30,7 +30,7 @@ use tokio::sync::Notify;
 
 use crate::ai::JobType;
 use crate::auth::Auth;
-use crate::ledger::{AuditEntry, Ledger, LedgerError};
+use crate::ledger::{Ledger, LedgerError};
 use crate::problem::{Code, Problem};
 use crate::work::Skew;
 
@@ -62,19 +62,6 @@ pub struct Api {
 impl Api {
     fn now(&self) -> i64 {
         self.clock.now().millis()
-    }
-
-    /// Leaves a row of a change: by whom, what, to what, from where.
-    async fn audit(&self, org: Option<&str>, who: &str, what: &str, target: &str, from: &str) -> Result<(), Problem> {
-        let entry = AuditEntry {
-            org: org.map(str::to_owned),
-            who: who.to_owned(),
-            what: what.to_owned(),
-            target: target.to_owned(),
-            from: from.to_owned(),
-            at: self.now(),
-        };
-        self.ledger.audit(&entry).await.map_err(|error| ledger_problem(&error))
     }
 }
 

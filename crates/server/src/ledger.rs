@@ -34,7 +34,7 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
-pub use audit::AuditEntry;
+pub use audit::{AuditEntry, By};
 pub use begin::{Begun, DeliveryWork, JobWork, Mirror, Run, Start, Work};
 pub use cancel::{Canceled, Erased, Retried};
 pub use counters::Repairs;

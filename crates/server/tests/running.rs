@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use launchkit::ai::{AiFailure, Answer, JobType};
 use launchkit::app::{self, StartError};
 use launchkit::config::{Config, Settings};
-use launchkit::ledger::{Canceled, DatabaseUrl, JobRow, JobState, Ledger, OpenOptions};
+use launchkit::ledger::{By, Canceled, DatabaseUrl, JobRow, JobState, Ledger, OpenOptions};
 use launchkit::work::Processor;
 use launchkit_queue::Clock;
 use secrecy::ExposeSecret;
@@ -99,8 +99,9 @@ impl Running {
 async fn a_cancel_that_only_the_database_knows_reaches_the_handler_within_a_second() {
     let mut running = Running::with_grace(Duration::from_secs(25)).await;
     let ledger = running.ledger().await;
+    let by = By { who: "key", from: "here" };
     let asked = Instant::now();
-    assert!(matches!(ledger.cancel(&running.org, &running.job, now()).await.unwrap(), Canceled::Told(_)));
+    assert!(matches!(ledger.cancel(&running.org, &running.job, by, now()).await.unwrap(), Canceled::Told(_)));
     let told = running.hear().await;
     // A second is promised; the rest is for a machine that is busy with other tests.
     assert!(told - asked < Duration::from_secs(2), "{:?}", told - asked);

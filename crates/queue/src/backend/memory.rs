@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::error::{Failed, StoreError};
@@ -26,6 +27,7 @@ use lane::Lane;
 #[derive(Debug, Default)]
 pub struct Memory {
     world: Mutex<World>,
+    closed: CancellationToken,
 }
 
 #[derive(Debug, Default)]
@@ -34,7 +36,6 @@ struct World {
     /// Of all queues that anybody has waited for, whether or not anything was ever written to them.
     bells: BTreeMap<QueueName, Bell>,
     deployment: Option<Arc<str>>,
-    closed: bool,
 }
 
 /// What waiters of one queue hold on to.
@@ -50,18 +51,18 @@ impl Memory {
         Self::default()
     }
 
-    fn world(&self) -> MutexGuard<'_, World> {
-        // A panic inside a verb would be a bug; the data is still the best there is.
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open(&self) -> Result<(), StoreError> {
+        if self.closed.is_cancelled() { Err(StoreError::Closed) } else { Ok(()) }
     }
 
-    fn open(&self) -> Result<(), StoreError> {
-        self.world().open()
+    fn world(&self) -> Result<MutexGuard<'_, World>, StoreError> {
+        self.open()?;
+        // A panic inside a verb would be a bug; the data is still the best there is.
+        Ok(self.world.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn bell(&self, queue: &QueueName) -> Result<Bell, StoreError> {
-        let mut world = self.world();
-        world.open()?;
+        let mut world = self.world()?;
         Ok(world.bells.entry(queue.clone()).or_default().clone())
     }
 
@@ -76,29 +77,23 @@ impl Memory {
         if let Err(why) = check(&input) {
             return Err(Failed::before(why, input));
         }
-        match self.world().lane(queue) {
-            Ok(lane) => Ok(run(lane, input)),
+        match self.world() {
+            Ok(mut world) => Ok(run(world.lane(queue), input)),
             Err(why) => Err(Failed::before(why, input)),
         }
     }
 }
 
 impl World {
-    fn open(&self) -> Result<(), StoreError> {
-        if self.closed { Err(StoreError::Closed) } else { Ok(()) }
-    }
-
     /// A queue to read from; one that was never written to is empty and stays unknown.
-    fn look<O: Default>(&self, queue: &QueueName, read: impl FnOnce(&Lane) -> O) -> Result<O, StoreError> {
-        self.open()?;
-        Ok(self.lanes.get(queue).map(read).unwrap_or_default())
+    fn look<O: Default>(&self, queue: &QueueName, read: impl FnOnce(&Lane) -> O) -> O {
+        self.lanes.get(queue).map(read).unwrap_or_default()
     }
 
-    fn lane(&mut self, queue: &QueueName) -> Result<&mut Lane, StoreError> {
-        self.open()?;
+    fn lane(&mut self, queue: &QueueName) -> &mut Lane {
         let bells = &mut self.bells;
         let new = || Lane::new(bells.entry(queue.clone()).or_default().clone());
-        Ok(self.lanes.entry(queue.clone()).or_insert_with(new))
+        self.lanes.entry(queue.clone()).or_insert_with(new)
     }
 }
 
@@ -121,25 +116,24 @@ impl Backend for Memory {
 
     async fn rescue(&self, rescue: Rescue, now: Timestamp) -> Result<Rescued, StoreError> {
         rescue.check()?;
-        let mut world = self.world();
-        let used = world.look(&rescue.queue, |_| true)?;
-        if !used {
+        let mut world = self.world()?;
+        if !world.look(&rescue.queue, |_| true) {
             return Ok(Rescued::default());
         }
-        Ok(world.lane(&rescue.queue)?.rescue(&rescue, now))
+        Ok(world.lane(&rescue.queue).rescue(&rescue, now))
     }
 
     async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), StoreError> {
         let bell = self.bell(queue)?;
         // Running out of time is as good an answer as being woken: both mean "look again".
-        let _ = tokio::time::timeout(at_most, bell.work.notified()).await;
+        let _ = tokio::time::timeout(at_most, self.closed.run_until_cancelled(bell.work.notified())).await;
         self.open()
     }
 
     async fn wait_events(&self, queue: &QueueName, after: Position, at_most: Duration) -> Result<(), StoreError> {
         let mut newest = self.bell(queue)?.events.subscribe();
-        let news = newest.wait_for(|position| *position > after || self.open().is_err());
-        let _ = tokio::time::timeout(at_most, news).await;
+        let news = newest.wait_for(|position| *position > after);
+        let _ = tokio::time::timeout(at_most, self.closed.run_until_cancelled(news)).await;
         self.open()
     }
 
@@ -154,49 +148,47 @@ impl Backend for Memory {
     }
 
     async fn control(&self, queue: &QueueName, what: Control, _now: Timestamp) -> Result<(), StoreError> {
-        self.world().lane(queue)?.control(what);
+        self.world()?.lane(queue).control(what);
         Ok(())
     }
 
     async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError> {
         within(ids.len(), MAX_READ as usize, "more than 1,000 ids in one read")?;
-        let found = self.world().look(queue, |lane| ids.iter().map(|id| lane.record(id)).collect::<Vec<_>>())?;
+        let found = self.world()?.look(queue, |lane| ids.iter().map(|id| lane.record(id)).collect::<Vec<_>>());
         Ok(if found.is_empty() { ids.iter().map(|_| None).collect() } else { found })
     }
 
     async fn list(&self, queue: &QueueName, list: &List) -> Result<Page, StoreError> {
         list.check()?;
-        self.world().look(queue, |lane| lane.list(list))
+        Ok(self.world()?.look(queue, |lane| lane.list(list)))
     }
 
     async fn counts(&self, queue: &QueueName) -> Result<Counts, StoreError> {
-        self.world().look(queue, Lane::counts)
+        Ok(self.world()?.look(queue, Lane::counts))
     }
 
     async fn logs(&self, queue: &QueueName, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError> {
         within(most as usize, MAX_READ as usize, "more than 1,000 log lines in one read")?;
-        self.world().look(queue, |lane| lane.logs(id, skip, most))
+        Ok(self.world()?.look(queue, |lane| lane.logs(id, skip, most)))
     }
 
     async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {
         within(most as usize, MAX_READ as usize, "more than 1,000 events in one read")?;
-        let read = self.world().look(queue, |lane| Some(lane.events(after, most)))?;
+        let read = self.world()?.look(queue, |lane| Some(lane.events(after, most)));
         Ok(read.unwrap_or(Events { next: after, ..Events::default() }))
     }
 
     async fn info(&self, queue: &QueueName, now: Timestamp) -> Result<Info, StoreError> {
-        self.world().look(queue, |lane| lane.info(now))
+        Ok(self.world()?.look(queue, |lane| lane.info(now)))
     }
 
     async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
-        let world = self.world();
-        world.open()?;
+        let world = self.world()?;
         Ok(world.lanes.keys().cloned().collect())
     }
 
     async fn claim(&self, deployment: &str) -> Result<Arc<str>, StoreError> {
-        let mut world = self.world();
-        world.open()?;
+        let mut world = self.world()?;
         Ok(world.deployment.get_or_insert_with(|| deployment.into()).clone())
     }
 
@@ -205,13 +197,39 @@ impl Backend for Memory {
     }
 
     async fn close(&self) {
-        let mut world = self.world();
-        world.closed = true;
-        let bells: Vec<Bell> = world.bells.values().cloned().collect();
-        drop(world);
-        for bell in bells {
-            bell.work.notify_waiters();
-            bell.events.send_modify(|_| {});
-        }
+        self.closed.cancel();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::Payload;
+
+    /// A reader of events that falls asleep while a writer tells some.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn readers_and_writers_on_two_threads_do_not_lock_each_other_out() {
+        const JOBS: usize = 20_000;
+        let store = Arc::new(Memory::new());
+        let queue = QueueName::new("q").unwrap();
+        let read = {
+            let (store, queue) = (store.clone(), queue.clone());
+            async move {
+                let mut after = Position::START;
+                while store.counts(&queue).await.unwrap().waiting < JOBS as u64 {
+                    store.wait_events(&queue, after, Duration::from_millis(50)).await.unwrap();
+                    after = store.info(&queue, Timestamp::default()).await.unwrap().newest_event;
+                }
+            }
+        };
+        let reading = tokio::spawn(tokio::time::timeout(Duration::from_secs(60), read));
+        let adding = tokio::spawn(async move {
+            for _ in 0..JOBS {
+                let job = NewJob { id: None, name: "n".into(), data: Payload::null(), options: Arc::default() };
+                store.add(Add { queue: queue.clone(), jobs: vec![job] }, Timestamp::default()).await.unwrap();
+            }
+        });
+        reading.await.unwrap().expect("the reader sees all of them");
+        adding.await.unwrap();
     }
 }

@@ -1,8 +1,8 @@
 //! The embedded store: one SQLite file, durable, shared by processes of one host.
 //!
-//! One thread writes (`writer`), whatever waits goes into one transaction, and answers come after its commit. Reads have
-//! connections of their own. Nothing that matters is kept in memory, so several processes can share the file; what one
-//! writes, the others hear by watching the file's log.
+//! One thread writes (`scribe`), whatever waits at its desk (`writer`) goes into one transaction, and answers come after its
+//! commit. Reads have connections of their own. Nothing that matters is kept in memory, so several processes can share the
+//! file; when one has written, it touches `<file>-bell`, which the others watch.
 //!
 //! An add or an end is on the disk before it is answered. A take, a beat, progress and log lines may be undone by a power
 //! failure: the job then waits again.
@@ -270,6 +270,7 @@ mod tests {
 
     use super::*;
     use crate::job::Payload;
+    use crate::state::State;
 
     /// Another process holds the write lock: each verb learns so after one wait, not after one wait per verb before it.
     #[tokio::test]
@@ -333,6 +334,11 @@ mod tests {
         let turn = Turn { queue: name(), worker: "w".into(), ends, take: None };
         assert_eq!(store.turn(turn, Timestamp::default()).await.unwrap().ends, [End::Applied; 2]);
         assert_eq!(store.counts(&name()).await.unwrap().failed, 2);
+        // Nor from being read.
+        let ids = ["options", "body", "good"].map(|id| JobId::custom(id).unwrap());
+        let states: Vec<_> =
+            store.get(&name(), &ids).await.unwrap().into_iter().map(|record| record.unwrap().state).collect();
+        assert_eq!(states, [State::Failed, State::Failed, State::Active]);
     }
 
     /// The verb that panics is answered, and so are those of its transaction and after it.

@@ -1,34 +1,35 @@
 //! The journal's word on ends, asked for until it comes.
 //!
-//! A journal that takes nothing at all (its database is away) is waited for: the keeper renews the locks meanwhile. A
-//! journal that takes other ends and refuses one is not: that end would hold up everything behind it. It is let go of, its
-//! lock runs out, and the job runs again, as after a crash.
+//! A journal that takes nothing at all (its database is away) is waited for, ten lock times long: the keeper renews the locks
+//! meanwhile. A journal that takes other ends and goes on refusing one is not, for more than one: that end would hold up
+//! everything behind it. It is let go of, its lock runs out, and the job runs again, as after a crash.
 
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::Shared;
 use super::runner::Caught;
 use super::trip::{Finished, WAITS};
 use crate::journal::JournalError;
 
-/// Rounds in which an end is refused after the journal has taken others, before it is let go of.
+/// Rounds in which the journal takes others and refuses an end, before it is let go of.
 const ROUNDS: u32 = 4;
-/// Ends that are refused for this many lock times are let go of, whatever else the journal takes.
+/// Lock times for which a journal is asked that takes nothing at all.
 const LOCK_TIMES: u32 = 10;
 
 /// Has these ends written, together or, after a refusal, one by one; answers those that are.
 pub(super) async fn written(shared: &Shared, fresh: Vec<Finished>) -> Vec<Finished> {
-    let before = shared.tally.journaled.load(Ordering::Relaxed);
+    let journaled = || shared.tally.journaled.load(Ordering::Relaxed);
+    let mut seen = journaled();
     let mut fresh = match together(shared, fresh).await {
         Ok(written) => return written,
         Err(refused) => refused,
     };
-    let patience = shared.settings.lock_for * LOCK_TIMES;
-    let (mut done, mut rounds) = (Vec::new(), 0u32);
-    let (mut wait, mut waited) = (WAITS.0, Duration::ZERO);
+    let patience = |rounds| shared.settings.lock_for.saturating_mul(if rounds == 0 { LOCK_TIMES } else { 1 });
+    let now = || shared.queue.clock().now();
+    let begun = now();
+    let (mut done, mut rounds, mut wait) = (Vec::new(), 0u32, WAITS.0);
     loop {
         let mut refused = Vec::new();
         for one in fresh {
@@ -37,14 +38,13 @@ pub(super) async fn written(shared: &Shared, fresh: Vec<Finished>) -> Vec<Finish
                 Err(one) => refused.extend(one),
             }
         }
-        // Ends of this batch or of the trip beside it: the journal is there.
-        rounds += u32::from(shared.tally.journaled.load(Ordering::Relaxed) != before);
-        if refused.is_empty() || rounds == ROUNDS || waited > patience {
+        // In this round the journal took others, of this batch or of the trip beside it: it is there, and refuses these.
+        rounds += u32::from(std::mem::replace(&mut seen, journaled()) != seen);
+        if refused.is_empty() || rounds == ROUNDS || now().since(begun) > patience(rounds) {
             refused.iter().for_each(|one| let_go(shared, one));
             return done;
         }
         tokio::time::sleep(wait).await;
-        waited += wait;
         wait = (wait * 2).min(WAITS.1);
         fresh = refused;
     }
@@ -77,5 +77,5 @@ fn let_go(shared: &Shared, one: &Finished) {
 
 /// A call of the journal, whose panics are refusals.
 pub(super) async fn heard<O>(call: impl Future<Output = Result<O, JournalError>>) -> Result<O, JournalError> {
-    Caught(pin!(call)).await.unwrap_or_else(|panicked| Err(JournalError(format!("it panicked: {}", panicked.0))))
+    Caught(pin!(call)).await.unwrap_or_else(|_| Err(JournalError("it panicked".to_owned())))
 }

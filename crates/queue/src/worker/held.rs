@@ -22,6 +22,8 @@ pub(super) struct Run {
     cause: OnceLock<Cause>,
     ending: AtomicBool,
     notes: Mutex<Notes>,
+    /// Held while its notes are on their way to the store.
+    pub(super) sending: tokio::sync::Mutex<()>,
 }
 
 /// What a handler said since the last trip.
@@ -41,6 +43,7 @@ impl Run {
             cause: OnceLock::new(),
             ending: AtomicBool::new(false),
             notes: Mutex::default(),
+            sending: tokio::sync::Mutex::default(),
         }
     }
 
@@ -94,13 +97,15 @@ impl Run {
         notes.lines.push(line);
     }
 
-    /// Takes what was noted, as changes to be sent.
-    pub(super) fn take_notes(&self, edits: &mut Vec<Edit>) {
+    /// Takes what was noted, as changes to be sent; answers whether there was anything.
+    pub(super) fn take_notes(&self, edits: &mut Vec<Edit>) -> bool {
+        let before = edits.len();
         let notes = std::mem::take(&mut *self.notes());
         edits.extend(notes.progress.map(|value| Edit::Progress(self.lock.id.clone(), value)));
         if !notes.lines.is_empty() {
             edits.push(Edit::Log(self.lock.id.clone(), notes.lines));
         }
+        edits.len() > before
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {

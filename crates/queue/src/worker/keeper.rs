@@ -38,7 +38,7 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
         }
         give_up_expired(&shared, heard);
         if busy {
-            carry_notes(&shared, shared.held.all().iter()).await;
+            carry_notes(&shared).await;
         }
         tokio::select! {
             biased;
@@ -48,16 +48,37 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
     }
 }
 
-/// Sends what these runs noted, all within the keeper's patience, and waits for notes that are on their way already. They
-/// never fail a job: what cannot be stored is logged and gone.
-pub(super) async fn carry_notes(shared: &Shared, runs: impl Iterator<Item = &Arc<Run>>) {
-    let carry = async {
-        let _noting = shared.noting.lock().await;
+/// Sends what handlers that go on have noted.
+async fn carry_notes(shared: &Shared) {
+    let runs = shared.held.all();
+    let (mut edits, mut sending) = (Vec::new(), Vec::new());
+    for run in &runs {
+        // Taken, its notes are on their way already, and an end waits for them.
+        if let Ok(turn) = run.sending.try_lock()
+            && run.take_notes(&mut edits)
+        {
+            sending.push(turn);
+        }
+    }
+    patiently(shared, send_all(shared, edits)).await;
+}
+
+/// Sends what handlers that have ended noted, and waits for what the keeper is sending of theirs: no end overtakes it.
+pub(super) async fn last_notes(shared: &Shared, runs: impl Iterator<Item = &Arc<Run>>) {
+    let all = async {
         let mut edits = Vec::new();
-        runs.for_each(|run| run.take_notes(&mut edits));
+        for run in runs {
+            drop(run.sending.lock().await);
+            run.take_notes(&mut edits);
+        }
         send_all(shared, edits).await;
     };
-    if tokio::time::timeout(patience(shared), carry).await.is_err() {
+    patiently(shared, all).await;
+}
+
+/// Notes never fail a job: what cannot be stored within the keeper's patience is logged and gone.
+async fn patiently(shared: &Shared, send: impl Future<Output = ()>) {
+    if tokio::time::timeout(patience(shared), send).await.is_err() {
         tracing::warn!(queue = %shared.queue.name(), "progress and log lines may be lost: no answer");
     }
 }

@@ -79,7 +79,7 @@ pub(super) async fn go(
 
 /// What the handlers noted is stored, and the journal has had its say.
 async fn told(shared: &Shared, mut finished: Vec<Finished>) -> Vec<Finished> {
-    keeper::carry_notes(shared, finished.iter().map(|one| &one.run)).await;
+    keeper::last_notes(shared, finished.iter().map(|one| &one.run)).await;
     let (done, fresh): (Vec<_>, Vec<_>) = finished.drain(..).partition(|one| one.journaled);
     let fresh = if fresh.is_empty() { fresh } else { books::written(shared, fresh).await };
     done.into_iter().chain(fresh).collect()

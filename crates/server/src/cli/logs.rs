@@ -33,7 +33,11 @@ fn tell_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let at = panic.location().map(ToString::to_string).unwrap_or_default();
     let message = panic.payload().downcast_ref::<&str>().copied().unwrap_or("withheld: it may quote an input");
     let backtrace = std::backtrace::Backtrace::capture();
-    tracing::error!(at, message, %backtrace, "a bug: something panicked");
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!(at, message, %backtrace, "a bug: something panicked");
+    } else {
+        eprintln!("a bug: something panicked at {at}: {message}");
+    }
 }
 
 /// Text lines are `time LEVEL message field=value`, so that messages can be searched for as they are.

@@ -34,7 +34,7 @@ pub(super) struct WorkerArgs {
     /// Jobs at once per queue [WORKER_CONCURRENCY; default 5]
     #[arg(long, value_name = "N")]
     concurrency: Option<String>,
-    /// Time for running jobs after a stop, like 25s [SHUTDOWN_GRACE]
+    /// Time for open requests and running jobs after a stop, like 25s [SHUTDOWN_GRACE]
     #[arg(long, value_name = "TIME")]
     grace: Option<String>,
     /// text or json [LOG_FORMAT]

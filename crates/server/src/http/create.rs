@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use launchkit_queue::Clock;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::time::Instant;
 
 use super::ledger_problem;
 use crate::failpoint::{self, Point};
@@ -113,7 +112,7 @@ impl Creator {
 
     async fn commit(&self, creates: Vec<Create>) -> Result<Vec<Created>, Problem> {
         let mut tried = 0;
-        let begun = Instant::now();
+        let begun = self.clock.now();
         loop {
             tried += 1;
             match self.ledger.create(creates.clone(), self.clock.now().millis()).await {
@@ -122,7 +121,7 @@ impl Creator {
                     return Ok(results);
                 }
                 // Rolled back: nothing was made, and the same group may go through at once.
-                Err(LedgerError::Busy(_)) if tried < TRIES && begun.elapsed() < PATIENCE => {}
+                Err(LedgerError::Busy(_)) if tried < TRIES && self.clock.now().since(begun) < PATIENCE => {}
                 Err(error) => return Err(ledger_problem(&error)),
             }
         }

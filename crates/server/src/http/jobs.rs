@@ -19,7 +19,8 @@ use crate::ai::{self, JobType};
 use crate::auth::{Caller, Scope};
 use crate::failpoint::{self, Point};
 use crate::ledger::{
-    Answer, Canceled, Create, Created, Filter, Idempotency, JobRow, JobState, NewJob, Page, Quota, Retried, queue_id,
+    Answer, By, Canceled, Create, Created, Filter, Idempotency, JobRow, JobState, NewJob, Page, Quota, Retried,
+    queue_id,
 };
 use crate::problem::{Code, Fault, Problem};
 
@@ -229,9 +230,8 @@ struct Asker {
 }
 
 impl Asker {
-    async fn audit(&self, api: &Api, what: &str, job: &str) -> Result<(), Problem> {
-        let who = &self.caller.key_id;
-        api.audit(Some(&self.caller.org), who, what, job, &self.from).await
+    fn by(&self) -> By<'_> {
+        By { who: &self.caller.key_id, from: &self.from }
     }
 }
 
@@ -250,17 +250,16 @@ async fn about_a_job(api: &Api, request: Request) -> Result<(Asker, Option<Once>
 }
 
 async fn cancel_now(api: &Api, asker: &Asker, id: &str) -> Result<Answer, Problem> {
-    let canceled = api.ledger.cancel(&asker.caller.org, id, api.now()).await.map_err(|error| ledger_problem(&error))?;
+    let canceled = api.ledger.cancel(&asker.caller.org, id, asker.by(), api.now()).await;
+    let canceled = canceled.map_err(|error| ledger_problem(&error))?;
     failpoint::pass(Point::Canceled);
     match canceled {
         Canceled::Canceled(row) => {
             leave_queue(api, &row).await;
-            asker.audit(api, "job.cancel", id).await?;
             Ok(Answer { status: 200, location: None, body: job::render(&row) })
         }
         Canceled::Told(row) => {
             tell_holder(api, &row).await;
-            asker.audit(api, "job.cancel", id).await?;
             Ok(job::accepted(&row))
         }
         Canceled::Finished(row) => {
@@ -272,12 +271,12 @@ async fn cancel_now(api: &Api, asker: &Asker, id: &str) -> Result<Answer, Proble
 }
 
 async fn retry_now(api: &Api, asker: &Asker, id: &str) -> Result<Answer, Problem> {
-    let retried = api.ledger.retry(&asker.caller.org, id, api.now()).await.map_err(|error| ledger_problem(&error))?;
+    let retried = api.ledger.retry(&asker.caller.org, id, asker.by(), api.now()).await;
+    let retried = retried.map_err(|error| ledger_problem(&error))?;
     failpoint::pass(Point::Retried);
     match retried {
         Retried::Retried(row) => {
             api.wake.notify_one();
-            asker.audit(api, "job.retry", id).await?;
             Ok(job::accepted(&row))
         }
         Retried::NotFinished(row) => {

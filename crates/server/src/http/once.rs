@@ -120,7 +120,7 @@ where
     let api = api.clone();
     let doing = tokio::spawn(async move { claim_and_do(&api, once, work).await });
     doing.await.unwrap_or_else(|error| {
-        tracing::error!(%error, "a request broke off");
+        tracing::error!(panicked = error.is_panic(), "a request broke off");
         Err(Problem::internal())
     })
 }

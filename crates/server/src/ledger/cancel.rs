@@ -1,5 +1,6 @@
 //! Steps 8 and 9 of the protocol, and erasing: what users ask of an existing job.
 
+use super::audit::By;
 use super::db::Tx;
 use super::id::is_id;
 use super::jobs::{JOB, read_job};
@@ -56,7 +57,7 @@ pub enum Erased {
 
 impl Ledger {
     /// Cancels a job. The first committed write wins: a run that ends well after the request has SUCCEEDED.
-    pub async fn cancel(&self, org: &str, id: &str, now: i64) -> Result<Canceled, LedgerError> {
+    pub async fn cancel(&self, org: &str, id: &str, by: By<'_>, now: i64) -> Result<Canceled, LedgerError> {
         if !is_id(id) {
             return Ok(Canceled::NotFound);
         }
@@ -80,6 +81,7 @@ impl Ledger {
             if at_once {
                 self.settle(&mut tx, vec![settled], now).await?;
             }
+            tx.run(self.audit_row(&by.entry(org, "job.cancel", id, now))).await?;
             tx.commit().await?;
             return Ok(if at_once { Canceled::Canceled(job) } else { Canceled::Told(job) });
         }
@@ -102,7 +104,7 @@ impl Ledger {
     }
 
     /// Queues a FAILED or CANCELED job again, attempts from 0. A deadline for its start does not hold for the new life.
-    pub async fn retry(&self, org: &str, id: &str, now: i64) -> Result<Retried, LedgerError> {
+    pub async fn retry(&self, org: &str, id: &str, by: By<'_>, now: i64) -> Result<Retried, LedgerError> {
         if !is_id(id) {
             return Ok(Retried::NotFound);
         }
@@ -130,6 +132,7 @@ impl Ledger {
         }
         match requeue_job(&mut tx, id, job.generation, now).await? {
             Some(job) => {
+                tx.run(self.audit_row(&by.entry(org, "job.retry", id, now))).await?;
                 tx.commit().await?;
                 Ok(Retried::Retried(Box::new(job)))
             }

@@ -40,6 +40,8 @@ mod statements;
 mod users;
 
 /// 2026-11-15T12:00:00Z
+/// Who asks in these tests.
+const BY: By<'static> = By { who: "key", from: "127.0.0.1" };
 const NOW: i64 = 1_794_744_000_000;
 const HOUR: i64 = 3_600_000;
 

@@ -18,8 +18,8 @@ pub(super) enum Fault {
     Damaged { what: &'static str, why: String },
     #[error("{0} is on a network file system, where SQLite's locks do not hold: use a local disk, or Redis")]
     Network(String),
-    #[error("cannot open the log of the file: {0}")]
-    Log(std::io::Error),
+    #[error("cannot open the bell beside the file: {0}")]
+    Bell(std::io::Error),
     #[error("a verb panicked: this is a bug of the store")]
     Panicked,
     #[error("cannot start a thread: {0}")]

@@ -107,6 +107,8 @@ pub(super) fn list(conn: &Connection, queue: &QueueName, list: &List) -> Result<
     Ok(Page { jobs, next: last.filter(|_| full) })
 }
 
+/// What cannot be read of a damaged job is shown as null and as the defaults: it must not hide those beside it. Its taker
+/// fails it as damaged.
 fn record(conn: &Connection, row: &SqlRow<'_>) -> Result<Record, Fault> {
     let number: i64 = row.get(0)?;
     let place = row::place(row.get(2)?)?;
@@ -114,7 +116,7 @@ fn record(conn: &Connection, row: &SqlRow<'_>) -> Result<Record, Fault> {
     let flags: i64 = row.get(8)?;
     let data = match flags & BODY {
         0 => Payload::stored(row.get::<_, String>(5)?),
-        _ => super::take::body(conn, number)?.ok_or(Fault::Damaged { what: "bodies", why: "missing".into() })?,
+        _ => super::take::body(conn, number)?.unwrap_or_else(Payload::null),
     };
     let mut sides = conn.prepare_cached("SELECT progress, result, failure FROM sides WHERE row = ?1")?;
     let sides: Option<[Option<String>; 3]> =
@@ -125,7 +127,7 @@ fn record(conn: &Connection, row: &SqlRow<'_>) -> Result<Record, Fault> {
         id: JobId::stored(row.get::<_, String>(1)?),
         name: row.get::<_, String>(4)?.into(),
         data,
-        options: Arc::new(row::decode_options(&row.get::<_, String>(6)?)?),
+        options: Arc::new(row::decode_options(&row.get::<_, String>(6)?).unwrap_or_default()),
         state: place.state(row.get(7)?),
         timestamp: Timestamp::from_millis(row.get(9)?),
         since: Timestamp::from_millis(row.get(10)?),

@@ -51,7 +51,7 @@ pub(super) struct Scribe {
 impl Scribe {
     pub(super) fn new(path: &Path, conn: Connection, desk: Arc<Desk>) -> Result<Self, Fault> {
         let checkpointer = Checkpointer::start(schema::checkpointer(path)?, desk.clone())?;
-        let knocker = Knocker::new(path).map_err(Fault::Log)?;
+        let knocker = Knocker::new(path).map_err(Fault::Bell)?;
         let seen = data_version(&conn)?;
         Ok(Self { desk, conn, checkpointer, knocker, options: OptionsCache::default(), full: true, seen })
     }

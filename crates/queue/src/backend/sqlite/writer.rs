@@ -256,7 +256,7 @@ impl Desk {
         self.inner().closed
     }
 
-    /// Somebody wrote to the file's log, perhaps another process.
+    /// Somebody has rung the file's bell, perhaps another process.
     pub(super) fn heard(&self) {
         let mut inner = self.inner();
         if !inner.heard {

@@ -46,7 +46,7 @@ async fn what_is_not_dispatched_is_found_oldest_first(f: Fixture) {
 
 async fn noting_a_dispatch_is_guarded_by_the_generation(f: Fixture) {
     let job = f.ended(failed_for_good()).await;
-    assert!(matches!(f.ledger.retry(&f.org, &job.id, NOW).await.unwrap(), Retried::Retried(_)));
+    assert!(matches!(f.ledger.retry(&f.org, &job.id, BY, NOW).await.unwrap(), Retried::Retried(_)));
     f.ledger.dispatched(Kind::Job, &[(job.id.clone(), 1)], NOW).await.unwrap();
     let waiting = f.waiting().await;
     assert_eq!(waiting.len(), 1);
@@ -140,7 +140,7 @@ async fn an_ending_that_the_queue_does_not_know_yet_is_mirrored_not_adopted(f: F
     assert_eq!(f.get(&dead).await, dead);
     // The same for a job that was canceled while it waited.
     let job = f.job().await;
-    f.ledger.cancel(&f.org, &job.id, NOW).await.unwrap();
+    f.ledger.cancel(&f.org, &job.id, BY, NOW).await.unwrap();
     let begun = f.begin_one(start(&job, 0), NOW).await;
     assert!(matches!(begun, Begun::Skip(mirror) if mirror.state == JobState::Canceled));
 }
@@ -167,7 +167,7 @@ async fn a_dead_job_that_was_put_back_by_hand_becomes_a_new_generation(f: Fixtur
 
 async fn a_canceled_job_that_was_put_back_by_hand_becomes_a_new_generation(f: Fixture) {
     let job = f.job().await;
-    f.ledger.cancel(&f.org, &job.id, NOW).await.unwrap();
+    f.ledger.cancel(&f.org, &job.id, BY, NOW).await.unwrap();
     put_back_by_hand(&f, job).await;
 }
 
@@ -184,7 +184,7 @@ async fn putting_back_by_hand_does_not_pass_the_quota(f: Fixture) {
 
 async fn another_generation_is_superseded(f: Fixture) {
     let job = f.ended(failed_for_good()).await;
-    f.ledger.retry(&f.org, &job.id, NOW).await.unwrap();
+    f.ledger.retry(&f.org, &job.id, BY, NOW).await.unwrap();
     assert_eq!(f.begin_one(start(&job, 0), NOW).await, Begun::Superseded);
     let newer = Start { id: job.id.clone(), generation: 9, made: 0 };
     assert_eq!(f.begin_one(newer, NOW).await, Begun::Superseded);
@@ -203,7 +203,7 @@ async fn an_unknown_row_is_unknown(f: Fixture) {
 async fn a_run_that_was_told_to_stop_and_died_ends_as_canceled(f: Fixture) {
     let job = f.job().await;
     let dead = f.run(&job, NOW).await;
-    let told = f.ledger.cancel(&f.org, &job.id, NOW).await.unwrap();
+    let told = f.ledger.cancel(&f.org, &job.id, BY, NOW).await.unwrap();
     assert!(matches!(told, Canceled::Told(_)));
     let begun = f.begin_one(start(&job, 0), NOW + 1).await;
     assert!(matches!(begun, Begun::Skip(mirror) if mirror.state == JobState::Canceled));

@@ -179,7 +179,7 @@ async fn a_row_that_is_lost_again_and_again_fails(f: Fixture) {
     assert_eq!(f.ledger.events(&f.org, &job.id).await.unwrap().len(), 1);
     assert_eq!(f.period(&f.org).await.reserved_jobs, 0);
     // A user's retry starts the count anew.
-    assert!(matches!(f.ledger.retry(&f.org, &job.id, NOW).await.unwrap(), Retried::Retried(_)));
+    assert!(matches!(f.ledger.retry(&f.org, &job.id, BY, NOW).await.unwrap(), Retried::Retried(_)));
     let row = f.dispatched(&job).await;
     assert_eq!(row.lost, 0);
 }
@@ -187,7 +187,7 @@ async fn a_row_that_is_lost_again_and_again_fails(f: Fixture) {
 async fn a_lost_row_that_was_told_to_stop_is_canceled(f: Fixture) {
     let job = f.job().await;
     f.run(&job, NOW).await;
-    f.ledger.cancel(&f.org, &job.id, NOW + 1).await.unwrap();
+    f.ledger.cancel(&f.org, &job.id, BY, NOW + 1).await.unwrap();
     let row = f.open_row(&job).await.unwrap();
     assert_eq!(f.relive(&row, NOW).await, Relived::Canceled);
     assert_eq!(f.get(&job).await.state, JobState::Canceled);

@@ -159,11 +159,11 @@ async fn use_jobs(f: &Fixture) {
     let page = l.stale(Kind::Job, NOW + 1, None).await.unwrap();
     let stale = OpenRow { lost: 0, run: 77, ..page.rows[0].clone() };
     l.relive(Kind::Job, &[stale], NOW).await.unwrap();
-    l.cancel(&f.org, &job.id, NOW).await.unwrap();
+    l.cancel(&f.org, &job.id, BY, NOW).await.unwrap();
     l.told_to_stop("worker").await.unwrap();
     f.begin_one(start(&job, 0), NOW).await;
     assert_eq!(f.end_one(&open, succeeded(), NOW).await, Ended::Stale);
-    l.retry(&f.org, &job.id, NOW).await.unwrap();
+    l.retry(&f.org, &job.id, BY, NOW).await.unwrap();
     f.end_one(&open, succeeded(), NOW).await;
     let done = f.ended(succeeded()).await;
     l.events(&f.org, &done.id).await.unwrap();

@@ -23,11 +23,11 @@ both![
 
 impl Fixture {
     async fn cancel(&self, job: &JobRow) -> Canceled {
-        self.ledger.cancel(&job.org, &job.id, NOW + 3).await.unwrap()
+        self.ledger.cancel(&job.org, &job.id, BY, NOW + 3).await.unwrap()
     }
 
     async fn retry(&self, job: &JobRow) -> Retried {
-        self.ledger.retry(&job.org, &job.id, NOW + 9).await.unwrap()
+        self.ledger.retry(&job.org, &job.id, BY, NOW + 9).await.unwrap()
     }
 }
 
@@ -58,7 +58,7 @@ async fn a_running_job_is_told_and_its_holder_finds_it(f: Fixture) {
     assert_eq!(told, [(job.id.clone(), 1, run.run)]);
     assert!(f.ledger.told_to_stop("another").await.unwrap().is_empty());
     // Asking again keeps the first time.
-    let again = f.ledger.cancel(&f.org, &job.id, NOW + 50).await.unwrap();
+    let again = f.ledger.cancel(&f.org, &job.id, BY, NOW + 50).await.unwrap();
     assert!(matches!(again, Canceled::Told(row) if row.cancel_at == Some(NOW + 3)));
     assert_eq!(f.end_one(&run, What::Canceled, NOW + 60).await, Ended::Applied(Decision::Canceled));
     assert!(f.ledger.told_to_stop("worker").await.unwrap().is_empty());
@@ -116,7 +116,7 @@ async fn cancel_and_end_at_once_leave_one_ending(f: Fixture) {
             }
             f.end_one(&run, succeeded(), NOW).await
         };
-        let (canceled, ended) = tokio::join!(other.cancel(&f.org, &job.id, NOW), end);
+        let (canceled, ended) = tokio::join!(other.cancel(&f.org, &job.id, BY, NOW), end);
         assert_eq!(ended, Ended::Applied(Decision::Done));
         let row = f.get(&job).await;
         assert_eq!(row.state, JobState::Succeeded);
@@ -135,7 +135,7 @@ async fn cancel_and_begin_at_once_leave_one_truth(f: Fixture) {
     let other = f.other_node().await;
     for _ in 0..40 {
         let job = f.job().await;
-        let (canceled, begun) = tokio::join!(other.cancel(&f.org, &job.id, NOW), f.begin_one(start(&job, 0), NOW));
+        let (canceled, begun) = tokio::join!(other.cancel(&f.org, &job.id, BY, NOW), f.begin_one(start(&job, 0), NOW));
         let state = f.get(&job).await.state;
         match (canceled.unwrap(), begun) {
             (Canceled::Canceled(_), Begun::Skip(_)) => assert_eq!(state, JobState::Canceled),
@@ -208,7 +208,7 @@ async fn concurrent_retries_make_one_generation(f: Fixture) {
     for at in 0..10 {
         let ledger = if at % 2 == 0 { &f.ledger } else { &other }.clone();
         let (org, id) = (f.org.clone(), job.id.clone());
-        tasks.push(tokio::spawn(async move { ledger.retry(&org, &id, NOW).await.unwrap() }));
+        tasks.push(tokio::spawn(async move { ledger.retry(&org, &id, BY, NOW).await.unwrap() }));
     }
     let mut retried = 0;
     for task in tasks {
@@ -261,16 +261,16 @@ async fn another_organisation_sees_and_changes_nothing(f: Fixture) {
         let before = f.get(job).await;
         let id = job.id.as_str();
         assert_eq!(l.get(&other, id).await.unwrap(), None);
-        assert_eq!(l.cancel(&other, id, NOW).await.unwrap(), Canceled::NotFound);
-        assert_eq!(l.retry(&other, id, NOW).await.unwrap(), Retried::NotFound);
+        assert_eq!(l.cancel(&other, id, BY, NOW).await.unwrap(), Canceled::NotFound);
+        assert_eq!(l.retry(&other, id, BY, NOW).await.unwrap(), Retried::NotFound);
         assert_eq!(l.erase(&other, id, NOW).await.unwrap(), Erased::NotFound);
         assert!(l.events(&other, id).await.unwrap().is_empty());
         assert_eq!(f.get(job).await, before);
     }
     for id in ["", "x", "c", "'; DROP TABLE jobs; --", &"c".repeat(25)] {
         assert_eq!(l.get(&f.org, id).await.unwrap(), None);
-        assert_eq!(l.cancel(&f.org, id, NOW).await.unwrap(), Canceled::NotFound);
-        assert_eq!(l.retry(&f.org, id, NOW).await.unwrap(), Retried::NotFound);
+        assert_eq!(l.cancel(&f.org, id, BY, NOW).await.unwrap(), Canceled::NotFound);
+        assert_eq!(l.retry(&f.org, id, BY, NOW).await.unwrap(), Retried::NotFound);
         assert_eq!(l.erase(&f.org, id, NOW).await.unwrap(), Erased::NotFound);
     }
     let page = l.list(&other, &Filter::default(), &Page::Offset(0), 100).await;

@@ -189,7 +189,8 @@ pub async fn an_end_that_the_journal_always_refuses_holds_up_no_other(h: &impl H
     let b = Bench::on(h);
     b.add_many(40, &tries(3)).await;
     let books = Arc::new(Books { never: Some("a5"), ..Books::new(&b) });
-    let worker = b.worker().concurrency(4).journal(books).on::<Text>(async |_: Active<Text>| Ok(0));
+    let worker = b.worker().concurrency(4).lock_for(Duration::from_secs(2)).journal(books);
+    let worker = worker.on::<Text>(async |_: Active<Text>| Ok(0));
     let (_, report) = during(worker, b.until_ended(39)).await;
     assert_eq!((report.done, report.retried, report.dead), (39, 0, 0));
     let refused = b.given.get("a5").await;
