@@ -23,12 +23,14 @@ use crate::state::Counts;
 use crate::time::Timestamp;
 
 mod bounds;
+mod facts;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 pub mod verbs;
 
 pub use bounds::*;
+pub use facts::*;
 pub use verbs::*;
 
 /// What a store does. Implemented by this crate's stores and by the wrappers of its tests; not meant for others yet,
@@ -81,6 +83,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What an operator wants to know of a queue at a glance.
     async fn info(&self, queue: &QueueName, now: Timestamp) -> Result<Info, StoreError>;
+
+    /// What is known about where a job stands.
+    async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError>;
 
     /// Names of all queues that hold or held anything.
     async fn queues(&self) -> Result<Vec<QueueName>, StoreError>;

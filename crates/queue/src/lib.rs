@@ -29,6 +29,6 @@ mod store;
 mod worker;
 
 pub use journal::{Begin, Carry, Ending, Journal, JournalError};
-pub use queue::{AddOne, Admin, EventStream, OutcomeError, Planned, Queue, Told};
+pub use queue::{AddOne, Admin, EventStream, Explanation, OutcomeError, Planned, Queue, Reason, Told, Why, explain};
 pub use store::Store;
 pub use worker::{Active, BadWorker, Cause, Handler, Report, Worker, WorkerBuilder};

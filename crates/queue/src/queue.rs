@@ -18,10 +18,12 @@ use crate::store::Store;
 mod add;
 mod admin;
 mod events;
+mod explain;
 
 pub use add::{AddOne, Planned};
 pub use admin::Admin;
 pub use events::{EventStream, Told};
+pub use explain::{Explanation, Reason, Why, explain};
 
 /// A queue of a store. Cloning it is cheap; making one touches nothing.
 ///
@@ -164,6 +166,12 @@ impl Queue {
             }
             events.about(id).await?;
         }
+    }
+
+    /// Why a job is not running now, or that it is; see [`explain`].
+    pub async fn explain(&self, id: &JobId) -> Result<Explanation, StoreError> {
+        let now = self.clock.now();
+        Ok(explain(&self.backend.facts(&self.name, id, now).await?, now))
     }
 
     /// Makes a delayed job ready.

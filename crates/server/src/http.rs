@@ -9,6 +9,7 @@ pub mod listen;
 
 mod admin;
 mod body;
+mod explain;
 mod health;
 mod job;
 mod jobs;
@@ -81,6 +82,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/jobs/translate", post(|s, r| jobs::create(s, r, JobType::Translate)))
         .route("/v1/jobs/extract", post(|s, r| jobs::create(s, r, JobType::Extract)))
         .route("/v1/jobs/{jobId}", get(jobs::read))
+        .route("/v1/jobs/{jobId}/explain", get(jobs::explain))
         .route("/v1/jobs/{jobId}/cancel", post(jobs::cancel))
         .route("/v1/jobs/{jobId}/retry", post(jobs::retry))
         .route("/v1/admin/queue/metrics", get(admin::metrics))

@@ -5,6 +5,7 @@ pub mod add;
 pub mod control;
 pub mod edit;
 pub mod events;
+pub mod explain;
 pub mod locks;
 pub mod read;
 pub mod rescue;
@@ -173,6 +174,16 @@ macro_rules! conformance {
                 the_first_claim_wins,
                 what_was_answered_is_there_after_reopening,
                 a_held_job_survives_reopening_held_or_ready;
+            explain: an_unknown_job_is_not_in_the_queue,
+                without_workers_that_is_the_reason,
+                a_paused_queue_is_the_deciding_reason,
+                a_ready_job_is_behind_those_that_are_taken_before_it,
+                more_than_ten_thousand_ahead_are_not_counted,
+                a_delayed_job_names_its_time,
+                a_failed_attempt_waits_for_its_backoff,
+                a_running_job_names_its_worker,
+                an_expired_lock_is_a_lost_worker,
+                a_finished_job_says_how_it_ended;
             control: a_paused_queue_gives_out_nothing_and_says_so,
                 a_paused_queue_accepts_jobs_and_counts_them_as_waiting,
                 pausing_leaves_held_jobs_alone,

@@ -208,6 +208,10 @@ impl Backend for Faulty {
         plain!(self, Read, info(queue, now))
     }
 
+    async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {
+        plain!(self, Read, facts(queue, id, now))
+    }
+
     async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
         plain!(self, Read, queues())
     }

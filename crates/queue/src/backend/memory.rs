@@ -182,6 +182,10 @@ impl Backend for Memory {
         Ok(self.world()?.look(queue, |lane| lane.info(now)))
     }
 
+    async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {
+        Ok(self.world()?.look(queue, |lane| lane.facts(id, now)))
+    }
+
     async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
         let world = self.world()?;
         Ok(world.lanes.keys().cloned().collect())

@@ -226,6 +226,11 @@ impl Backend for Sqlite {
         self.readers.read(move |conn| read::info(conn, &queue, now)).await
     }
 
+    async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {
+        let (queue, id) = (queue.clone(), id.clone());
+        self.readers.read(move |conn| read::facts(conn, &queue, &id, now)).await
+    }
+
     async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
         self.readers.read(read::queues).await
     }

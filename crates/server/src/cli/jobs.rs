@@ -31,6 +31,11 @@ pub(super) enum JobsCommand {
         /// The job's id
         id: String,
     },
+    /// Say why a job is not running now
+    Explain {
+        /// The job's id
+        id: String,
+    },
     /// Cancel a job
     Cancel {
         /// The job's id
@@ -99,6 +104,11 @@ pub(super) async fn jobs(context: &Context, command: JobsCommand) -> Result<(), 
         JobsCommand::List(args) => {
             let page = client.get(&format!("/v1/jobs{}", query(&args)), As::Caller).await?;
             context.out.show(&page, list_text);
+            return Ok(());
+        }
+        JobsCommand::Explain { id } => {
+            let explained = client.get(&one(&id, "/explain"), As::Caller).await?;
+            context.out.show(&explained, explained_text);
             return Ok(());
         }
         JobsCommand::Get { id } => client.get(&one(&id, ""), As::Caller).await?,
@@ -175,6 +185,16 @@ fn list_text(page: &Value) -> String {
         text.push_str(&format!("\nMore with: --cursor {cursor}"));
     }
     text
+}
+
+/// A line for each reason, the deciding one first.
+fn explained_text(explained: &Value) -> String {
+    let line = |reason: &Value| {
+        let time = |name: &str| reason[name].as_str().map_or_else(String::new, |at| format!(", {name} {at}"));
+        format!("{} ({}{}{})", plain(&reason["message"]), plain(&reason["code"]), time("since"), time("until"))
+    };
+    let reasons = explained["reasons"].as_array().into_iter().flatten().map(line);
+    std::iter::once(plain(&explained["state"])).chain(reasons).collect::<Vec<_>>().join("\n")
 }
 
 fn job_text(job: &Value) -> String {

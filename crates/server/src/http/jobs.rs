@@ -14,7 +14,7 @@ use super::json::{Fields, parse_object};
 use super::once::{self, Asked, Once, claimed};
 use super::options::Options;
 use super::query::{Query, decode};
-use super::{Api, body, job, ledger_problem};
+use super::{Api, body, explain, job, ledger_problem};
 use crate::ai::{self, JobType};
 use crate::auth::{Caller, Scope};
 use crate::failpoint::{self, Point};
@@ -64,11 +64,22 @@ pub(super) async fn create_any(State(api): State<Arc<Api>>, request: Request) ->
 
 /// `GET /v1/jobs/{jobId}`
 pub(super) async fn read(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    let caller = api.auth.caller(request.headers(), Scope::JobsRead, api.now()).await?;
-    let id = job_id(request.uri())?;
-    Query::parse(request.uri().query()).finish()?;
+    Ok(json(job::render(&row_of(&api, &request.into_parts().0).await?)))
+}
+
+/// `GET /v1/jobs/{jobId}/explain`
+pub(super) async fn explain(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
+    let row = row_of(&api, &request.into_parts().0).await?;
+    Ok(json(explain::explanation(&api, &row).await?))
+}
+
+/// The row that a reading route is about.
+async fn row_of(api: &Api, parts: &Parts) -> Result<JobRow, Problem> {
+    let caller = api.auth.caller(&parts.headers, Scope::JobsRead, api.now()).await?;
+    let id = job_id(&parts.uri)?;
+    Query::parse(parts.uri.query()).finish()?;
     let row = api.ledger.get(&caller.org, &id).await.map_err(|error| ledger_problem(&error))?;
-    row.map(|row| json(job::render(&row))).ok_or_else(no_such_job)
+    row.ok_or_else(no_such_job)
 }
 
 /// `GET /v1/jobs`

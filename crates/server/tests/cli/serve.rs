@@ -52,6 +52,14 @@ fn commands_talk_to_a_server() {
     assert_eq!(ask(&["queue", "metrics", "ai-jobs", "--json"]).json()["paused"], true);
     let waiting = ask(&["jobs", "submit", "sentiment", "--text", "x", "--json"]).json();
     assert_eq!(waiting["status"], "QUEUED");
+    let explained = loop {
+        let explained = ask(&["jobs", "explain", waiting["id"].as_str().unwrap()]).out;
+        // It is carried to the queue a moment after its commit.
+        if !explained.contains("not-in-queue") {
+            break explained;
+        }
+    };
+    assert!(explained.starts_with("QUEUED\nThe queue is paused: it gives out no jobs. (queue-paused)"), "{explained}");
     assert_eq!(ask(&["queue", "resume"]).out, "Queue ai-jobs resumed\n");
     assert_eq!(ask(&["jobs", "watch", waiting["id"].as_str().unwrap()]).code, 0);
     let cleaned = ask(&["queue", "clean", "--grace", "0", "--state", "completed", "--json"]).json();

@@ -181,6 +181,34 @@ async fn the_queue_is_paused_and_resumed_and_both_are_audited() {
 }
 
 #[tokio::test]
+async fn explain_says_why_a_job_does_not_run() {
+    let app = App::new().await;
+    let id = app.post("/v1/jobs/sentiment", &json!({"text": "Fine."})).await.json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/v1/jobs/{id}/explain");
+    let first = async |state: &str| {
+        let reply = app.get(&path).await;
+        assert_eq!((reply.status, &reply.json()["state"]), (StatusCode::OK, &json!(state)));
+        reply.json()["reasons"][0].clone()
+    };
+    // Nobody carries rows to the queue in this test.
+    assert_eq!(first("QUEUED").await["code"], "not-in-queue");
+    app.ai_jobs.add_named("SENTIMENT", json!({})).id(&id).await.unwrap();
+    let alone = first("QUEUED").await;
+    assert_eq!((&alone["code"], &alone["until"], &alone["details"]), (&json!("no-workers"), &json!(null), &json!({})));
+    app.ai_jobs.admin().pause().await.unwrap();
+    assert_eq!(first("QUEUED").await["code"], "queue-paused");
+    app.succeed(&id).await;
+    let finished = first("SUCCEEDED").await;
+    assert_eq!((&finished["code"], &finished["message"]), (&json!("finished"), &json!("It has succeeded.")));
+    assert!(finished["since"].is_string());
+
+    let (_, other) = app.new_key(&app.org, &["jobs:write"]).await;
+    app.send(request(Method::GET, &path, &other, "")).await.problem(403, "forbidden");
+    app.get("/v1/jobs/cmwu82b440000phdy0i8xxbwl/explain").await.problem(404, "job-not-found");
+    app.get(&format!("{path}?verbose=1")).await.problem(422, "invalid-input");
+}
+
+#[tokio::test]
 async fn canceling_and_retrying_with_a_key_are_audited() {
     let app = App::new().await;
     let (key, text) = app.new_key(&app.org, ALL).await;

@@ -65,6 +65,19 @@ impl Lane {
         Events { events, gap, next }
     }
 
+    pub(super) fn facts(&self, id: &JobId, now: Timestamp) -> Facts {
+        let held = self.jobs.get(id);
+        let key = |place| held.filter(|job| job.place == place).map(|job| job.key);
+        let before =
+            |end: Key| self.walk(Place::Ready).take_while(|(key, _)| *key < end).take(MAX_AHEAD as usize + 1).count();
+        Facts {
+            job: self.record(id),
+            lock_until: key(Place::Active).map(|key| Timestamp::from_millis(key.0)),
+            ahead: key(Place::Ready).map_or(0, |key| before(key) as u32),
+            info: self.info(now),
+        }
+    }
+
     pub(super) fn info(&self, now: Timestamp) -> Info {
         let oldest = self.first(Place::Ready).and_then(|(_, id)| self.jobs.get(&id).map(|job| job.since));
         let alive = self.workers.values().filter(|(_, seen)| now.since(*seen) < WORKER_GONE);

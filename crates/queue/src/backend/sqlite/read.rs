@@ -203,6 +203,31 @@ pub(super) fn info(conn: &Connection, queue: &QueueName, now: Timestamp) -> Resu
     })
 }
 
+/// `?1` q, `?2` and `?3` the order numbers of a ready job, `?4` how many to count at the most.
+const AHEAD: &str =
+    "SELECT COUNT(*) FROM (SELECT 1 FROM jobs WHERE q = ?1 AND place = 0 AND (k1, k2) < (?2, ?3) LIMIT ?4)";
+
+pub(super) fn facts(conn: &Connection, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, Fault> {
+    let mut facts = Facts { info: info(conn, queue, now)?, ..Facts::default() };
+    let Some(lane) = Lane::find(conn, queue)? else { return Ok(facts) };
+    facts.job = get(conn, queue, std::slice::from_ref(id))?.pop().flatten();
+    let mut order = conn.prepare_cached("SELECT place, k1, k2 FROM jobs WHERE q = ?1 AND id = ?2")?;
+    let order = order.query_row(params![lane.q, id.as_str()], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+    });
+    if let Some((number, k1, k2)) = order.optional()? {
+        match row::place(number)? {
+            Place::Ready => {
+                let args = params![lane.q, k1, k2, MAX_AHEAD + 1];
+                facts.ahead = conn.prepare_cached(AHEAD)?.query_row(args, |row| row.get(0))?;
+            }
+            Place::Active => facts.lock_until = Some(Timestamp::from_millis(k1)),
+            _ => {}
+        }
+    }
+    Ok(facts)
+}
+
 /// Whether any lock has run out: looked up here before the writer is asked to put jobs back.
 pub(super) fn any_expired(conn: &Connection, queue: &QueueName, now: Timestamp) -> Result<bool, Fault> {
     let Some(lane) = Lane::find(conn, queue)? else {

@@ -162,6 +162,9 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
         }
     }
     meter.read("get", |conn| read::get(conn, &queue(), &[id(0, 1), id(5, 9), id(9, 9)]));
+    for place in [0, 1, 2, 5] {
+        meter.read(&format!("facts {place}"), |conn| read::facts(conn, &queue(), &id(place, 1), NOW));
+    }
     meter.read("info", |conn| read::info(conn, &queue(), NOW));
     meter.read("expired", |conn| read::any_expired(conn, &queue(), NOW));
     meter.read("logs", |conn| read::logs(conn, &queue(), &id(0, 1), 0, 10));
