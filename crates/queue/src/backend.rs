@@ -24,6 +24,7 @@ use crate::time::Timestamp;
 
 mod bounds;
 mod facts;
+mod limits;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -31,6 +32,8 @@ pub mod verbs;
 
 pub use bounds::*;
 pub use facts::*;
+pub(crate) use limits::Room;
+pub use limits::{Limits, Rate};
 pub use verbs::*;
 
 /// What a store does. Implemented by this crate's stores and by the wrappers of its tests; not meant for others yet,
@@ -63,7 +66,7 @@ pub trait Backend: Send + Sync + 'static {
     /// One bounded step of an operation over many jobs. Call again with the cursor it answers until that is `None`.
     async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>>;
 
-    /// Pauses or resumes a queue.
+    /// Pauses, resumes or limits a queue.
     async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError>;
 
     /// Reads jobs by id; at most [`MAX_READ`].

@@ -13,6 +13,7 @@ mod options;
 mod state;
 mod time;
 
+pub use backend::Rate;
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;
 pub use error::*;

@@ -94,7 +94,7 @@ impl Given {
 
     /// A take of this many jobs under a fresh token.
     pub fn wish(&self, most: usize) -> Take {
-        Take { token: self.token(), mode: TakeMode::Fresh, most, lock_for: LOCK }
+        Take { token: self.token(), mode: TakeMode::Fresh, most, lock_for: LOCK, rate: None }
     }
 
     /// A turn.
@@ -236,5 +236,5 @@ pub fn brief(event: &launchkit_queue::Event) -> String {
 
 /// A worker that beats.
 pub fn worker(id: &str) -> WorkerInfo {
-    WorkerInfo { id: id.into(), name: "worker-1".into(), slots: 5, started: T0, version: "0".into() }
+    WorkerInfo { id: id.into(), name: "worker-1".into(), slots: 5, started: T0, version: "0".into(), rate: None }
 }

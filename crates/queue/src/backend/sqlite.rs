@@ -324,7 +324,13 @@ mod tests {
         }
         let vandal = rusqlite::Connection::open(&path).unwrap();
         vandal.execute_batch("UPDATE jobs SET opts = '{' WHERE id = 'options'; DELETE FROM bodies").unwrap();
-        let take = Take { token: Token::new("t"), mode: TakeMode::Fresh, most: 9, lock_for: Duration::from_secs(30) };
+        let take = Take {
+            token: Token::new("t"),
+            mode: TakeMode::Fresh,
+            most: 9,
+            lock_for: Duration::from_secs(30),
+            rate: None,
+        };
         let turn = Turn { queue: name(), worker: "w".into(), ends: Vec::new(), take: Some(take) };
         let held = store.turn(turn, Timestamp::default()).await.unwrap().held;
         let kinds: Vec<_> = held.iter().map(|held| held.failed_already.as_ref().map(|why| why.kind)).collect();

@@ -1,11 +1,13 @@
 //! Requests and replies of the seam, as plain data.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::{Limits, Rate};
 use crate::event::{Event, Position};
 use crate::exit::{Failure, Outcome};
 use crate::job::{JobId, Payload, QueueName, Record};
@@ -121,6 +123,8 @@ pub struct Take {
     pub most: usize,
     /// How long the locks hold.
     pub lock_for: Duration,
+    /// The taker's own rate, counted over all takers; the queue's goes before it.
+    pub rate: Option<Rate>,
 }
 
 /// Whether a take is new.
@@ -163,6 +167,10 @@ pub enum Next {
     More,
     /// Nothing is ready; a delayed job is due at this time.
     At(Timestamp),
+    /// Jobs are ready, and none may start before this time.
+    Limited(Timestamp),
+    /// Jobs are ready, and as many are active as may be.
+    Full,
     /// The queue is paused.
     Paused,
     /// Nothing is ready or delayed.
@@ -231,6 +239,9 @@ pub struct WorkerInfo {
     pub started: Timestamp,
     /// The version of this library.
     pub version: Arc<str>,
+    /// Its own rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
 }
 
 /// A search for jobs whose worker vanished.
@@ -348,6 +359,14 @@ pub enum Control {
     Pause,
     /// Give out jobs again.
     Resume,
+    /// At most so many active jobs, over all workers; `None` lifts the limit.
+    Concurrency(Option<NonZeroU32>),
+    /// At most so many starts in a time, whatever rates workers have; `None` leaves it to them.
+    Rate(Option<Rate>),
+    /// Give out no jobs before this time; never shortens what is said already.
+    HoldUntil(Timestamp),
+    /// Forget the starts of the running window, and any hold.
+    ClearRate,
 }
 
 /// A wish for one page of jobs.
@@ -401,6 +420,8 @@ pub struct Info {
     pub counts: crate::state::Counts,
     /// Whether it gives out no jobs.
     pub paused: bool,
+    /// How many may start.
+    pub limits: Limits,
     /// When the job that would be taken next became ready.
     pub oldest_ready: Option<Timestamp>,
     /// Workers heard of within [`WORKER_GONE`].

@@ -1,9 +1,10 @@
 //! Operations on a whole queue. Those over many jobs run in bounded steps; another process sees each step as it is done.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::Queue;
-use crate::backend::{Control, MAX_READ, Sweep, SweepWhat};
+use crate::backend::{Control, MAX_READ, Rate, Sweep, SweepWhat};
 use crate::error::StoreError;
 use crate::state::State;
 
@@ -53,6 +54,40 @@ impl<'a> Admin<'a> {
     /// Makes delayed jobs ready, next due first.
     pub async fn promote_all(&self, most: u64) -> Result<u64, StoreError> {
         self.sweep(SweepWhat::PromoteDelayed, most).await
+    }
+
+    /// At most so many active jobs, over all workers; `None` lifts the limit (BullMQ `setGlobalConcurrency`).
+    pub async fn set_concurrency(&self, most: Option<NonZeroU32>) -> Result<(), StoreError> {
+        self.control(Control::Concurrency(most)).await
+    }
+
+    /// At most so many starts in a time, for all workers, whatever rates they have; `None` leaves it to them (BullMQ
+    /// `setGlobalRateLimit`). A time under a millisecond counts as one.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use std::num::NonZeroU32;
+    /// use std::time::Duration;
+    /// use launchkit_queue::{Queue, Rate, Store};
+    ///
+    /// let queue = Queue::new(&Store::memory(), "texts").unwrap();
+    /// let rate = Rate { max: NonZeroU32::new(100).unwrap(), per: Duration::from_secs(60) };
+    /// queue.admin().set_rate_limit(Some(rate)).await.unwrap();
+    /// assert_eq!(queue.info().await.unwrap().limits.rate, Some(rate));
+    /// # });
+    /// ```
+    pub async fn set_rate_limit(&self, rate: Option<Rate>) -> Result<(), StoreError> {
+        self.control(Control::Rate(rate)).await
+    }
+
+    /// Starts nothing for this long, whether or not there is a rate; running jobs go on (BullMQ `rateLimit`).
+    pub async fn hold(&self, wait: Duration) -> Result<(), StoreError> {
+        self.control(Control::HoldUntil(self.queue.clock().now().plus(wait))).await
+    }
+
+    /// Forgets the starts of the running window, and any hold (BullMQ `removeRateLimitKey`).
+    pub async fn clear_rate_limit(&self) -> Result<(), StoreError> {
+        self.control(Control::ClearRate).await
     }
 
     async fn control(&self, what: Control) -> Result<(), StoreError> {

@@ -204,8 +204,9 @@ impl Pump {
         }
         match trip.next {
             Next::More if trip.asked > 0 => self.hints += 1,
-            Next::At(at) if self.hints == hints => self.due = Some(at),
-            Next::More | Next::At(_) | Next::Paused | Next::Empty => {}
+            Next::At(at) | Next::Limited(at) if self.hints == hints => self.due = Some(at),
+            // Whoever opens a slot of a full queue, or resumes a paused one, calls.
+            Next::More | Next::At(_) | Next::Limited(_) | Next::Full | Next::Paused | Next::Empty => {}
         }
     }
 

@@ -60,6 +60,7 @@ pub(super) async fn go(
         mode: TakeMode::Fresh,
         most: asked,
         lock_for: shared.settings.lock_for,
+        rate: shared.info.rate,
     });
     let ends = finished.iter().map(verdict).collect();
     let turn = Turn { queue: shared.queue.name().clone(), worker: shared.info.name.clone(), ends, take };
@@ -161,7 +162,7 @@ fn verdict(finished: &Finished) -> Verdict {
     let keep = match ending.outcome {
         Outcome::Done(_) => ending.held.options.keep_completed,
         Outcome::Dead(_) => ending.held.options.keep_failed,
-        Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back => Keep::ALL,
+        Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => Keep::ALL,
     };
     Verdict { lock: finished.run.lock.clone(), outcome: ending.outcome.clone(), keep }
 }
@@ -174,7 +175,7 @@ fn count(shared: &Shared, finished: &Finished, end: End) {
             Outcome::Done(_) => add(&tally.done),
             Outcome::Retry { .. } => add(&tally.retried),
             Outcome::Dead(_) => add(&tally.dead),
-            Outcome::Later(_) | Outcome::Back => add(&tally.returned),
+            Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => add(&tally.returned),
         },
         End::LockLost | End::Gone => {
             tracing::warn!(queue = %shared.queue.name(), job = %finished.run.lock.id, ?end, "an end came too late and was dropped");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::Bell;
-use crate::backend::{MAX_EVENTS, Token, WorkerInfo};
+use crate::backend::{Limits, MAX_EVENTS, Token, WorkerInfo};
 use crate::event::{Event, Position};
 use crate::exit::Failure;
 use crate::job::{JobId, Payload};
@@ -55,6 +55,7 @@ pub(super) struct Lane {
     order: BTreeMap<(Place, Key), JobId>,
     counts: Counts,
     pub(super) paused: bool,
+    pub(super) limits: Limits,
     pub(super) workers: BTreeMap<Arc<str>, (WorkerInfo, Timestamp)>,
     next_id: u64,
     tail: i64,
@@ -72,6 +73,7 @@ impl Lane {
             order: BTreeMap::new(),
             counts: Counts::default(),
             paused: false,
+            limits: Limits::default(),
             workers: BTreeMap::new(),
             next_id: 0,
             tail: 0,

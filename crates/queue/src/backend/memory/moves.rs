@@ -75,6 +75,7 @@ impl Lane {
             finished |= ends_job && end == End::Applied;
             ends.push(end);
         }
+        let own = turn.take.as_ref().and_then(|take| take.rate);
         let (held, next) = match turn.take {
             Some(take) => self.take(&take, &turn.worker, now, &mut told),
             None => (Vec::new(), Next::More),
@@ -84,7 +85,9 @@ impl Lane {
             told.push(Event::Drained);
         }
         self.tell(told);
-        if !idle || !ends.is_empty() {
+        // Who may start nothing must not call: it would call itself.
+        let open = !self.paused && self.limits.room(own, self.counts().active, now).most > 0;
+        if (!idle && open) || !ends.is_empty() {
             self.bell.work.notify_one();
         }
         Turned { ends, held, next }
@@ -122,7 +125,11 @@ impl Lane {
                 self.again(id, at, now, told);
             }
             Outcome::Later(at) => self.again(id, at, now, told),
-            Outcome::Back => {
+            Outcome::Back | Outcome::SlowDown(_) => {
+                if let Outcome::SlowDown(until) = verdict.outcome {
+                    self.limits.hold(until);
+                }
+                let Some(job) = self.jobs.get(id) else { return End::Gone };
                 let key = (i64::from(job.options.priority), self.front());
                 self.place(id, Place::Ready, key, now);
                 told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
@@ -196,19 +203,25 @@ impl Lane {
         if self.paused {
             return (Vec::new(), Next::Paused);
         }
-        let mut held = Vec::new();
-        while held.len() < take.most {
+        let most = take.most.min(self.limits.room(take.rate, self.counts().active, now).most);
+        let mut held: Vec<Held> = Vec::new();
+        while held.len() < most {
             let Some((_, id)) = self.first(Place::Ready) else {
                 break;
             };
             held.extend(self.activate(&id, take, worker, now, told));
         }
-        (held, self.next(promoted))
+        let started = held.iter().filter(|held| held.failed_already.is_none()).count();
+        self.limits.started(started as u32, take.rate, now);
+        (held, self.next(promoted, take.rate, now))
     }
 
-    fn next(&self, promoted: usize) -> Next {
-        if promoted == MAX_PROMOTE || self.first(Place::Ready).is_some() {
+    fn next(&self, promoted: usize, own: Option<Rate>, now: Timestamp) -> Next {
+        if promoted == MAX_PROMOTE {
             return Next::More;
+        }
+        if self.first(Place::Ready).is_some() {
+            return self.limits.room(own, self.counts().active, now).next;
         }
         match self.first(Place::Delayed) {
             Some(((due, _), _)) => Next::At(Timestamp::from_millis(due)),
@@ -425,13 +438,22 @@ impl Lane {
     }
 
     pub(super) fn control(&mut self, what: Control) {
-        let paused = what == Control::Pause;
-        if self.paused == paused {
-            return;
+        match what {
+            Control::Pause => self.pause(true),
+            Control::Resume => self.pause(false),
+            Control::Concurrency(most) => self.limits.concurrency = most,
+            Control::Rate(rate) => self.limits.rate = rate,
+            Control::HoldUntil(until) => self.limits.hold(until),
+            Control::ClearRate => self.limits.clear(),
         }
-        self.paused = paused;
-        self.tell(vec![if paused { Event::Paused } else { Event::Resumed }]);
         self.bell.work.notify_one();
+    }
+
+    fn pause(&mut self, paused: bool) {
+        if self.paused != paused {
+            self.paused = paused;
+            self.tell(vec![if paused { Event::Paused } else { Event::Resumed }]);
+        }
     }
 }
 

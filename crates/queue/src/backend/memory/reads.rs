@@ -84,6 +84,7 @@ impl Lane {
         Info {
             counts: self.counts(),
             paused: self.paused,
+            limits: self.limits,
             oldest_ready: oldest,
             workers: alive.map(|(worker, _)| worker.clone()).collect(),
             newest_event: self.events.back().map_or(Position::START, |(position, _)| *position),

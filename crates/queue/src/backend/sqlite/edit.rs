@@ -21,13 +21,23 @@ pub(super) fn edit(tx: &mut Tx<'_>, (all, now): &(EditAll, Timestamp)) -> Result
 
 pub(super) fn control(tx: &mut Tx<'_>, (queue, what): &(QueueName, Control)) -> Result<(), Fault> {
     let (_, _, lane) = tx.lane(queue)?;
-    let paused = *what == Control::Pause;
+    match *what {
+        Control::Pause => pause(lane, true),
+        Control::Resume => pause(lane, false),
+        Control::Concurrency(most) => lane.limits.concurrency = most,
+        Control::Rate(rate) => lane.limits.rate = rate,
+        Control::HoldUntil(until) => lane.limits.hold(until),
+        Control::ClearRate => lane.limits.clear(),
+    }
+    lane.ring = true;
+    Ok(())
+}
+
+fn pause(lane: &mut Lane, paused: bool) {
     if lane.paused != paused {
         lane.paused = paused;
         lane.tell(if paused { Event::Paused } else { Event::Resumed });
-        lane.ring = true;
     }
-    Ok(())
 }
 
 fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> Result<Edited, Fault> {

@@ -197,6 +197,7 @@ pub(super) fn info(conn: &Connection, queue: &QueueName, now: Timestamp) -> Resu
     Ok(Info {
         counts: lane.counts,
         paused: lane.paused,
+        limits: lane.limits,
         oldest_ready: oldest.map(Timestamp::from_millis),
         workers,
         newest_event: lane.newest(),

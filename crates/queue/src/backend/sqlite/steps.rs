@@ -101,7 +101,13 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
     let added = meter.write("add", Add { queue: queue(), jobs: (0..10).map(new).collect() }, add::add);
     assert_eq!(added[0], Added::Existing(id(0, 1)));
 
-    let take = |mode, token: &str| Take { token: Token::new(token), mode, most: 10, lock_for: Duration::from_secs(30) };
+    let take = |mode, token: &str| Take {
+        token: Token::new(token),
+        mode,
+        most: 10,
+        lock_for: Duration::from_secs(30),
+        rate: None,
+    };
     let turn = |ends, take| Turn { queue: queue(), worker: "w".into(), ends, take };
     let taken = meter.write("take", turn(Vec::new(), Some(take(TakeMode::Fresh, "new"))), turn::turn);
     assert_eq!(taken.held.len(), 10);
@@ -126,7 +132,8 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
         assert_eq!(ended.ends, [End::Applied; 10], "{what}");
     }
 
-    let worker = WorkerInfo { id: "w".into(), name: "w".into(), slots: 1, started: NOW, version: "0".into() };
+    let worker =
+        WorkerInfo { id: "w".into(), name: "w".into(), slots: 1, started: NOW, version: "0".into(), rate: None };
     let lock_for = Duration::from_secs(30);
     let locks = (1..=10).map(held).collect();
     assert_eq!(meter.write("beat", Beat { queue: queue(), worker, locks, lock_for }, beat::beat).lost, []);

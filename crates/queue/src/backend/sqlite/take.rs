@@ -47,10 +47,11 @@ pub(super) fn take(
         return Ok((Vec::new(), Next::Paused));
     }
     let mut held = Vec::new();
-    if lane.ready() > 0 && wish.most > 0 {
+    let most = wish.most.min(lane.room(wish.rate, now).most);
+    if lane.ready() > 0 && most > 0 {
         let until = now.plus(wish.lock_for).millis();
         let mut next = conn.prepare_cached(NEXT)?;
-        let rows = next.query(params![lane.q, wish.most as i64, now.millis()])?;
+        let rows = next.query(params![lane.q, most as i64, now.millis()])?;
         let taken = read(conn, cache, rows, wish)?;
         let mut lock = conn.prepare_cached(LOCK)?;
         held.reserve(taken.len());
@@ -60,8 +61,14 @@ pub(super) fn take(
             lane.tell(Event::Active { id: job.lock.id.clone(), prev: State::ready(priority) });
             held.push(job);
         }
+        let started = held.iter().filter(|held| held.failed_already.is_none()).count();
+        lane.limits.started(started as u32, wish.rate, now);
     }
-    let next = if promoted == MAX_PROMOTE || lane.ready() > 0 { Next::More } else { next_due(conn, lane)? };
+    let next = match (promoted, lane.ready()) {
+        (MAX_PROMOTE, _) => Next::More,
+        (_, 0) => next_due(conn, lane)?,
+        _ => lane.room(wish.rate, now).next,
+    };
     Ok((held, next))
 }
 

@@ -7,6 +7,12 @@ CREATE TABLE queues (
     q INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     paused INTEGER NOT NULL DEFAULT 0,
+    concurrency INTEGER,            -- NULL: no limit
+    rate_max INTEGER,               -- starts in rate_per milliseconds; NULL: no limit of the queue's own
+    rate_per INTEGER,
+    used INTEGER NOT NULL DEFAULT 0,        -- starts in the window that is over at window_end
+    window_end INTEGER NOT NULL DEFAULT 0,
+    hold_until INTEGER NOT NULL DEFAULT 0,
     next_id INTEGER NOT NULL DEFAULT 0,
     tail INTEGER NOT NULL DEFAULT 0,
     head INTEGER NOT NULL DEFAULT 0,
