@@ -28,12 +28,14 @@ mod limits;
 pub mod memory;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod sweep;
 pub mod verbs;
 
 pub use bounds::*;
 pub use facts::*;
 pub(crate) use limits::Room;
 pub use limits::{Limits, Rate};
+pub use sweep::*;
 pub use verbs::*;
 
 /// What a store does. Implemented by this crate's stores and by the wrappers of its tests; not meant for others yet,

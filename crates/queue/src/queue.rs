@@ -21,7 +21,7 @@ mod events;
 mod explain;
 
 pub use add::{AddOne, Planned};
-pub use admin::Admin;
+pub use admin::{Admin, DeadLetters};
 pub use events::{EventStream, Told};
 pub use explain::{Explanation, Reason, Why, explain};
 

@@ -164,7 +164,7 @@ impl Given {
 
     /// One step of a sweep.
     pub async fn sweep(&self, what: SweepWhat, most: u32, now: Timestamp) -> Swept {
-        let sweep = Sweep { queue: self.queue.clone(), what, most };
+        let sweep = Sweep::all(self.queue.clone(), what, most);
         self.backend.sweep(sweep, now).await.expect("sweep")
     }
 

@@ -315,42 +315,6 @@ pub enum Edited {
     Locked,
 }
 
-/// One step of an operation over many jobs.
-#[derive(Clone, Debug)]
-pub struct Sweep {
-    /// The queue.
-    pub queue: QueueName,
-    /// Which jobs, and what to do to them.
-    pub what: SweepWhat,
-    /// At most this many in this step; at most [`MAX_READ`].
-    pub most: u32,
-}
-
-/// An operation over many jobs. None of them touches a job that a worker holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SweepWhat {
-    /// Removes jobs of a final state that finished at or before this time, oldest first.
-    Clean(State, Timestamp),
-    /// Removes jobs that wait, with or without a priority.
-    DrainWaiting,
-    /// Removes delayed jobs.
-    DrainDelayed,
-    /// Makes failed jobs ready again that failed at or before this time, oldest first; their attempts stay counted.
-    RetryFailed(Timestamp),
-    /// Makes delayed jobs ready, next due first.
-    PromoteDelayed,
-}
-
-/// The answer to a step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// The jobs it was done to.
-    pub done: Vec<JobId>,
-    /// Whether there may be more.
-    pub more: bool,
-}
-
 /// An order to a whole queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

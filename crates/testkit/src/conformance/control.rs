@@ -105,7 +105,7 @@ pub async fn after_close_every_verb_answers_closed<H: Harness>(_: &H) {
     assert_eq!(assert_refused(b.beat(beat, at(1)).await).locks.len(), 1);
     let edit = EditAll { queue: name.clone(), edits: vec![Edit::Cancel(id("w"))] };
     assert_eq!(assert_refused(b.edit(edit, at(1)).await).edits.len(), 1);
-    let sweep = Sweep { queue: name.clone(), what: SweepWhat::DrainWaiting, most: 7 };
+    let sweep = Sweep::all(name.clone(), SweepWhat::DrainWaiting, 7);
     assert_eq!(assert_refused(b.sweep(sweep, at(1)).await).most, 7);
 
     let rescue = Rescue { queue: name.clone(), max_stalled: 1, most: 1 };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lane::{Job, Lane};
+use super::lane::{Job, Key, Lane};
 use crate::backend::*;
 use crate::event::Event;
 use crate::exit::Outcome;
@@ -408,14 +408,25 @@ impl Lane {
             SweepWhat::RetryFailed(before) => (Place::Failed, before.millis()),
             SweepWhat::PromoteDelayed => (Place::Delayed, i64::MAX),
         };
-        let most = sweep.most as usize;
-        let seen: Vec<JobId> = self
+        let after = sweep.after.map_or((i64::MIN, i64::MIN), |Cursor(a, b)| (a, b));
+        let found: Vec<(Key, JobId)> = self
             .walk(place)
+            .skip_while(|(key, _)| *key <= after)
             .take_while(|((first, _), _)| *first <= last)
-            .take(most)
-            .map(|(_, id)| id.clone())
+            .take(sweep.most as usize)
+            .map(|(key, id)| (key, id.clone()))
             .collect();
-        let more = most > 0 && seen.len() == most;
+        let scanned = found.len() as u32;
+        let next = found.last().filter(|_| scanned == sweep.most).map(|((a, b), _)| Cursor(*a, *b));
+        let chosen = |id: &JobId| {
+            let job = self.jobs.get(id)?;
+            let failure = job.failure.as_ref().filter(|_| place == Place::Failed);
+            sweep.pick.chooses(&job.name, job.since, failure).then(|| id.clone())
+        };
+        let seen: Vec<JobId> = found.iter().filter_map(|(_, id)| chosen(id)).collect();
+        if sweep.dry {
+            return Swept { done: seen, scanned, next };
+        }
         let mut told = Vec::new();
         for id in &seen {
             match sweep.what {
@@ -434,7 +445,7 @@ impl Lane {
         }
         self.tell(told);
         self.bell.work.notify_one();
-        Swept { done: seen, more }
+        Swept { done: seen, scanned, next }
     }
 
     pub(super) fn control(&mut self, what: Control) {

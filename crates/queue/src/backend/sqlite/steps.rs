@@ -158,7 +158,7 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
         SweepWhat::RetryFailed(NOW),
         SweepWhat::PromoteDelayed,
     ] {
-        let swept = meter.write(&format!("{what:?}"), Sweep { queue: queue(), what, most: 10 }, edit::sweep);
+        let swept = meter.write(&format!("{what:?}"), Sweep::all(queue(), what, 10), edit::sweep);
         assert_eq!(swept.done.len(), 10, "{what:?}");
     }
 
