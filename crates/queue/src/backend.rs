@@ -26,6 +26,7 @@ mod bounds;
 mod facts;
 mod limits;
 pub mod memory;
+mod metrics;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod sweep;
@@ -35,6 +36,7 @@ pub use bounds::*;
 pub use facts::*;
 pub(crate) use limits::Room;
 pub use limits::{Limits, Rate};
+pub use metrics::{BUCKETS, Histogram, MAX_MINUTES, Minute};
 pub use sweep::*;
 pub use verbs::*;
 
@@ -88,6 +90,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What an operator wants to know of a queue at a glance.
     async fn info(&self, queue: &QueueName, now: Timestamp) -> Result<Info, StoreError>;
+
+    /// Minutes in which anything was taken or ended, newest first, from the one before `before` on; at most [`MAX_READ`].
+    async fn metrics(&self, queue: &QueueName, before: Option<Timestamp>, most: u32)
+    -> Result<Vec<Minute>, StoreError>;
 
     /// What is known about where a job stands.
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError>;

@@ -13,7 +13,7 @@ mod options;
 mod state;
 mod time;
 
-pub use backend::{Pick, Rate};
+pub use backend::{BUCKETS, Histogram, Minute, Pick, Rate};
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;
 pub use error::*;

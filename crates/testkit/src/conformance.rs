@@ -8,6 +8,7 @@ pub mod events;
 pub mod explain;
 pub mod limits;
 pub mod locks;
+pub mod metrics;
 pub mod read;
 pub mod rescue;
 pub mod settle;
@@ -201,6 +202,11 @@ macro_rules! conformance {
                 limits_of_one_queue_leave_another_alone,
                 limits_are_there_after_reopening,
                 a_limited_job_is_explained;
+            metrics: ends_are_counted_in_their_minute,
+                waits_are_counted_from_becoming_ready,
+                run_times_are_counted_once,
+                minutes_are_read_in_pages_newest_first,
+                minutes_of_more_than_two_weeks_ago_go;
             control: a_paused_queue_gives_out_nothing_and_says_so,
                 a_paused_queue_accepts_jobs_and_counts_them_as_waiting,
                 pausing_leaves_held_jobs_alone,
@@ -258,7 +264,8 @@ macro_rules! conformance {
                 no_end_overtakes_a_note_on_its_way,
                 a_worker_starts_no_more_than_its_rate,
                 a_handler_can_slow_its_queue_down,
-                a_queues_concurrency_holds_over_all_workers;
+                a_queues_concurrency_holds_over_all_workers,
+                a_handlers_time_is_measured;
         }
     };
 }

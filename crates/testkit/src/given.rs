@@ -37,7 +37,7 @@ pub fn boom() -> Failure {
 
 /// The end of one run, kept for ever.
 pub fn verdict(lock: &Lock, outcome: Outcome) -> Verdict {
-    Verdict { lock: lock.clone(), outcome, keep: Keep::ALL }
+    Verdict { lock: lock.clone(), outcome, keep: Keep::ALL, ran: None }
 }
 
 /// JSON text as a payload.
@@ -140,7 +140,7 @@ impl Given {
 
     /// Ends one run under a rule of retention.
     pub async fn end_keeping(&self, lock: &Lock, outcome: Outcome, keep: Keep, now: Timestamp) -> End {
-        let verdict = Verdict { lock: lock.clone(), outcome, keep };
+        let verdict = Verdict { lock: lock.clone(), outcome, keep, ran: None };
         self.turn(vec![verdict], None, now).await.ends[0]
     }
 

@@ -28,6 +28,7 @@ mod checkpoint;
 mod edit;
 mod fault;
 mod lane;
+mod minutes;
 mod read;
 mod row;
 mod schema;
@@ -226,6 +227,17 @@ impl Backend for Sqlite {
         self.readers.read(move |conn| read::info(conn, &queue, now)).await
     }
 
+    async fn metrics(
+        &self,
+        queue: &QueueName,
+        before: Option<Timestamp>,
+        most: u32,
+    ) -> Result<Vec<Minute>, StoreError> {
+        within(most as usize, MAX_READ as usize, "more than 1,000 minutes in one read")?;
+        let queue = queue.clone();
+        self.readers.read(move |conn| minutes::list(conn, &queue, before, most)).await
+    }
+
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {
         let (queue, id) = (queue.clone(), id.clone());
         self.readers.read(move |conn| read::facts(conn, &queue, &id, now)).await
@@ -340,6 +352,7 @@ mod tests {
             lock: held.lock.clone(),
             outcome: crate::exit::Outcome::Dead(held.failed_already.clone().unwrap()),
             keep: crate::options::Keep::ALL,
+            ran: None,
         };
         let ends = held[..2].iter().map(dead).collect();
         let turn = Turn { queue: name(), worker: "w".into(), ends, take: None };

@@ -110,6 +110,8 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// How long it stays if this is its end.
     pub keep: Keep,
+    /// How long its handler ran; `None` when it did not run.
+    pub ran: Option<Duration>,
 }
 
 /// A wish for jobs.

@@ -23,6 +23,8 @@ pub(super) const WAITS: (Duration, Duration) = (Duration::from_millis(50), Durat
 pub(super) struct Finished {
     pub(super) run: Arc<Run>,
     pub(super) ending: Ending,
+    /// How long its handler ran, if it did.
+    pub(super) ran: Option<Duration>,
     /// Whether the journal has had its say.
     pub(super) journaled: bool,
 }
@@ -129,7 +131,7 @@ async fn begun(shared: &Shared, held: Vec<Held>, give_up: &CancellationToken) ->
             Begin::Skip(outcome) => {
                 run.set_ending();
                 let ending = Ending { held, carry: Arc::new(()), outcome };
-                skipped.push(Finished { run, ending, journaled: true });
+                skipped.push(Finished { run, ending, ran: None, journaled: true });
             }
         }
     }
@@ -164,7 +166,7 @@ fn verdict(finished: &Finished) -> Verdict {
         Outcome::Dead(_) => ending.held.options.keep_failed,
         Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => Keep::ALL,
     };
-    Verdict { lock: finished.run.lock.clone(), outcome: ending.outcome.clone(), keep }
+    Verdict { lock: finished.run.lock.clone(), outcome: ending.outcome.clone(), keep, ran: finished.ran }
 }
 
 fn count(shared: &Shared, finished: &Finished, end: End) {

@@ -18,6 +18,7 @@ mod ends;
 mod fleet;
 mod harm;
 mod limits;
+mod metrics;
 mod stops;
 
 pub use books::*;
@@ -25,6 +26,7 @@ pub use ends::*;
 pub use fleet::*;
 pub use harm::*;
 pub use limits::*;
+pub use metrics::*;
 pub use stops::*;
 
 /// How long a case may take; only one that hangs needs it.

@@ -71,7 +71,12 @@ impl Lane {
         let mut ends = Vec::with_capacity(turn.ends.len());
         for verdict in turn.ends {
             let ends_job = matches!(verdict.outcome, Outcome::Done(_) | Outcome::Dead(_));
+            let mut minute = Minute::default();
+            minute.ended(&verdict);
             let end = self.settle(verdict, now, &mut told);
+            if end == End::Applied {
+                self.minute(now).merge(&minute);
+            }
             finished |= ends_job && end == End::Applied;
             ends.push(end);
         }
@@ -253,7 +258,9 @@ impl Lane {
         told: &mut Vec<Event>,
     ) -> Option<Held> {
         let key = (now.plus(take.lock_for).millis(), self.back());
-        let prev = self.jobs.get(id)?.state();
+        let job = self.jobs.get(id)?;
+        let (prev, waited) = (job.state(), now.since(job.since));
+        self.minute(now).wait.add(waited);
         told.push(Event::Active { id: id.clone(), prev });
         self.place(id, Place::Active, key, now);
         let job = self.jobs.get_mut(id)?;

@@ -1,13 +1,15 @@
 //! One queue within one transaction: its row, read at the first touch and written back at the end, and what is to be
 //! told when the transaction is through.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
-use crate::backend::{Limits, MAX_EVENTS, Rate, Room};
+use super::minutes;
+use crate::backend::{Limits, MAX_EVENTS, Minute, Rate, Room};
 use crate::event::{Event, Position};
 use crate::job::QueueName;
 use crate::state::{Counts, Place, State};
@@ -34,6 +36,8 @@ pub(super) struct Lane {
     kept: u64,
     trimmed: Position,
     told: Vec<Event>,
+    /// What this transaction counts, by minute; one, unless its verbs were called in different ones.
+    counted: BTreeMap<i64, Minute>,
 }
 
 const LOAD: &str = "SELECT q, paused, next_id, tail, head, waiting, prioritized, delayed, active, waiting_children, \
@@ -72,6 +76,7 @@ impl Lane {
                 limits: limits(row)?,
                 ring: false,
                 told: Vec::new(),
+                counted: BTreeMap::new(),
             })
         });
         Ok(lane.optional()?)
@@ -89,6 +94,9 @@ impl Lane {
     /// Writes the row and the events back.
     pub(super) fn store(&mut self, conn: &Connection) -> Result<(), Fault> {
         self.store_events(conn)?;
+        for (number, counted) in std::mem::take(&mut self.counted) {
+            minutes::store(conn, self.q, number, &counted)?;
+        }
         let (counts, limits, newest, trimmed) = (&self.counts, &self.limits, self.newest, self.trimmed);
         conn.prepare_cached(STORE)?.execute(params![
             self.q,
@@ -157,6 +165,11 @@ impl Lane {
     /// How many jobs may start, for a taker with this rate of its own.
     pub(super) fn room(&self, own: Option<Rate>, now: Timestamp) -> Room {
         self.limits.room(own, self.counts.active, now)
+    }
+
+    /// Where this transaction counts what happens now.
+    pub(super) fn minute(&mut self, now: Timestamp) -> &mut Minute {
+        self.counted.entry(Minute::number(now)).or_default()
     }
 
     pub(super) fn tell(&mut self, event: Event) {

@@ -127,7 +127,7 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
         ("back", Outcome::Back, Keep::ALL),
     ];
     for (what, outcome, keep) in outcomes {
-        let verdict = |n| Verdict { lock: held(n), outcome: outcome.clone(), keep };
+        let verdict = |n| Verdict { lock: held(n), outcome: outcome.clone(), keep, ran: None };
         let ended = meter.write(what, turn((1..=10).map(verdict).collect(), None), turn::turn);
         assert_eq!(ended.ends, [End::Applied; 10], "{what}");
     }
@@ -177,6 +177,7 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
     meter.read("logs", |conn| read::logs(conn, &queue(), &id(0, 1), 0, 10));
     let events = meter.read("events", |conn| read::events(conn, &queue(), Position { seq: 9, index: 0 }, 10));
     assert_eq!(events.events.len(), 10);
+    meter.read("metrics", |conn| minutes::list(conn, &queue(), None, 10));
     meter.read("queues", read::queues);
     meter.costs
 }

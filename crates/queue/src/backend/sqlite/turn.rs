@@ -104,7 +104,11 @@ impl Settling<'_> {
                 }
             }
         };
-        if applied { Ok(End::Applied) } else { self.missed(&verdict.lock) }
+        if !applied {
+            return self.missed(&verdict.lock);
+        }
+        self.lane.minute(self.now).ended(verdict);
+        Ok(End::Applied)
     }
 
     /// Why a verdict hit nothing.

@@ -65,6 +65,12 @@ CREATE TABLE logs (row INTEGER NOT NULL, n INTEGER NOT NULL, line TEXT NOT NULL,
 -- pos = q · 2^40 + seq; one row holds up to 512 events of one transaction.
 CREATE TABLE events (pos INTEGER PRIMARY KEY, n INTEGER NOT NULL, packed TEXT NOT NULL) STRICT;
 
+-- What was done in a minute, counted since the epoch; times as histograms.
+CREATE TABLE minutes (
+    q INTEGER NOT NULL, minute INTEGER NOT NULL, completed INTEGER NOT NULL, failed INTEGER NOT NULL,
+    wait TEXT NOT NULL, run TEXT NOT NULL, PRIMARY KEY (q, minute)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE workers (
     q INTEGER NOT NULL, id TEXT NOT NULL, seen INTEGER NOT NULL, info TEXT NOT NULL, PRIMARY KEY (q, id)
 ) STRICT, WITHOUT ROWID;
