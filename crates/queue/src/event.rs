@@ -44,7 +44,8 @@ pub enum Event {
     RetriesExhausted { id: JobId, made: u32 },
     /// A job's worker vanished.
     Stalled { id: JobId },
-    /// A handler told how far it is; `value` is absent when it is longer than 4 kB.
+    /// A handler told how far it is; `value` is absent when it is longer than 4 kB, or nested or large beyond what JSON
+    /// readers take.
     Progress {
         id: JobId,
         #[serde(default, skip_serializing_if = "Option::is_none", with = "payload")]
