@@ -17,6 +17,7 @@ use crate::job::{JobId, QueueName, Record};
 use crate::state::Counts;
 use crate::time::Timestamp;
 
+mod dedup;
 mod lane;
 mod moves;
 mod reads;

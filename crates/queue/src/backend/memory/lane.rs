@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::Bell;
+use super::dedup::Dedups;
 use crate::backend::{MAX_EVENTS, Token, WorkerInfo};
 use crate::event::{Event, Position};
 use crate::exit::Failure;
@@ -55,6 +56,7 @@ pub(super) struct Lane {
     order: BTreeMap<(Place, Key), JobId>,
     counts: Counts,
     pub(super) paused: bool,
+    pub(super) dedups: Dedups,
     pub(super) workers: BTreeMap<Arc<str>, (WorkerInfo, Timestamp)>,
     next_id: u64,
     tail: i64,
@@ -72,6 +74,7 @@ impl Lane {
             order: BTreeMap::new(),
             counts: Counts::default(),
             paused: false,
+            dedups: Dedups::default(),
             workers: BTreeMap::new(),
             next_id: 0,
             tail: 0,
@@ -114,6 +117,15 @@ impl Lane {
         *self.counts.slot(job.state()) -= 1;
         self.order.remove(&(job.place, job.key));
         Some(job)
+    }
+
+    /// Removes a job by somebody's wish: its deduplication id is free.
+    pub(super) fn discard(&mut self, id: &JobId) {
+        if let Some(job) = self.remove(id)
+            && let Some(dedup) = &job.options.deduplication
+        {
+            self.dedups.removed(&dedup.id, id);
+        }
     }
 
     /// Moves a job to a place; `since` is left alone when it stays where it is.

@@ -22,11 +22,21 @@ impl Lane {
 
     fn add_one(&mut self, new: NewJob, now: Timestamp, told: &mut Vec<Event>) -> Added {
         let counted = self.next_id();
-        let id = new.id.unwrap_or_else(|| JobId::stored(counted.to_string()));
+        let id = new.id.clone().unwrap_or_else(|| JobId::stored(counted.to_string()));
         if self.jobs.contains_key(&id) {
             told.push(Event::Duplicated { id: id.clone() });
             return Added::Existing(id);
         }
+        if let Some(dedup) = &new.options.deduplication
+            && let Some(owner) = self.claim(dedup, &id, &new, now, told)
+        {
+            return Added::Deduplicated(owner);
+        }
+        self.store(id.clone(), new, now, told);
+        Added::New(id)
+    }
+
+    pub(super) fn store(&mut self, id: JobId, new: NewJob, now: Timestamp, told: &mut Vec<Event>) {
         told.push(Event::Added { id: id.clone(), name: new.name.clone() });
         let options = &new.options;
         let (place, key) = if !options.delay.is_zero() {
@@ -61,8 +71,7 @@ impl Lane {
             failure: None,
             logs: Default::default(),
         };
-        self.insert(id.clone(), job);
-        Added::New(id)
+        self.insert(id, job);
     }
 
     pub(super) fn turn(&mut self, turn: Turn, now: Timestamp) -> Turned {
@@ -101,19 +110,28 @@ impl Lane {
             return if repeated { End::AlreadyApplied } else { End::LockLost };
         }
         job.settled = job.token.take();
+        let dedup = job.options.deduplication.as_ref().map(|dedup| dedup.id.clone());
         match verdict.outcome {
             Outcome::Done(result) => {
-                told.push(Event::completed(id.clone(), &result));
+                let completed = Event::completed(id.clone(), &result);
                 job.result = (!result.is_null()).then_some(result);
+                if let Some(dedup) = dedup {
+                    self.ended(&dedup, id, now, told);
+                }
+                told.push(completed);
                 self.finish(id, Place::Completed, verdict.keep, now);
             }
             Outcome::Dead(failure) => {
-                told.push(Event::Failed { id: id.clone(), failure: failure.clone() });
                 let made = job.made + 1;
-                if made >= job.options.attempts {
+                let exhausted = made >= job.options.attempts;
+                job.failure = Some(failure.clone());
+                if let Some(dedup) = dedup {
+                    self.ended(&dedup, id, now, told);
+                }
+                told.push(Event::Failed { id: id.clone(), failure });
+                if exhausted {
                     told.push(Event::RetriesExhausted { id: id.clone(), made });
                 }
-                job.failure = Some(failure);
                 self.finish(id, Place::Failed, verdict.keep, now);
             }
             Outcome::Retry { at, failure } => {
@@ -335,14 +353,17 @@ impl Lane {
     }
 
     fn edit_one(&mut self, edit: Edit, now: Timestamp, told: &mut Vec<Event>) -> Edited {
-        let (Edit::Progress(id, _)
-        | Edit::Log(id, _)
-        | Edit::Data(id, _)
-        | Edit::Promote(id)
-        | Edit::Retry(id, _)
-        | Edit::Remove(id)
-        | Edit::Cancel(id)) = &edit;
-        let id = id.clone();
+        let id = match &edit {
+            Edit::Progress(id, _)
+            | Edit::Log(id, _)
+            | Edit::Data(id, _)
+            | Edit::Promote(id)
+            | Edit::Retry(id, _)
+            | Edit::Remove(id)
+            | Edit::Cancel(id) => id.clone(),
+            Edit::FreeDedup(key) if self.dedups.free_by_hand(key, now) => return Edited::Done,
+            Edit::FreeDedup(_) => return Edited::Missing,
+        };
         let Some(job) = self.jobs.get_mut(&id) else {
             return Edited::Missing;
         };
@@ -364,11 +385,13 @@ impl Lane {
                 if state == State::Active && job.key.0 > now.millis() {
                     return Edited::Locked;
                 }
-                self.remove(&id);
+                self.discard(&id);
                 told.push(Event::Removed { id, prev: state });
             }
             Edit::Cancel(_) if state.is_final() => return Edited::WrongState(state),
             Edit::Cancel(_) => job.canceled = true,
+            // Answered above: it is about no job.
+            Edit::FreeDedup(_) => {}
         }
         Edited::Done
     }
@@ -407,7 +430,7 @@ impl Lane {
         for id in &seen {
             match sweep.what {
                 SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => {
-                    self.remove(id);
+                    self.discard(id);
                 }
                 SweepWhat::RetryFailed(_) => self.revive(id, Made::Keep, State::Failed, now, &mut told),
                 SweepWhat::PromoteDelayed => {
