@@ -214,7 +214,9 @@ macro_rules! conformance {
                 deduplication_survives_reopening,
                 the_last_job_of_a_running_owner_is_added_at_its_end,
                 of_several_kept_jobs_the_last_one_wins,
-                a_kept_job_is_lost_only_with_its_owner_or_its_id;
+                a_kept_job_is_lost_only_with_its_owner_or_its_id,
+                the_end_of_a_job_that_owns_nothing_frees_nothing,
+                an_owner_that_keeps_a_job_owns_the_id_until_its_end;
             worker: a_worker_completes_jobs_and_its_caller_reads_the_outcome,
                 a_handler_that_fails_twice_succeeds_at_its_third_try,
                 a_handler_that_always_fails_is_failed_after_its_last_try,

@@ -75,6 +75,23 @@ pub async fn an_owner_gives_up_its_id_when_it_is_removed(h: &impl Harness) {
     next("owner", simple(), at(16)).await;
 }
 
+/// Once given up the id is not taken back, not by a retry by hand either.
+pub async fn the_end_of_a_job_that_owns_nothing_frees_nothing(h: &impl Harness) {
+    let q = Given::on(h);
+    for keep in [Keep::ALL, Keep::NONE] {
+        q.finish("old", simple(), done(), T0).await;
+        let owner = q.hold("owner", simple(), at(1)).await;
+        assert_eq!(q.edit(Edit::Retry(id("old"), Made::Keep), at(2)).await, Edited::Done);
+        let old = q.one(at(3)).await.lock;
+        assert_eq!(q.end_keeping(&old, done(), keep, at(4)).await, End::Applied);
+        assert_eq!(add(&q, "next", simple(), at(5)).await, lost_to("owner"));
+        q.settle(&owner, done(), at(6)).await;
+        for text in ["old", "owner"] {
+            q.edit(Edit::Remove(id(text)), at(7)).await;
+        }
+    }
+}
+
 /// A throttle outlives the evicted job that began it.
 pub async fn eviction_leaves_the_id_owned(h: &impl Harness) {
     let q = Given::on(h);
@@ -120,9 +137,12 @@ pub async fn an_id_can_be_freed_by_hand(h: &impl Harness) {
     assert!(!freed().await);
     assert_eq!(add(&q, "b", simple(), at(2_002)).await, new("b"));
     assert_eq!(add(&q, "c", simple(), at(2_003)).await, lost_to("b"));
-    q.settle(&lock, done(), at(2_004)).await;
-    assert_eq!(q.list(State::Waiting).await, ["b", "last"]);
-    assert_eq!(add(&q, "c", simple(), at(2_005)).await, lost_to("last"));
+    let b = q.one(at(2_004)).await.lock;
+    q.settle(&b, done(), at(2_004)).await;
+    assert_eq!(q.find("last").await, None, "it is to follow its own owner");
+    q.settle(&lock, done(), at(2_005)).await;
+    assert_eq!(q.list(State::Waiting).await, ["last"]);
+    assert_eq!(add(&q, "c", simple(), at(2_006)).await, lost_to("last"));
 }
 
 /// Owners, their times and what is kept for their end survive a restart.

@@ -1,9 +1,9 @@
 //! The last job that came while the owner ran, kept for its end.
 
 use launchkit_queue::backend::*;
-use launchkit_queue::{Event, JobOptions, Keep};
+use launchkit_queue::{Dedup, Event, JobOptions, Keep};
 
-use super::{TTL, add, keep_last, lost_to, new, simple, since, told};
+use super::{TTL, add, keep_last, lost_to, new, simple, since, told, with};
 use crate::Harness;
 use crate::given::*;
 
@@ -57,7 +57,7 @@ pub async fn a_kept_job_is_lost_only_with_its_owner_or_its_id(h: &impl Harness) 
     q.hold("a", keep_last(), T0).await;
     add(&q, "last", keep_last(), at(1)).await;
     assert_eq!(q.edit(Edit::Remove(id("a")), at(30_000)).await, Edited::Done);
-    let lock = q.hold("b", keep_last(), at(30_001)).await;
+    let lock = q.hold("a", keep_last(), at(30_001)).await;
     q.settle(&lock, done(), at(30_002)).await;
     assert_eq!(q.find("last").await, None);
 
@@ -69,4 +69,14 @@ pub async fn a_kept_job_is_lost_only_with_its_owner_or_its_id(h: &impl Harness) 
     assert_eq!(since(&q, before).await.first(), Some(&Event::Duplicated { id: id("last") }));
     assert_eq!(q.get("last").await.options.deduplication, None);
     assert_eq!(add(&q, "e", simple(), at(40_004)).await, new("e"));
+}
+
+/// However long it runs: nothing else with the id runs before what it kept.
+pub async fn an_owner_that_keeps_a_job_owns_the_id_until_its_end(h: &impl Harness) {
+    let q = Given::on(h);
+    let lock = q.hold("a", with(Dedup::throttle("d", TTL)), T0).await;
+    add(&q, "last", keep_last(), at(1)).await;
+    assert_eq!(add(&q, "b", simple(), at(1_000)).await, lost_to("a"));
+    q.settle(&lock, done(), at(20_000)).await;
+    assert_eq!(add(&q, "b", simple(), at(20_000)).await, lost_to("last"));
 }
