@@ -25,13 +25,20 @@ use crate::time::Timestamp;
 mod bounds;
 mod dedup;
 mod facts;
+mod limits;
 pub mod memory;
+mod metrics;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod sweep;
 pub mod verbs;
 
 pub use bounds::*;
 pub use facts::*;
+pub(crate) use limits::Room;
+pub use limits::{Limits, Rate};
+pub use metrics::{BUCKETS, Histogram, MAX_MINUTES, Minute};
+pub use sweep::*;
 pub use verbs::*;
 
 /// What a store does. Implemented by this crate's stores and by the wrappers of its tests; not meant for others yet,
@@ -65,7 +72,7 @@ pub trait Backend: Send + Sync + 'static {
     /// One bounded step of an operation over many jobs. Call again with the cursor it answers until that is `None`.
     async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>>;
 
-    /// Pauses or resumes a queue.
+    /// Pauses, resumes or limits a queue.
     async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError>;
 
     /// Reads jobs by id; at most [`MAX_READ`].
@@ -85,6 +92,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// What an operator wants to know of a queue at a glance.
     async fn info(&self, queue: &QueueName, now: Timestamp) -> Result<Info, StoreError>;
+
+    /// Minutes in which anything was taken or ended, newest first, from the one before `before` on; at most [`MAX_READ`].
+    async fn metrics(&self, queue: &QueueName, before: Option<Timestamp>, most: u32)
+    -> Result<Vec<Minute>, StoreError>;
 
     /// What is known about where a job stands.
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError>;

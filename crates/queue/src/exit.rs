@@ -35,6 +35,9 @@ pub enum Exit {
     GiveUp(BoxError),
     /// Neither a failure nor a try: run again after this long.
     Later(Duration),
+    /// Whoever does the work says that it is asked too often: not a try. The job goes back in front, and the whole queue
+    /// starts nothing for this long (BullMQ's `rateLimit` with its `RateLimitError`).
+    SlowDown(Duration),
 }
 
 impl Exit {
@@ -117,11 +120,13 @@ pub enum Ran {
     Failed(Failure),
     /// The handler asked to run again later.
     Later(Duration),
+    /// The handler asked for the whole queue to wait.
+    SlowDown(Duration),
     /// The worker stopped before the attempt ended.
     Interrupted,
 }
 
-/// What becomes of a job at the end of an attempt. Done, Retry and Dead count as a try; Later and Back do not.
+/// What becomes of a job at the end of an attempt. Done, Retry and Dead count as a try; the others do not.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     /// Completed, with its result.
@@ -139,6 +144,8 @@ pub enum Outcome {
     Later(Timestamp),
     /// Given back: runs again at once, in front of what waits, not counted.
     Back,
+    /// Given back likewise, and nothing of the queue starts before this time.
+    SlowDown(Timestamp),
 }
 
 #[cfg(test)]

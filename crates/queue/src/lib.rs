@@ -13,6 +13,7 @@ mod options;
 mod state;
 mod time;
 
+pub use backend::{BUCKETS, Histogram, Minute, Pick, Rate};
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;
 pub use error::*;
@@ -29,6 +30,8 @@ mod store;
 mod worker;
 
 pub use journal::{Begin, Carry, Ending, Journal, JournalError};
-pub use queue::{AddOne, Admin, EventStream, Explanation, OutcomeError, Planned, Queue, Reason, Told, Why, explain};
+pub use queue::{
+    AddOne, Admin, DeadLetters, EventStream, Explanation, OutcomeError, Planned, Queue, Reason, Told, Why, explain,
+};
 pub use store::Store;
 pub use worker::{Active, BadWorker, Cause, Handler, Report, Worker, WorkerBuilder};

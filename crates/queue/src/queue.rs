@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::backend::{self, Added, Backend, Edit, EditAll, Edited, Info, List, Logs, Made, NewJob, Page};
+use crate::backend::{self, Added, Backend, Edit, EditAll, Edited, Info, List, Logs, Made, Minute, NewJob, Page};
 use crate::clock::Clock;
 use crate::error::{AddError, BadName, EditError, StoreError};
 use crate::event::Position;
@@ -14,6 +14,7 @@ use crate::job::{JobId, JobKind, Payload, QueueName, Record};
 use crate::options::JobOptions;
 use crate::state::{Counts, State};
 use crate::store::Store;
+use crate::time::Timestamp;
 
 mod add;
 mod admin;
@@ -21,7 +22,7 @@ mod events;
 mod explain;
 
 pub use add::{AddOne, Planned};
-pub use admin::Admin;
+pub use admin::{Admin, DeadLetters};
 pub use events::{EventStream, Told};
 pub use explain::{Explanation, Reason, Why, explain};
 
@@ -167,6 +168,22 @@ impl Queue {
             }
             events.about(id).await?;
         }
+    }
+
+    /// What the queue did in the minutes before `before` (or until now), newest first; at most 1,000. Minutes in which
+    /// nothing happened are left out; two weeks are kept.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let store = launchkit_queue::Store::memory();
+    /// let queue = launchkit_queue::Queue::new(&store, "texts").unwrap();
+    /// for minute in queue.metrics(None, 60).await.unwrap() {
+    ///     println!("{} completed, {} failed, {} ms run", minute.completed, minute.failed, minute.run.sum);
+    /// }
+    /// # });
+    /// ```
+    pub async fn metrics(&self, before: Option<Timestamp>, most: u32) -> Result<Vec<Minute>, StoreError> {
+        self.backend.metrics(&self.name, before, most).await
     }
 
     /// Why a job is not running now, or that it is; see [`explain`].

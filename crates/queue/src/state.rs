@@ -203,6 +203,7 @@ pub fn decide(ran: Ran, made: u32, options: &JobOptions, now: Timestamp, draw: f
     match ran {
         Ran::Done(result) => Outcome::Done(result),
         Ran::Later(wait) => Outcome::Later(now.plus(wait)),
+        Ran::SlowDown(wait) => Outcome::SlowDown(now.plus(wait)),
         Ran::Interrupted => Outcome::Back,
         Ran::Failed(failure) => after_failure(failure, made, options, now, draw),
     }

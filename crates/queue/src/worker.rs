@@ -7,6 +7,7 @@
 //! needs its lock until the store has answered.
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{MAX_BEAT, WorkerInfo};
+use crate::backend::{MAX_BEAT, Rate, WorkerInfo};
 use crate::exit::Exit;
 use crate::job::{JobKind, MAX_NAME, Payload};
 use crate::journal::{Journal, NoJournal};
@@ -110,6 +111,7 @@ struct Settings {
     rescue_every: Duration,
     max_stalled: u32,
     grace: Duration,
+    rate: Option<Rate>,
 }
 
 /// What a worker did.
@@ -166,6 +168,7 @@ impl Worker {
                 rescue_every: Duration::from_secs(5),
                 max_stalled: 1,
                 grace: Duration::from_secs(25),
+                rate: None,
             },
             name: None,
             doubled: None,
@@ -218,6 +221,13 @@ impl WorkerBuilder {
     /// How many jobs run at once; 1 by default.
     pub fn concurrency(mut self, slots: usize) -> Self {
         self.settings.slots = slots;
+        self
+    }
+
+    /// At most `max` starts in `per`, counted over all workers of the queue that have a rate (BullMQ's `limiter`); a rate of
+    /// the queue itself goes before it, see [`Admin::set_rate_limit`](crate::Admin::set_rate_limit).
+    pub fn rate(mut self, max: NonZeroU32, per: Duration) -> Self {
+        self.settings.rate = Some(Rate { max, per });
         self
     }
 
@@ -285,6 +295,7 @@ impl WorkerBuilder {
             slots: self.settings.slots,
             started: self.queue.clock().now(),
             version: env!("CARGO_PKG_VERSION").into(),
+            rate: self.settings.rate,
         };
         let shared = Shared {
             queue: self.queue,

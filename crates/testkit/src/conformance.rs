@@ -7,7 +7,9 @@ pub mod dedup;
 pub mod edit;
 pub mod events;
 pub mod explain;
+pub mod limits;
 pub mod locks;
+pub mod metrics;
 pub mod read;
 pub mod rescue;
 pub mod settle;
@@ -140,7 +142,9 @@ macro_rules! conformance {
                 retry_failed_takes_the_oldest_first_and_keeps_priorities_and_attempts,
                 retry_failed_leaves_what_failed_after_its_time,
                 promote_delayed_takes_the_next_due_first_and_keeps_priorities,
-                a_sweep_is_bounded_and_going_on_reaches_the_end;
+                a_sweep_is_bounded_and_going_on_reaches_the_end,
+                a_choice_among_failed_jobs_is_by_name_kind_text_and_time,
+                dead_letters_run_again_in_steps;
             events: a_plain_job_tells_its_life_in_order,
                 a_delayed_job_tells_its_due_time_then_waiting,
                 a_retried_attempt_tells_delayed_and_not_failed,
@@ -185,6 +189,25 @@ macro_rules! conformance {
                 a_running_job_names_its_worker,
                 an_expired_lock_is_a_lost_worker,
                 a_finished_job_says_how_it_ended;
+            limits: a_rate_lets_so_many_start_in_a_window,
+                a_window_begins_with_its_first_start,
+                workers_rates_are_counted_together,
+                the_queues_rate_goes_before_a_workers,
+                doomed_jobs_do_not_count_as_starts,
+                slowing_down_gives_the_job_back_and_holds_the_queue,
+                clearing_lifts_a_hold_and_wakes_a_waiter,
+                delayed_jobs_become_ready_while_nothing_may_start,
+                a_full_queue_starts_one_for_each_that_ends,
+                an_end_that_makes_room_wakes_a_waiter,
+                a_look_at_a_shut_queue_wakes_nobody,
+                limits_of_one_queue_leave_another_alone,
+                limits_are_there_after_reopening,
+                a_limited_job_is_explained;
+            metrics: ends_are_counted_in_their_minute,
+                waits_are_counted_from_becoming_ready,
+                run_times_are_counted_once,
+                minutes_are_read_in_pages_newest_first,
+                minutes_of_more_than_two_weeks_ago_go;
             control: a_paused_queue_gives_out_nothing_and_says_so,
                 a_paused_queue_accepts_jobs_and_counts_them_as_waiting,
                 pausing_leaves_held_jobs_alone,
@@ -263,7 +286,11 @@ macro_rules! conformance {
                 a_fresh_lock_outlives_failing_beats,
                 notes_that_hang_cost_no_lock,
                 a_busy_worker_keeps_no_call_from_an_idle_one,
-                no_end_overtakes_a_note_on_its_way;
+                no_end_overtakes_a_note_on_its_way,
+                a_worker_starts_no_more_than_its_rate,
+                a_handler_can_slow_its_queue_down,
+                a_queues_concurrency_holds_over_all_workers,
+                a_handlers_time_is_measured;
         }
     };
 }

@@ -208,6 +208,15 @@ impl Backend for Faulty {
         plain!(self, Read, info(queue, now))
     }
 
+    async fn metrics(
+        &self,
+        queue: &QueueName,
+        before: Option<Timestamp>,
+        most: u32,
+    ) -> Result<Vec<Minute>, StoreError> {
+        plain!(self, Read, metrics(queue, before, most))
+    }
+
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {
         plain!(self, Read, facts(queue, id, now))
     }

@@ -37,7 +37,7 @@ pub fn boom() -> Failure {
 
 /// The end of one run, kept for ever.
 pub fn verdict(lock: &Lock, outcome: Outcome) -> Verdict {
-    Verdict { lock: lock.clone(), outcome, keep: Keep::ALL }
+    Verdict { lock: lock.clone(), outcome, keep: Keep::ALL, ran: None }
 }
 
 /// JSON text as a payload.
@@ -94,7 +94,7 @@ impl Given {
 
     /// A take of this many jobs under a fresh token.
     pub fn wish(&self, most: usize) -> Take {
-        Take { token: self.token(), mode: TakeMode::Fresh, most, lock_for: LOCK }
+        Take { token: self.token(), mode: TakeMode::Fresh, most, lock_for: LOCK, rate: None }
     }
 
     /// A turn.
@@ -140,7 +140,7 @@ impl Given {
 
     /// Ends one run under a rule of retention.
     pub async fn end_keeping(&self, lock: &Lock, outcome: Outcome, keep: Keep, now: Timestamp) -> End {
-        let verdict = Verdict { lock: lock.clone(), outcome, keep };
+        let verdict = Verdict { lock: lock.clone(), outcome, keep, ran: None };
         self.turn(vec![verdict], None, now).await.ends[0]
     }
 
@@ -164,7 +164,7 @@ impl Given {
 
     /// One step of a sweep.
     pub async fn sweep(&self, what: SweepWhat, most: u32, now: Timestamp) -> Swept {
-        let sweep = Sweep { queue: self.queue.clone(), what, most };
+        let sweep = Sweep::all(self.queue.clone(), what, most);
         self.backend.sweep(sweep, now).await.expect("sweep")
     }
 
@@ -236,5 +236,5 @@ pub fn brief(event: &launchkit_queue::Event) -> String {
 
 /// A worker that beats.
 pub fn worker(id: &str) -> WorkerInfo {
-    WorkerInfo { id: id.into(), name: "worker-1".into(), slots: 5, started: T0, version: "0".into() }
+    WorkerInfo { id: id.into(), name: "worker-1".into(), slots: 5, started: T0, version: "0".into(), rate: None }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::sweep::*;
 use super::verbs::*;
 use crate::error::StoreError;
 

@@ -17,6 +17,7 @@ use crate::job::{JobId, QueueName, Record};
 use crate::state::Counts;
 use crate::time::Timestamp;
 
+mod add;
 mod dedup;
 mod lane;
 mod moves;
@@ -181,6 +182,16 @@ impl Backend for Memory {
 
     async fn info(&self, queue: &QueueName, now: Timestamp) -> Result<Info, StoreError> {
         Ok(self.world()?.look(queue, |lane| lane.info(now)))
+    }
+
+    async fn metrics(
+        &self,
+        queue: &QueueName,
+        before: Option<Timestamp>,
+        most: u32,
+    ) -> Result<Vec<Minute>, StoreError> {
+        within(most as usize, MAX_READ as usize, "more than 1,000 minutes in one read")?;
+        Ok(self.world()?.look(queue, |lane| lane.metrics(before, most)))
     }
 
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {

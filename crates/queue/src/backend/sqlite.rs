@@ -29,6 +29,7 @@ mod dedup;
 mod edit;
 mod fault;
 mod lane;
+mod minutes;
 mod read;
 mod row;
 mod schema;
@@ -227,6 +228,17 @@ impl Backend for Sqlite {
         self.readers.read(move |conn| read::info(conn, &queue, now)).await
     }
 
+    async fn metrics(
+        &self,
+        queue: &QueueName,
+        before: Option<Timestamp>,
+        most: u32,
+    ) -> Result<Vec<Minute>, StoreError> {
+        within(most as usize, MAX_READ as usize, "more than 1,000 minutes in one read")?;
+        let queue = queue.clone();
+        self.readers.read(move |conn| minutes::list(conn, &queue, before, most)).await
+    }
+
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {
         let (queue, id) = (queue.clone(), id.clone());
         self.readers.read(move |conn| read::facts(conn, &queue, &id, now)).await
@@ -325,7 +337,13 @@ mod tests {
         }
         let vandal = rusqlite::Connection::open(&path).unwrap();
         vandal.execute_batch("UPDATE jobs SET opts = '{' WHERE id = 'options'; DELETE FROM bodies").unwrap();
-        let take = Take { token: Token::new("t"), mode: TakeMode::Fresh, most: 9, lock_for: Duration::from_secs(30) };
+        let take = Take {
+            token: Token::new("t"),
+            mode: TakeMode::Fresh,
+            most: 9,
+            lock_for: Duration::from_secs(30),
+            rate: None,
+        };
         let turn = Turn { queue: name(), worker: "w".into(), ends: Vec::new(), take: Some(take) };
         let held = store.turn(turn, Timestamp::default()).await.unwrap().held;
         let kinds: Vec<_> = held.iter().map(|held| held.failed_already.as_ref().map(|why| why.kind)).collect();
@@ -335,6 +353,7 @@ mod tests {
             lock: held.lock.clone(),
             outcome: crate::exit::Outcome::Dead(held.failed_already.clone().unwrap()),
             keep: crate::options::Keep::ALL,
+            ran: None,
         };
         let ends = held[..2].iter().map(dead).collect();
         let turn = Turn { queue: name(), worker: "w".into(), ends, take: None };

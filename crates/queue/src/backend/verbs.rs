@@ -1,11 +1,13 @@
 //! Requests and replies of the seam, as plain data.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::limits::{Limits, Rate};
 use crate::event::{Event, Position};
 use crate::exit::{Failure, Outcome};
 use crate::job::{JobId, Payload, QueueName, Record};
@@ -110,6 +112,8 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// How long it stays if this is its end.
     pub keep: Keep,
+    /// How long its handler ran; `None` when it did not run.
+    pub ran: Option<Duration>,
 }
 
 /// A wish for jobs.
@@ -123,6 +127,8 @@ pub struct Take {
     pub most: usize,
     /// How long the locks hold.
     pub lock_for: Duration,
+    /// The taker's own rate, counted over all takers; the queue's goes before it.
+    pub rate: Option<Rate>,
 }
 
 /// Whether a take is new.
@@ -165,6 +171,10 @@ pub enum Next {
     More,
     /// Nothing is ready; a delayed job is due at this time.
     At(Timestamp),
+    /// Jobs are ready, and none may start before this time.
+    Limited(Timestamp),
+    /// Jobs are ready, and as many are active as may be.
+    Full,
     /// The queue is paused.
     Paused,
     /// Nothing is ready or delayed.
@@ -233,6 +243,9 @@ pub struct WorkerInfo {
     pub started: Timestamp,
     /// The version of this library.
     pub version: Arc<str>,
+    /// Its own rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
 }
 
 /// A search for jobs whose worker vanished.
@@ -309,42 +322,6 @@ pub enum Edited {
     Locked,
 }
 
-/// One step of an operation over many jobs.
-#[derive(Clone, Debug)]
-pub struct Sweep {
-    /// The queue.
-    pub queue: QueueName,
-    /// Which jobs, and what to do to them.
-    pub what: SweepWhat,
-    /// At most this many in this step; at most [`MAX_READ`].
-    pub most: u32,
-}
-
-/// An operation over many jobs. None of them touches a job that a worker holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SweepWhat {
-    /// Removes jobs of a final state that finished at or before this time, oldest first.
-    Clean(State, Timestamp),
-    /// Removes jobs that wait, with or without a priority.
-    DrainWaiting,
-    /// Removes delayed jobs.
-    DrainDelayed,
-    /// Makes failed jobs ready again that failed at or before this time, oldest first; their attempts stay counted.
-    RetryFailed(Timestamp),
-    /// Makes delayed jobs ready, next due first.
-    PromoteDelayed,
-}
-
-/// The answer to a step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// The jobs it was done to.
-    pub done: Vec<JobId>,
-    /// Whether there may be more.
-    pub more: bool,
-}
-
 /// An order to a whole queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -353,6 +330,14 @@ pub enum Control {
     Pause,
     /// Give out jobs again.
     Resume,
+    /// At most so many active jobs, over all workers; `None` lifts the limit.
+    Concurrency(Option<NonZeroU32>),
+    /// At most so many starts in a time, whatever rates workers have; `None` leaves it to them.
+    Rate(Option<Rate>),
+    /// Give out no jobs before this time; never shortens what is said already.
+    HoldUntil(Timestamp),
+    /// Forget the starts of the running window, and any hold.
+    ClearRate,
 }
 
 /// A wish for one page of jobs.
@@ -406,6 +391,8 @@ pub struct Info {
     pub counts: crate::state::Counts,
     /// Whether it gives out no jobs.
     pub paused: bool,
+    /// How many may start.
+    pub limits: Limits,
     /// When the job that would be taken next became ready.
     pub oldest_ready: Option<Timestamp>,
     /// Workers heard of within [`WORKER_GONE`].

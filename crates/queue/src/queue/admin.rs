@@ -1,9 +1,10 @@
 //! Operations on a whole queue. Those over many jobs run in bounded steps; another process sees each step as it is done.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::Queue;
-use crate::backend::{Control, MAX_READ, Sweep, SweepWhat};
+use crate::backend::{Control, MAX_READ, Pick, Rate, Sweep, SweepWhat, Swept};
 use crate::error::StoreError;
 use crate::state::State;
 
@@ -55,22 +56,112 @@ impl<'a> Admin<'a> {
         self.sweep(SweepWhat::PromoteDelayed, most).await
     }
 
+    /// At most so many active jobs, over all workers; `None` lifts the limit (BullMQ `setGlobalConcurrency`).
+    pub async fn set_concurrency(&self, most: Option<NonZeroU32>) -> Result<(), StoreError> {
+        self.control(Control::Concurrency(most)).await
+    }
+
+    /// At most so many starts in a time, for all workers, whatever rates they have; `None` leaves it to them (BullMQ
+    /// `setGlobalRateLimit`). A time under a millisecond counts as one.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use std::num::NonZeroU32;
+    /// use std::time::Duration;
+    /// use launchkit_queue::{Queue, Rate, Store};
+    ///
+    /// let queue = Queue::new(&Store::memory(), "texts").unwrap();
+    /// let rate = Rate { max: NonZeroU32::new(100).unwrap(), per: Duration::from_secs(60) };
+    /// queue.admin().set_rate_limit(Some(rate)).await.unwrap();
+    /// assert_eq!(queue.info().await.unwrap().limits.rate, Some(rate));
+    /// # });
+    /// ```
+    pub async fn set_rate_limit(&self, rate: Option<Rate>) -> Result<(), StoreError> {
+        self.control(Control::Rate(rate)).await
+    }
+
+    /// Starts nothing for this long, whether or not there is a rate; running jobs go on (BullMQ `rateLimit`).
+    pub async fn hold(&self, wait: Duration) -> Result<(), StoreError> {
+        self.control(Control::HoldUntil(self.queue.clock().now().plus(wait))).await
+    }
+
+    /// Forgets the starts of the running window, and any hold (BullMQ `removeRateLimitKey`).
+    pub async fn clear_rate_limit(&self) -> Result<(), StoreError> {
+        self.control(Control::ClearRate).await
+    }
+
     async fn control(&self, what: Control) -> Result<(), StoreError> {
         self.queue.backend().control(self.queue.name(), what, self.queue.clock().now()).await
+    }
+
+    /// Failed jobs of a choice, to be looked at or made ready again in steps: dead letters.
+    ///
+    /// ```
+    /// use launchkit_queue::{Pick, Queue, Store};
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let queue = Queue::new(&Store::memory(), "texts").unwrap();
+    /// let timeouts = Pick { error: Some("timed out".into()), ..Pick::default() };
+    /// let mut dry = queue.admin().dead_letters(timeouts.clone());
+    /// while let Some(step) = dry.look().await.unwrap() {
+    ///     println!("{} of {} failed jobs would run again", step.done.len(), step.scanned);
+    /// }
+    /// let mut letters = queue.admin().dead_letters(timeouts);
+    /// while let Some(step) = letters.retry().await.unwrap() {
+    ///     println!("{} of {} failed jobs are ready again", step.done.len(), step.scanned);
+    /// }
+    /// # });
+    /// ```
+    pub fn dead_letters(&self, pick: Pick) -> DeadLetters {
+        let what = SweepWhat::RetryFailed(self.queue.clock().now());
+        let step = Sweep { pick, ..Sweep::all(self.queue.name().clone(), what, MAX_READ) };
+        DeadLetters { queue: self.queue.clone(), step: Some(step) }
     }
 
     async fn sweep(&self, what: SweepWhat, most: u64) -> Result<u64, StoreError> {
         let mut done = 0;
         while done < most {
             let step = u64::from(MAX_READ).min(most - done) as u32;
-            let sweep = Sweep { queue: self.queue.name().clone(), what, most: step };
+            let sweep = Sweep::all(self.queue.name().clone(), what, step);
             let swept = self.queue.backend().sweep(sweep, self.queue.clock().now()).await;
             let swept = swept.map_err(|failed| failed.why)?;
             done += swept.done.len() as u64;
-            if !swept.more {
+            if swept.next.is_none() {
                 break;
             }
         }
         Ok(done)
+    }
+}
+
+/// A walk over the failed jobs that there were when it began, oldest first, up to 1,000 looked at in a step. It can be left
+/// at any step; each is one transaction, and other work goes on between them.
+#[derive(Debug)]
+pub struct DeadLetters {
+    queue: Queue,
+    step: Option<Sweep>,
+}
+
+impl DeadLetters {
+    /// Looks at the next ones and changes nothing; `None` after the last.
+    pub async fn look(&mut self) -> Result<Option<Swept>, StoreError> {
+        self.go(true).await
+    }
+
+    /// Makes the chosen ones of the next ready again, their attempts counted as they are; `None` after the last.
+    pub async fn retry(&mut self) -> Result<Option<Swept>, StoreError> {
+        self.go(false).await
+    }
+
+    async fn go(&mut self, dry: bool) -> Result<Option<Swept>, StoreError> {
+        let Some(step) = &mut self.step else { return Ok(None) };
+        step.dry = dry;
+        let swept = self.queue.backend().sweep(step.clone(), self.queue.clock().now()).await;
+        let swept = swept.map_err(|failed| failed.why)?;
+        step.after = swept.next;
+        if swept.next.is_none() {
+            self.step = None;
+        }
+        Ok(Some(swept))
     }
 }

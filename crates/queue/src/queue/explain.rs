@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::backend::{Facts, MAX_AHEAD};
+use crate::backend::{Facts, MAX_AHEAD, Rate};
 use crate::job::Record;
 use crate::state::State;
 use crate::time::Timestamp;
@@ -43,6 +43,10 @@ pub enum Why {
     Delayed,
     /// An attempt failed, and the next one is not due yet.
     RetryBackoff,
+    /// As many jobs have started as may in a time, or somebody has told the queue to wait.
+    RateLimited,
+    /// As many jobs of the queue are active as may be.
+    ConcurrencyLimit,
     /// Children of it have not ended.
     WaitingForChildren,
     /// Others are taken before it, or every slot is taken; `ahead` says how many.
@@ -97,7 +101,7 @@ pub fn explain(facts: &Facts, now: Timestamp) -> Explanation {
         return Explanation { state: None, reasons: vec![reason] };
     };
     let reasons = match job.state {
-        State::Waiting | State::Prioritized => ready(facts, job),
+        State::Waiting | State::Prioritized => ready(facts, job, now),
         State::Delayed => delayed(facts, job, now),
         State::Active => active(facts, job, now),
         State::Completed | State::Failed => vec![finished(job)],
@@ -108,8 +112,9 @@ pub fn explain(facts: &Facts, now: Timestamp) -> Explanation {
     Explanation { state: Some(job.state), reasons }
 }
 
-fn ready(facts: &Facts, job: &Record) -> Vec<Reason> {
-    let mut reasons: Vec<Reason> = paused(facts).into_iter().chain(no_workers(facts)).collect();
+fn ready(facts: &Facts, job: &Record, now: Timestamp) -> Vec<Reason> {
+    let shut = paused(facts).into_iter().chain(rate_limited(facts, now)).chain(full(facts));
+    let mut reasons: Vec<Reason> = shut.chain(no_workers(facts)).collect();
     let slots: usize = facts.info.workers.iter().map(|worker| worker.slots).sum();
     let active = facts.info.counts.active;
     let message = match facts.ahead {
@@ -170,6 +175,30 @@ fn finished(job: &Record) -> Reason {
 
 fn paused(facts: &Facts) -> Option<Reason> {
     facts.info.paused.then(|| Reason::new(Why::QueuePaused, "The queue is paused: it gives out no jobs."))
+}
+
+/// By the queue's rate, or by the workers' own when each of them has one; then the largest of them decides.
+fn rate_limited(facts: &Facts, now: Timestamp) -> Option<Reason> {
+    let own: Option<Vec<Rate>> = facts.info.workers.iter().map(|worker| worker.rate).collect();
+    let own = own.and_then(|rates| rates.into_iter().max_by_key(|rate| rate.max));
+    let limits = &facts.info.limits;
+    let until = limits.limited_until(own, now)?;
+    let (message, details) = match limits.rate.or(own).filter(|_| limits.until < until) {
+        Some(rate) => (
+            format!("{} jobs have started within {:?}, as many as may.", limits.used, rate.per),
+            json!({"max": rate.max, "duration": rate.per.as_millis() as u64}),
+        ),
+        None => ("The queue has been told to start nothing for a while.".to_owned(), json!({})),
+    };
+    let details = details.as_object().cloned().unwrap_or_default();
+    Some(Reason { details, ..Reason::new(Why::RateLimited, message).until(until) })
+}
+
+fn full(facts: &Facts) -> Option<Reason> {
+    let (limits, active) = (&facts.info.limits, facts.info.counts.active);
+    let most = limits.concurrency.filter(|_| limits.is_full(active))?;
+    let message = format!("{active} jobs of the queue are active, as many as may be.");
+    Some(Reason::new(Why::ConcurrencyLimit, message).with("active", active).with("concurrency", most.get()))
 }
 
 fn no_workers(facts: &Facts) -> Option<Reason> {

@@ -52,10 +52,11 @@ pub(super) async fn written(shared: &Shared, fresh: Vec<Finished>) -> Vec<Finish
 
 /// One call for these ends; a refusal hands them back.
 async fn together(shared: &Shared, fresh: Vec<Finished>) -> Result<Vec<Finished>, Vec<Finished>> {
-    let (runs, mut endings): (Vec<_>, Vec<_>) = fresh.into_iter().map(|one| (one.run, one.ending)).unzip();
+    let (runs, mut endings): (Vec<_>, Vec<_>) = fresh.into_iter().map(|one| ((one.run, one.ran), one.ending)).unzip();
     let heard = heard(async { shared.journal.end(&mut endings).await }).await;
     let journaled = heard.is_ok();
-    let finished = runs.into_iter().zip(endings).map(|(run, ending)| Finished { run, ending, journaled }).collect();
+    let finished = |((run, ran), ending)| Finished { run, ending, ran, journaled };
+    let finished: Vec<Finished> = runs.into_iter().zip(endings).map(finished).collect();
     match heard {
         Ok(()) => {
             shared.tally.journaled.fetch_add(1, Ordering::Relaxed);

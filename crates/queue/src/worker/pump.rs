@@ -204,8 +204,9 @@ impl Pump {
         }
         match trip.next {
             Next::More if trip.asked > 0 => self.hints += 1,
-            Next::At(at) if self.hints == hints => self.due = Some(at),
-            Next::More | Next::At(_) | Next::Paused | Next::Empty => {}
+            Next::At(at) | Next::Limited(at) if self.hints == hints => self.due = Some(at),
+            // Whoever opens a slot of a full queue, or resumes a paused one, calls.
+            Next::More | Next::At(_) | Next::Limited(_) | Next::Full | Next::Paused | Next::Empty => {}
         }
     }
 
@@ -213,13 +214,15 @@ impl Pump {
         let Started { held, run, carry } = started;
         let (shared, ends) = (self.shared.clone(), self.ends_in.clone());
         self.runners.spawn(async move {
+            let begun = shared.queue.clock().now();
             let ran = runner::run(&shared, &held, &run, carry.clone()).await;
             run.set_ending();
             let ended = match ran.filter(|_| !run.is_lost()) {
                 Some(ran) => {
                     let now = shared.queue.clock().now();
                     let outcome = decide(ran, held.made, &held.options, now, rand::random());
-                    Some(Finished { run, ending: Ending { held, carry, outcome }, journaled: false })
+                    let took = held.failed_already.is_none().then(|| now.since(begun));
+                    Some(Finished { run, ending: Ending { held, carry, outcome }, ran: took, journaled: false })
                 }
                 None => {
                     shared.held.remove(&run);
@@ -237,7 +240,7 @@ impl Pump {
         let Started { held, run, carry } = started;
         run.set_ending();
         let ending = Ending { held, carry, outcome: Outcome::Back };
-        self.ended(Some(Finished { run, ending, journaled: false }));
+        self.ended(Some(Finished { run, ending, ran: None, journaled: false }));
     }
 
     fn now(&self) -> Timestamp {

@@ -23,6 +23,8 @@ pub(super) const WAITS: (Duration, Duration) = (Duration::from_millis(50), Durat
 pub(super) struct Finished {
     pub(super) run: Arc<Run>,
     pub(super) ending: Ending,
+    /// How long its handler ran, if it did.
+    pub(super) ran: Option<Duration>,
     /// Whether the journal has had its say.
     pub(super) journaled: bool,
 }
@@ -60,6 +62,7 @@ pub(super) async fn go(
         mode: TakeMode::Fresh,
         most: asked,
         lock_for: shared.settings.lock_for,
+        rate: shared.info.rate,
     });
     let ends = finished.iter().map(verdict).collect();
     let turn = Turn { queue: shared.queue.name().clone(), worker: shared.info.name.clone(), ends, take };
@@ -128,7 +131,7 @@ async fn begun(shared: &Shared, held: Vec<Held>, give_up: &CancellationToken) ->
             Begin::Skip(outcome) => {
                 run.set_ending();
                 let ending = Ending { held, carry: Arc::new(()), outcome };
-                skipped.push(Finished { run, ending, journaled: true });
+                skipped.push(Finished { run, ending, ran: None, journaled: true });
             }
         }
     }
@@ -161,9 +164,9 @@ fn verdict(finished: &Finished) -> Verdict {
     let keep = match ending.outcome {
         Outcome::Done(_) => ending.held.options.keep_completed,
         Outcome::Dead(_) => ending.held.options.keep_failed,
-        Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back => Keep::ALL,
+        Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => Keep::ALL,
     };
-    Verdict { lock: finished.run.lock.clone(), outcome: ending.outcome.clone(), keep }
+    Verdict { lock: finished.run.lock.clone(), outcome: ending.outcome.clone(), keep, ran: finished.ran }
 }
 
 fn count(shared: &Shared, finished: &Finished, end: End) {
@@ -174,7 +177,7 @@ fn count(shared: &Shared, finished: &Finished, end: End) {
             Outcome::Done(_) => add(&tally.done),
             Outcome::Retry { .. } => add(&tally.retried),
             Outcome::Dead(_) => add(&tally.dead),
-            Outcome::Later(_) | Outcome::Back => add(&tally.returned),
+            Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => add(&tally.returned),
         },
         End::LockLost | End::Gone => {
             tracing::warn!(queue = %shared.queue.name(), job = %finished.run.lock.id, ?end, "an end came too late and was dropped");

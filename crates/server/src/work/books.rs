@@ -121,7 +121,10 @@ impl Books {
                 Outcome::Dead(failure)
             }
             Decision::GivenBack { until: Some(at) } => Outcome::Later(Timestamp::from_millis(at)),
-            Decision::GivenBack { until: None } => Outcome::Back,
+            Decision::GivenBack { until: None } => match ending.outcome {
+                Outcome::SlowDown(until) => Outcome::SlowDown(until),
+                _ => Outcome::Back,
+            },
             Decision::Canceled => {
                 tracing::info!("Job {id} was canceled");
                 Outcome::Dead(Failure::new(FailureKind::Canceled, "the job was canceled"))
@@ -143,7 +146,7 @@ fn finish(ending: &Ending) -> Option<Finish> {
         }
         (Outcome::Retry { failure, .. } | Outcome::Dead(failure), said) => failed(failure, said),
         (Outcome::Later(at), _) => What::GiveBack { until: Some(at.millis()) },
-        (Outcome::Back, _) => What::GiveBack { until: None },
+        (Outcome::Back | Outcome::SlowDown(_), _) => What::GiveBack { until: None },
     };
     Some(Finish { id: begun.run.id.clone(), generation: begun.run.generation, run: begun.run.run, what })
 }

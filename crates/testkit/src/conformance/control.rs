@@ -44,7 +44,7 @@ pub async fn pausing_leaves_held_jobs_alone(h: &impl Harness) {
     q.waiting(&["next"], T0).await;
     order(&q, Control::Pause).await;
     assert_eq!(q.beat(vec![held.lock.clone()], at(20_000)).await.lost, []);
-    let verdict = Verdict { lock: held.lock, outcome: done(), keep: launchkit_queue::Keep::ALL };
+    let verdict = Verdict { lock: held.lock, outcome: done(), keep: launchkit_queue::Keep::ALL, ran: None };
     let turned = q.turn(vec![verdict], Some(q.wish(9)), at(40_000)).await;
     assert_eq!((turned.ends, ids(&turned.held), turned.next), (vec![End::Applied], vec![], Next::Paused));
     assert_eq!(q.get("j").await.state, State::Completed);
@@ -98,14 +98,14 @@ pub async fn after_close_every_verb_answers_closed<H: Harness>(_: &H) {
     let (b, name) = (&q.backend, &q.queue);
     let add = b.add(Add { queue: name.clone(), jobs: vec![named("x", plain())] }, at(1)).await;
     assert_eq!(assert_refused(add).jobs.len(), 1);
-    let ends = vec![Verdict { lock: lock.clone(), outcome: done(), keep: launchkit_queue::Keep::ALL }];
+    let ends = vec![Verdict { lock: lock.clone(), outcome: done(), keep: launchkit_queue::Keep::ALL, ran: None }];
     let turn = Turn { queue: name.clone(), worker: "w".into(), ends, take: Some(q.wish(1)) };
     assert_eq!(assert_refused(b.turn(turn, at(1)).await).ends.len(), 1);
     let beat = Beat { queue: name.clone(), worker: worker("w"), locks: vec![lock], lock_for: LOCK };
     assert_eq!(assert_refused(b.beat(beat, at(1)).await).locks.len(), 1);
     let edit = EditAll { queue: name.clone(), edits: vec![Edit::Cancel(id("w"))] };
     assert_eq!(assert_refused(b.edit(edit, at(1)).await).edits.len(), 1);
-    let sweep = Sweep { queue: name.clone(), what: SweepWhat::DrainWaiting, most: 7 };
+    let sweep = Sweep::all(name.clone(), SweepWhat::DrainWaiting, 7);
     assert_eq!(assert_refused(b.sweep(sweep, at(1)).await).most, 7);
 
     let rescue = Rescue { queue: name.clone(), max_stalled: 1, most: 1 };

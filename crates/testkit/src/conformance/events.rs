@@ -305,7 +305,7 @@ pub async fn a_refused_verb_tells_nothing(h: &impl Harness) {
     {
         assert_ne!(q.edit(edit, at(1)).await, Edited::Done);
     }
-    let sweep = Sweep { queue: q.queue.clone(), what: SweepWhat::DrainWaiting, most: MAX_READ + 1 };
+    let sweep = Sweep::all(q.queue.clone(), SweepWhat::DrainWaiting, MAX_READ + 1);
     q.backend.sweep(sweep, at(1)).await.expect_err("out of bounds");
     let jobs = (0..MAX_ADD + 1).map(|_| job(plain())).collect();
     q.backend.add(Add { queue: q.queue.clone(), jobs }, at(1)).await.expect_err("out of bounds");

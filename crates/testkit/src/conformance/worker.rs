@@ -17,12 +17,16 @@ mod books;
 mod ends;
 mod fleet;
 mod harm;
+mod limits;
+mod metrics;
 mod stops;
 
 pub use books::*;
 pub use ends::*;
 pub use fleet::*;
 pub use harm::*;
+pub use limits::*;
+pub use metrics::*;
 pub use stops::*;
 
 /// How long a case may take; only one that hangs needs it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Bell;
 use super::dedup::Dedups;
-use crate::backend::{MAX_EVENTS, Token, WorkerInfo};
+use crate::backend::{Limits, MAX_EVENTS, MAX_MINUTES, Minute, Token, WorkerInfo};
 use crate::event::{Event, Position};
 use crate::exit::Failure;
 use crate::job::{JobId, Payload};
@@ -57,6 +57,8 @@ pub(super) struct Lane {
     counts: Counts,
     pub(super) paused: bool,
     pub(super) dedups: Dedups,
+    pub(super) limits: Limits,
+    pub(super) minutes: BTreeMap<i64, Minute>,
     pub(super) workers: BTreeMap<Arc<str>, (WorkerInfo, Timestamp)>,
     next_id: u64,
     tail: i64,
@@ -75,6 +77,8 @@ impl Lane {
             counts: Counts::default(),
             paused: false,
             dedups: Dedups::default(),
+            limits: Limits::default(),
+            minutes: BTreeMap::new(),
             workers: BTreeMap::new(),
             next_id: 0,
             tail: 0,
@@ -151,6 +155,16 @@ impl Lane {
 
     pub(super) fn first(&self, place: Place) -> Option<(Key, JobId)> {
         self.walk(place).next().map(|(key, id)| (key, id.clone()))
+    }
+
+    /// The minute of now; with it those go that are too old.
+    pub(super) fn minute(&mut self, now: Timestamp) -> &mut Minute {
+        let number = Minute::number(now);
+        let oldest = number.saturating_sub(i64::from(MAX_MINUTES));
+        while self.minutes.first_key_value().is_some_and(|(first, _)| *first <= oldest) {
+            self.minutes.pop_first();
+        }
+        self.minutes.entry(number).or_insert_with(|| Minute::of(number))
     }
 
     /// Stores what one verb tells, as one transaction of events, and wakes their readers.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::lane::{Job, Lane};
+use super::lane::{Job, Key, Lane};
 use crate::backend::*;
 use crate::event::Event;
 use crate::exit::Outcome;
@@ -12,78 +12,22 @@ use crate::state::{Doom, Place, State};
 use crate::time::Timestamp;
 
 impl Lane {
-    pub(super) fn add(&mut self, jobs: Vec<NewJob>, now: Timestamp) -> Vec<Added> {
-        let mut told = Vec::with_capacity(2 * jobs.len());
-        let added = jobs.into_iter().map(|job| self.add_one(job, now, &mut told)).collect();
-        self.tell(told);
-        self.bell.work.notify_one();
-        added
-    }
-
-    fn add_one(&mut self, new: NewJob, now: Timestamp, told: &mut Vec<Event>) -> Added {
-        let counted = self.next_id();
-        let id = new.id.clone().unwrap_or_else(|| JobId::stored(counted.to_string()));
-        if self.jobs.contains_key(&id) {
-            told.push(Event::Duplicated { id: id.clone() });
-            return Added::Existing(id);
-        }
-        if let Some(dedup) = &new.options.deduplication
-            && let Some(owner) = self.claim(dedup, &id, &new, now, told)
-        {
-            return Added::Deduplicated(owner);
-        }
-        self.store(id.clone(), new, now, told);
-        Added::New(id)
-    }
-
-    pub(super) fn store(&mut self, id: JobId, new: NewJob, now: Timestamp, told: &mut Vec<Event>) {
-        told.push(Event::Added { id: id.clone(), name: new.name.clone() });
-        let options = &new.options;
-        let (place, key) = if !options.delay.is_zero() {
-            let due = now.plus(options.delay);
-            told.push(Event::Delayed { id: id.clone(), due });
-            (Place::Delayed, (due.millis(), self.back()))
-        } else {
-            told.push(Event::Waiting { id: id.clone(), prev: None });
-            let turn = if options.lifo && options.priority == 0 { self.front() } else { self.back() };
-            (Place::Ready, (i64::from(options.priority), turn))
-        };
-        let job = Job {
-            name: new.name,
-            data: new.data,
-            options: new.options,
-            timestamp: now,
-            place,
-            key,
-            since: now,
-            made: 0,
-            started: 0,
-            stalls: 0,
-            stalled_out: false,
-            canceled: false,
-            token: None,
-            settled: None,
-            processed_on: None,
-            processed_by: None,
-            finished_on: None,
-            progress: None,
-            result: None,
-            failure: None,
-            logs: Default::default(),
-        };
-        self.insert(id, job);
-    }
-
     pub(super) fn turn(&mut self, turn: Turn, now: Timestamp) -> Turned {
         let mut told = Vec::new();
         let mut finished = false;
         let mut ends = Vec::with_capacity(turn.ends.len());
         for verdict in turn.ends {
             let ends_job = matches!(verdict.outcome, Outcome::Done(_) | Outcome::Dead(_));
+            let mut minute = Minute::default();
+            minute.ended(&verdict);
             let end = self.settle(verdict, now, &mut told);
+            if end == End::Applied {
+                self.minute(now).merge(&minute);
+            }
             finished |= ends_job && end == End::Applied;
             ends.push(end);
         }
+        let own = turn.take.as_ref().and_then(|take| take.rate);
         let (held, next) = match turn.take {
             Some(take) => self.take(&take, &turn.worker, now, &mut told),
             None => (Vec::new(), Next::More),
@@ -93,7 +37,9 @@ impl Lane {
             told.push(Event::Drained);
         }
         self.tell(told);
-        if !idle || !ends.is_empty() {
+        // Who may start nothing must not call: it would call itself.
+        let open = !self.paused && self.limits.room(own, self.counts().active, now).most > 0;
+        if (!idle && open) || !ends.is_empty() {
             self.bell.work.notify_one();
         }
         Turned { ends, held, next }
@@ -140,7 +86,11 @@ impl Lane {
                 self.again(id, at, now, told);
             }
             Outcome::Later(at) => self.again(id, at, now, told),
-            Outcome::Back => {
+            Outcome::Back | Outcome::SlowDown(_) => {
+                if let Outcome::SlowDown(until) = verdict.outcome {
+                    self.limits.hold(until);
+                }
+                let Some(job) = self.jobs.get(id) else { return End::Gone };
                 let key = (i64::from(job.options.priority), self.front());
                 self.place(id, Place::Ready, key, now);
                 told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
@@ -214,19 +164,25 @@ impl Lane {
         if self.paused {
             return (Vec::new(), Next::Paused);
         }
-        let mut held = Vec::new();
-        while held.len() < take.most {
+        let most = take.most.min(self.limits.room(take.rate, self.counts().active, now).most);
+        let mut held: Vec<Held> = Vec::new();
+        while held.len() < most {
             let Some((_, id)) = self.first(Place::Ready) else {
                 break;
             };
             held.extend(self.activate(&id, take, worker, now, told));
         }
-        (held, self.next(promoted))
+        let started = held.iter().filter(|held| held.failed_already.is_none()).count();
+        self.limits.started(started as u32, take.rate, now);
+        (held, self.next(promoted, take.rate, now))
     }
 
-    fn next(&self, promoted: usize) -> Next {
-        if promoted == MAX_PROMOTE || self.first(Place::Ready).is_some() {
+    fn next(&self, promoted: usize, own: Option<Rate>, now: Timestamp) -> Next {
+        if promoted == MAX_PROMOTE {
             return Next::More;
+        }
+        if self.first(Place::Ready).is_some() {
+            return self.limits.room(own, self.counts().active, now).next;
         }
         match self.first(Place::Delayed) {
             Some(((due, _), _)) => Next::At(Timestamp::from_millis(due)),
@@ -258,7 +214,9 @@ impl Lane {
         told: &mut Vec<Event>,
     ) -> Option<Held> {
         let key = (now.plus(take.lock_for).millis(), self.back());
-        let prev = self.jobs.get(id)?.state();
+        let job = self.jobs.get(id)?;
+        let (prev, waited) = (job.state(), now.since(job.since));
+        self.minute(now).wait.add(waited);
         told.push(Event::Active { id: id.clone(), prev });
         self.place(id, Place::Active, key, now);
         let job = self.jobs.get_mut(id)?;
@@ -418,14 +376,25 @@ impl Lane {
             SweepWhat::RetryFailed(before) => (Place::Failed, before.millis()),
             SweepWhat::PromoteDelayed => (Place::Delayed, i64::MAX),
         };
-        let most = sweep.most as usize;
-        let seen: Vec<JobId> = self
+        let after = sweep.after.map_or((i64::MIN, i64::MIN), |Cursor(a, b)| (a, b));
+        let found: Vec<(Key, JobId)> = self
             .walk(place)
+            .skip_while(|(key, _)| *key <= after)
             .take_while(|((first, _), _)| *first <= last)
-            .take(most)
-            .map(|(_, id)| id.clone())
+            .take(sweep.most as usize)
+            .map(|(key, id)| (key, id.clone()))
             .collect();
-        let more = most > 0 && seen.len() == most;
+        let scanned = found.len() as u32;
+        let next = found.last().filter(|_| scanned == sweep.most).map(|((a, b), _)| Cursor(*a, *b));
+        let chosen = |id: &JobId| {
+            let job = self.jobs.get(id)?;
+            let failure = job.failure.as_ref().filter(|_| place == Place::Failed);
+            sweep.pick.chooses(&job.name, job.since, failure).then(|| id.clone())
+        };
+        let seen: Vec<JobId> = found.iter().filter_map(|(_, id)| chosen(id)).collect();
+        if sweep.dry {
+            return Swept { done: seen, scanned, next };
+        }
         let mut told = Vec::new();
         for id in &seen {
             match sweep.what {
@@ -444,17 +413,26 @@ impl Lane {
         }
         self.tell(told);
         self.bell.work.notify_one();
-        Swept { done: seen, more }
+        Swept { done: seen, scanned, next }
     }
 
     pub(super) fn control(&mut self, what: Control) {
-        let paused = what == Control::Pause;
-        if self.paused == paused {
-            return;
+        match what {
+            Control::Pause => self.pause(true),
+            Control::Resume => self.pause(false),
+            Control::Concurrency(most) => self.limits.concurrency = most,
+            Control::Rate(rate) => self.limits.rate = rate,
+            Control::HoldUntil(until) => self.limits.hold(until),
+            Control::ClearRate => self.limits.clear(),
         }
-        self.paused = paused;
-        self.tell(vec![if paused { Event::Paused } else { Event::Resumed }]);
         self.bell.work.notify_one();
+    }
+
+    fn pause(&mut self, paused: bool) {
+        if self.paused != paused {
+            self.paused = paused;
+            self.tell(vec![if paused { Event::Paused } else { Event::Resumed }]);
+        }
     }
 }
 

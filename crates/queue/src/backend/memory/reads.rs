@@ -65,6 +65,11 @@ impl Lane {
         Events { events, gap, next }
     }
 
+    pub(super) fn metrics(&self, before: Option<Timestamp>, most: u32) -> Vec<Minute> {
+        let end = before.map_or(i64::MAX, Minute::number);
+        self.minutes.range(..end).rev().take(most as usize).map(|(_, minute)| *minute).collect()
+    }
+
     pub(super) fn facts(&self, id: &JobId, now: Timestamp) -> Facts {
         let held = self.jobs.get(id);
         let key = |place| held.filter(|job| job.place == place).map(|job| job.key);
@@ -84,6 +89,7 @@ impl Lane {
         Info {
             counts: self.counts(),
             paused: self.paused,
+            limits: self.limits,
             oldest_ready: oldest,
             workers: alive.map(|(worker, _)| worker.clone()).collect(),
             newest_event: self.events.back().map_or(Position::START, |(position, _)| *position),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::dedup;
 use super::fault::Fault;
 use super::lane::Lane;
+use super::read;
 use super::row::{self, BODY, CANCELED, INLINE, LOGS, Lifo, Row, SIDE};
 use super::scribe::Tx;
 use super::turn::side;
@@ -22,13 +23,23 @@ pub(super) fn edit(tx: &mut Tx<'_>, (all, now): &(EditAll, Timestamp)) -> Result
 
 pub(super) fn control(tx: &mut Tx<'_>, (queue, what): &(QueueName, Control)) -> Result<(), Fault> {
     let (_, _, lane) = tx.lane(queue)?;
-    let paused = *what == Control::Pause;
+    match *what {
+        Control::Pause => pause(lane, true),
+        Control::Resume => pause(lane, false),
+        Control::Concurrency(most) => lane.limits.concurrency = most,
+        Control::Rate(rate) => lane.limits.rate = rate,
+        Control::HoldUntil(until) => lane.limits.hold(until),
+        Control::ClearRate => lane.limits.clear(),
+    }
+    lane.ring = true;
+    Ok(())
+}
+
+fn pause(lane: &mut Lane, paused: bool) {
     if lane.paused != paused {
         lane.paused = paused;
         lane.tell(if paused { Event::Paused } else { Event::Resumed });
-        lane.ring = true;
     }
-    Ok(())
 }
 
 fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> Result<Edited, Fault> {
@@ -157,18 +168,37 @@ pub(super) fn sweep(tx: &mut Tx<'_>, (sweep, now): &(Sweep, Timestamp)) -> Resul
         SweepWhat::RetryFailed(before) => (Place::Failed, before.millis()),
     };
     let mut find = conn.prepare_cached(
-        "SELECT row, priority, flags, id FROM jobs WHERE q = ?1 AND place = ?2 AND k1 <= ?3 ORDER BY k1, k2 LIMIT ?4",
+        "SELECT row, priority, flags, id, k1, k2, name, since FROM jobs \
+         WHERE q = ?1 AND place = ?2 AND (k1, k2) > (?3, ?4) AND k1 <= ?5 ORDER BY k1, k2 LIMIT ?6",
     )?;
+    let after = sweep.after.unwrap_or(Cursor(i64::MIN, i64::MIN));
     let found = find
-        .query_map(params![lane.q, place as i64, last, sweep.most], |row| {
-            let found =
-                Row { row: row.get(0)?, place, k1: 0, priority: row.get(1)?, flags: row.get(2)?, settled: None };
-            Ok((found, row.get::<_, String>(3)?))
+        .query_map(params![lane.q, place as i64, after.0, after.1, last, sweep.most], |row| {
+            let found = Row {
+                row: row.get(0)?,
+                place,
+                k1: row.get(4)?,
+                priority: row.get(1)?,
+                flags: row.get(2)?,
+                settled: None,
+            };
+            let since = Timestamp::from_millis(row.get(7)?);
+            Ok((found, row.get::<_, String>(3)?, Cursor(row.get(4)?, row.get(5)?), row.get::<_, String>(6)?, since))
         })?
         .collect::<Result<Vec<_>, _>>()?;
+    let scanned = found.len() as u32;
+    let next = found.last().filter(|_| scanned == sweep.most).map(|(_, _, cursor, _, _)| *cursor);
     let mut done = Vec::with_capacity(found.len());
-    for (row, id) in found {
+    for (row, id, _, name, since) in found {
+        let failure = if sweep.pick.asks_why() { read::failure(conn, &row)? } else { None };
+        if !sweep.pick.chooses(&name, since, failure.as_ref()) {
+            continue;
+        }
         let id = JobId::stored(id);
+        if sweep.dry {
+            done.push(id);
+            continue;
+        }
         match sweep.what {
             SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => {
                 dedup::removing(conn, lane, &row, &id)?;
@@ -182,9 +212,8 @@ pub(super) fn sweep(tx: &mut Tx<'_>, (sweep, now): &(Sweep, Timestamp)) -> Resul
         }
         done.push(id);
     }
-    if matches!(sweep.what, SweepWhat::Clean(..)) {
+    if matches!(sweep.what, SweepWhat::Clean(..)) && !sweep.dry {
         lane.tell(Event::Cleaned { count: done.len() as u64 });
     }
-    let more = sweep.most > 0 && done.len() == sweep.most as usize;
-    Ok(Swept { done, more })
+    Ok(Swept { done, scanned, next })
 }

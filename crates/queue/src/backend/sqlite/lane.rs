@@ -1,13 +1,19 @@
 //! One queue within one transaction: its row, read at the first touch and written back at the end, and what is to be
 //! told when the transaction is through.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
-use crate::backend::MAX_EVENTS;
+use super::minutes;
+use crate::backend::{Limits, MAX_EVENTS, Minute, Rate, Room};
 use crate::event::{Event, Position};
 use crate::job::QueueName;
 use crate::state::{Counts, Place, State};
+use crate::time::Timestamp;
 
 /// Events in one row at the most, so that readers never unpack more than they want.
 const EVENTS_PER_ROW: usize = 512;
@@ -19,6 +25,7 @@ pub(super) struct Lane {
     pub(super) q: i64,
     pub(super) name: QueueName,
     pub(super) paused: bool,
+    pub(super) limits: Limits,
     pub(super) counts: Counts,
     /// Whether somebody who waits for work should look.
     pub(super) ring: bool,
@@ -29,14 +36,18 @@ pub(super) struct Lane {
     kept: u64,
     trimmed: Position,
     told: Vec<Event>,
+    /// What this transaction counts, by minute; one, unless its verbs were called in different ones.
+    counted: BTreeMap<i64, Minute>,
 }
 
 const LOAD: &str = "SELECT q, paused, next_id, tail, head, waiting, prioritized, delayed, active, waiting_children, \
-    completed, failed, event_seq, event_last, events_kept, trimmed_seq, trimmed_last FROM queues WHERE name = ?1";
+    completed, failed, event_seq, event_last, events_kept, trimmed_seq, trimmed_last, \
+    concurrency, rate_max, rate_per, used, window_end, hold_until FROM queues WHERE name = ?1";
 
 const STORE: &str = "UPDATE queues SET paused = ?2, next_id = ?3, tail = ?4, head = ?5, waiting = ?6, \
     prioritized = ?7, delayed = ?8, active = ?9, waiting_children = ?10, completed = ?11, failed = ?12, \
-    event_seq = ?13, event_last = ?14, events_kept = ?15, trimmed_seq = ?16, trimmed_last = ?17 WHERE q = ?1";
+    event_seq = ?13, event_last = ?14, events_kept = ?15, trimmed_seq = ?16, trimmed_last = ?17, \
+    concurrency = ?18, rate_max = ?19, rate_per = ?20, used = ?21, window_end = ?22, hold_until = ?23 WHERE q = ?1";
 
 impl Lane {
     /// The queue's row, if there is one.
@@ -62,8 +73,10 @@ impl Lane {
                 newest: Position { seq: row.get(12)?, index: row.get(13)? },
                 kept: row.get(14)?,
                 trimmed: Position { seq: row.get(15)?, index: row.get(16)? },
+                limits: limits(row)?,
                 ring: false,
                 told: Vec::new(),
+                counted: BTreeMap::new(),
             })
         });
         Ok(lane.optional()?)
@@ -81,7 +94,10 @@ impl Lane {
     /// Writes the row and the events back.
     pub(super) fn store(&mut self, conn: &Connection) -> Result<(), Fault> {
         self.store_events(conn)?;
-        let (counts, newest, trimmed) = (&self.counts, self.newest, self.trimmed);
+        for (number, counted) in std::mem::take(&mut self.counted) {
+            minutes::store(conn, self.q, number, &counted)?;
+        }
+        let (counts, limits, newest, trimmed) = (&self.counts, &self.limits, self.newest, self.trimmed);
         conn.prepare_cached(STORE)?.execute(params![
             self.q,
             self.paused,
@@ -100,6 +116,12 @@ impl Lane {
             self.kept,
             trimmed.seq,
             trimmed.index,
+            limits.concurrency,
+            limits.rate.map(|rate| rate.max),
+            limits.rate.map(|rate| rate.per.as_millis() as i64),
+            limits.used,
+            limits.window_end.millis(),
+            limits.until.millis(),
         ])?;
         Ok(())
     }
@@ -138,6 +160,16 @@ impl Lane {
 
     pub(super) fn ready(&self) -> u64 {
         self.counts.waiting + self.counts.prioritized
+    }
+
+    /// How many jobs may start, for a taker with this rate of its own.
+    pub(super) fn room(&self, own: Option<Rate>, now: Timestamp) -> Room {
+        self.limits.room(own, self.counts.active, now)
+    }
+
+    /// Where this transaction counts what happens now.
+    pub(super) fn minute(&mut self, now: Timestamp) -> &mut Minute {
+        self.counted.entry(Minute::number(now)).or_default()
     }
 
     pub(super) fn tell(&mut self, event: Event) {
@@ -197,4 +229,16 @@ impl Lane {
         }
         Ok(())
     }
+}
+
+/// The limits among the columns of `LOAD`.
+fn limits(row: &Row<'_>) -> rusqlite::Result<Limits> {
+    let per = Duration::from_millis(row.get::<_, Option<u64>>(19)?.unwrap_or_default());
+    Ok(Limits {
+        concurrency: row.get(17)?,
+        rate: row.get::<_, Option<NonZeroU32>>(18)?.map(|max| Rate { max, per }),
+        used: row.get(20)?,
+        window_end: Timestamp::from_millis(row.get(21)?),
+        until: Timestamp::from_millis(row.get(22)?),
+    })
 }

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::fault::Fault;
 use super::lane::Lane;
-use super::row::{self, BODY};
+use super::row::{self, BODY, SIDE};
 use super::schema;
 use crate::backend::*;
 use crate::error::StoreError;
@@ -107,6 +107,16 @@ pub(super) fn list(conn: &Connection, queue: &QueueName, list: &List) -> Result<
     Ok(Page { jobs, next: last.filter(|_| full) })
 }
 
+/// Why a job of the place `failed` has failed.
+pub(super) fn failure(conn: &Connection, row: &row::Row) -> Result<Option<Failure>, Fault> {
+    if row.place != Place::Failed || row.flags & SIDE == 0 {
+        return Ok(None);
+    }
+    let mut read = conn.prepare_cached("SELECT failure FROM sides WHERE row = ?1")?;
+    let text: Option<String> = read.query_row([row.row], |row| row.get(0)).optional()?.flatten();
+    text.map(|text| decode("sides", &text)).transpose()
+}
+
 /// What cannot be read of a damaged job is shown as null and as the defaults: it must not hide those beside it. Its taker
 /// fails it as damaged.
 fn record(conn: &Connection, row: &SqlRow<'_>) -> Result<Record, Fault> {
@@ -197,6 +207,7 @@ pub(super) fn info(conn: &Connection, queue: &QueueName, now: Timestamp) -> Resu
     Ok(Info {
         counts: lane.counts,
         paused: lane.paused,
+        limits: lane.limits,
         oldest_ready: oldest.map(Timestamp::from_millis),
         workers,
         newest_event: lane.newest(),

@@ -124,7 +124,13 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
     assert_eq!(added[..4], [lost(id(1, 20)), lost(id(1, 20)), lost(id(1, 22)), lost(id(2, 20))]);
     assert!(matches!(added[4..], [Added::New(_), Added::New(_)]), "{added:?}");
 
-    let take = |mode, token: &str| Take { token: Token::new(token), mode, most: 10, lock_for: Duration::from_secs(30) };
+    let take = |mode, token: &str| Take {
+        token: Token::new(token),
+        mode,
+        most: 10,
+        lock_for: Duration::from_secs(30),
+        rate: None,
+    };
     let turn = |ends, take| Turn { queue: queue(), worker: "w".into(), ends, take };
     let taken = meter.write("take", turn(Vec::new(), Some(take(TakeMode::Fresh, "new"))), turn::turn);
     assert_eq!(taken.held.len(), 10);
@@ -144,19 +150,20 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
         ("back", Outcome::Back, Keep::ALL),
     ];
     for (what, outcome, keep) in outcomes {
-        let verdict = |n| Verdict { lock: held(n), outcome: outcome.clone(), keep };
+        let verdict = |n| Verdict { lock: held(n), outcome: outcome.clone(), keep, ran: None };
         let ended = meter.write(what, turn((1..=10).map(verdict).collect(), None), turn::turn);
         assert_eq!(ended.ends, [End::Applied; 10], "{what}");
     }
 
     for keep in [Keep::ALL, Keep::NONE] {
-        let verdict = |n| Verdict { lock: held(n), outcome: Outcome::Done(Payload::null()), keep };
+        let verdict = |n| Verdict { lock: held(n), outcome: Outcome::Done(Payload::null()), keep, ran: None };
         let what = format!("done, with another to follow, {keep:?}");
         let ended = meter.write(&what, turn((11..=20).map(verdict).collect(), None), turn::turn);
         assert_eq!(ended.ends, [End::Applied; 10], "{what}");
     }
 
-    let worker = WorkerInfo { id: "w".into(), name: "w".into(), slots: 1, started: NOW, version: "0".into() };
+    let worker =
+        WorkerInfo { id: "w".into(), name: "w".into(), slots: 1, started: NOW, version: "0".into(), rate: None };
     let lock_for = Duration::from_secs(30);
     let locks = (1..=10).map(held).collect();
     assert_eq!(meter.write("beat", Beat { queue: queue(), worker, locks, lock_for }, beat::beat).lost, []);
@@ -183,7 +190,7 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
         SweepWhat::RetryFailed(NOW),
         SweepWhat::PromoteDelayed,
     ] {
-        let swept = meter.write(&format!("{what:?}"), Sweep { queue: queue(), what, most: 10 }, edit::sweep);
+        let swept = meter.write(&format!("{what:?}"), Sweep::all(queue(), what, 10), edit::sweep);
         assert_eq!(swept.done.len(), 10, "{what:?}");
     }
 
@@ -202,6 +209,7 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
     meter.read("logs", |conn| read::logs(conn, &queue(), &id(0, 1), 0, 10));
     let events = meter.read("events", |conn| read::events(conn, &queue(), Position { seq: 9, index: 0 }, 10));
     assert_eq!(events.events.len(), 10);
+    meter.read("metrics", |conn| minutes::list(conn, &queue(), None, 10));
     meter.read("queues", read::queues);
     meter.costs
 }

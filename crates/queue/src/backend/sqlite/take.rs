@@ -1,6 +1,7 @@
 //! Handing out jobs: those whose time has come become ready, the first in order are locked.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
@@ -15,7 +16,7 @@ use crate::state::{Doom, Place, State};
 use crate::time::Timestamp;
 
 /// `?1` q, `?2` how many, `?3` now. The columns are what the job will hold once it is taken.
-const NEXT: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started + 1, stalls, ?3 FROM jobs \
+const NEXT: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started + 1, stalls, ?3, since FROM jobs \
     WHERE q = ?1 AND place = 0 ORDER BY k1, k2 LIMIT ?2";
 
 /// `?1` row, `?2` until, `?3` token, `?4` now, `?5` worker.
@@ -23,7 +24,7 @@ const LOCK: &str = "UPDATE jobs SET place = 2, k1 = ?2, token = ?3, since = ?4, 
     started = started + 1 WHERE row = ?1";
 
 /// `?1` q, `?2` now, `?3` token.
-const RESUME: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started, stalls, processed_on \
+const RESUME: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started, stalls, processed_on, since \
     FROM jobs WHERE q = ?1 AND place = 2 AND k1 > ?2 AND token = ?3 ORDER BY priority, k2";
 
 pub(super) fn take(
@@ -39,7 +40,7 @@ pub(super) fn take(
         let rows = resume.query(params![lane.q, now.millis(), wish.token.as_str()])?;
         let taken = read(conn, cache, rows, wish)?;
         if !taken.is_empty() {
-            return Ok((taken.into_iter().map(|(_, held)| held).collect(), Next::More));
+            return Ok((taken.into_iter().map(|(_, _, held)| held).collect(), Next::More));
         }
     }
     let promoted = promote_due(conn, lane, now)?;
@@ -47,34 +48,44 @@ pub(super) fn take(
         return Ok((Vec::new(), Next::Paused));
     }
     let mut held = Vec::new();
-    if lane.ready() > 0 && wish.most > 0 {
+    let most = wish.most.min(lane.room(wish.rate, now).most);
+    if lane.ready() > 0 && most > 0 {
         let until = now.plus(wish.lock_for).millis();
         let mut next = conn.prepare_cached(NEXT)?;
-        let rows = next.query(params![lane.q, wish.most as i64, now.millis()])?;
+        let rows = next.query(params![lane.q, most as i64, now.millis()])?;
         let taken = read(conn, cache, rows, wish)?;
         let mut lock = conn.prepare_cached(LOCK)?;
         held.reserve(taken.len());
-        for (priority, job) in taken {
+        for (priority, waited, job) in taken {
+            lane.minute(now).wait.add(waited);
             lock.execute(params![job.lock.row, until, wish.token.as_str(), now.millis(), &**worker])?;
             lane.moved(priority, Place::Ready, Place::Active);
             lane.tell(Event::Active { id: job.lock.id.clone(), prev: State::ready(priority) });
             held.push(job);
         }
+        let started = held.iter().filter(|held| held.failed_already.is_none()).count();
+        lane.limits.started(started as u32, wish.rate, now);
     }
-    let next = if promoted == MAX_PROMOTE || lane.ready() > 0 { Next::More } else { next_due(conn, lane)? };
+    let next = match (promoted, lane.ready()) {
+        (MAX_PROMOTE, _) => Next::More,
+        (_, 0) => next_due(conn, lane)?,
+        _ => lane.room(wish.rate, now).next,
+    };
     Ok((held, next))
 }
 
-/// Reads jobs with their priorities.
+/// Reads jobs with their priorities and how long they had waited.
 fn read(
     conn: &Connection,
     cache: &mut OptionsCache,
     mut rows: rusqlite::Rows<'_>,
     wish: &Take,
-) -> Result<Vec<(u32, Held)>, Fault> {
+) -> Result<Vec<(u32, Duration, Held)>, Fault> {
     let mut taken = Vec::with_capacity(wish.most.min(MAX_TURN));
     while let Some(row) = rows.next()? {
-        taken.push((row.get(5)?, read_one(conn, cache, row, &wish.token)?));
+        let taken_at = Timestamp::from_millis(row.get(11)?);
+        let waited = taken_at.since(Timestamp::from_millis(row.get(12)?));
+        taken.push((row.get(5)?, waited, read_one(conn, cache, row, &wish.token)?));
     }
     Ok(taken)
 }

@@ -28,7 +28,9 @@ pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<T
     if finished && lane.ready() == 0 && lane.counts.active == 0 {
         lane.tell(Event::Drained);
     }
-    lane.ring |= lane.ready() > 0 && !lane.paused;
+    // Who may start nothing must not call: it would call itself.
+    let own = turn.take.as_ref().and_then(|take| take.rate);
+    lane.ring |= lane.ready() > 0 && !lane.paused && lane.room(own, *now).most > 0;
     Ok(Turned { ends, held, next })
 }
 
@@ -95,17 +97,26 @@ impl Settling<'_> {
                 applied.then(|| self.side(row, "failure", &text)).transpose()?.is_some()
             }
             Outcome::Later(at) => self.again(row, verdict, *at, None)?,
-            Outcome::Back => {
+            Outcome::Back | Outcome::SlowDown(_) => {
                 let turn = self.lane.front();
                 let mut back = self.conn.prepare_cached(BACK)?;
                 let args = params![row, verdict.lock.token.as_str(), self.now.millis(), self.lane.q, id.as_str(), turn];
                 match back.query_row(args, |row| row.get::<_, u32>(0)).optional()? {
-                    Some(priority) => self.woken(id, priority),
+                    Some(priority) => {
+                        if let Outcome::SlowDown(until) = verdict.outcome {
+                            self.lane.limits.hold(until);
+                        }
+                        self.woken(id, priority)
+                    }
                     None => false,
                 }
             }
         };
-        if applied { Ok(End::Applied) } else { self.missed(&verdict.lock) }
+        if !applied {
+            return self.missed(&verdict.lock);
+        }
+        self.lane.minute(self.now).ended(verdict);
+        Ok(End::Applied)
     }
 
     /// Why a verdict hit nothing.

@@ -7,6 +7,12 @@ CREATE TABLE queues (
     q INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     paused INTEGER NOT NULL DEFAULT 0,
+    concurrency INTEGER,            -- NULL: no limit
+    rate_max INTEGER,               -- starts in rate_per milliseconds; NULL: no limit of the queue's own
+    rate_per INTEGER,
+    used INTEGER NOT NULL DEFAULT 0,        -- starts in the window that is over at window_end
+    window_end INTEGER NOT NULL DEFAULT 0,
+    hold_until INTEGER NOT NULL DEFAULT 0,
     next_id INTEGER NOT NULL DEFAULT 0,
     tail INTEGER NOT NULL DEFAULT 0,
     head INTEGER NOT NULL DEFAULT 0,
@@ -69,6 +75,12 @@ CREATE TABLE lasts (
 
 -- pos = q · 2^40 + seq; one row holds up to 512 events of one transaction.
 CREATE TABLE events (pos INTEGER PRIMARY KEY, n INTEGER NOT NULL, packed TEXT NOT NULL) STRICT;
+
+-- What was done in a minute, counted since the epoch; times as histograms.
+CREATE TABLE minutes (
+    q INTEGER NOT NULL, minute INTEGER NOT NULL, completed INTEGER NOT NULL, failed INTEGER NOT NULL,
+    wait TEXT NOT NULL, run TEXT NOT NULL, PRIMARY KEY (q, minute)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE workers (
     q INTEGER NOT NULL, id TEXT NOT NULL, seen INTEGER NOT NULL, info TEXT NOT NULL, PRIMARY KEY (q, id)
