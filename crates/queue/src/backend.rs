@@ -23,6 +23,7 @@ use crate::state::Counts;
 use crate::time::Timestamp;
 
 mod bounds;
+mod dedup;
 mod facts;
 mod limits;
 pub mod memory;
@@ -44,7 +45,8 @@ pub use verbs::*;
 /// since verbs will be added.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// Adds jobs in order, all or none. A job whose own id exists already is left as it is and answered as such.
+    /// Adds jobs in order, all or none. A job whose own id exists already is left as it is and answered as such;
+    /// likewise the owner of its deduplication id.
     async fn add(&self, add: Add, now: Timestamp) -> Result<Vec<Added>, Failed<Add>>;
 
     /// Ends held jobs and takes new ones, in one trip; either part may be empty. Each verdict has its own answer: one

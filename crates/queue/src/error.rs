@@ -103,6 +103,12 @@ pub enum BadOptions {
     /// A job that may take no time cannot run.
     #[error("a timeout of less than a millisecond lets no job run")]
     Timeout,
+    /// Unfit to be a deduplication id.
+    #[error("bad deduplication id: {0}")]
+    DedupId(Flaw),
+    /// A deduplication id is owned for 1 ms to 365 days, or without a limit.
+    #[error("a deduplication id cannot be owned for {0:?}")]
+    DedupTtl(Duration),
 }
 
 /// Why jobs were not added.

@@ -55,6 +55,14 @@ pub enum Event {
     Removed { id: JobId, prev: State },
     /// A job was not added because its id exists.
     Duplicated { id: JobId },
+    /// Of two jobs with one deduplication id, `id` stays: `lost` was not added, or was removed.
+    Deduplicated {
+        id: JobId,
+        #[serde(rename = "deduplicationId")]
+        dedup: Arc<str>,
+        #[serde(rename = "deduplicatedJobId")]
+        lost: JobId,
+    },
     /// A finish left nothing waiting and nothing active.
     Drained,
     /// Finished jobs were removed.
@@ -79,7 +87,8 @@ impl Event {
             | Event::Stalled { id }
             | Event::Progress { id, .. }
             | Event::Removed { id, .. }
-            | Event::Duplicated { id } => Some(id),
+            | Event::Duplicated { id }
+            | Event::Deduplicated { id, .. } => Some(id),
             Event::Drained | Event::Cleaned { .. } | Event::Paused | Event::Resumed => None,
         }
     }
@@ -98,6 +107,7 @@ impl Event {
             Event::Progress { .. } => "progress",
             Event::Removed { .. } => "removed",
             Event::Duplicated { .. } => "duplicated",
+            Event::Deduplicated { .. } => "deduplicated",
             Event::Drained => "drained",
             Event::Cleaned { .. } => "cleaned",
             Event::Paused => "paused",
@@ -195,10 +205,13 @@ mod tests {
             Event::Waiting { id: id.clone(), prev: Some(State::Delayed) },
             Event::completed(id.clone(), &Payload::stored("{\"a\":[1,2]}")),
             Event::completed(id.clone(), &Payload::null()),
-            Event::progress(id, &Payload::stored("50")),
+            Event::progress(id.clone(), &Payload::stored("50")),
             Event::Drained,
+            Event::Deduplicated { id, dedup: "d".into(), lost: JobId::stored("8") },
         ];
         let text = serde_json::to_string(&events).unwrap();
+        let last = r#"{"event":"deduplicated","id":"7","deduplicationId":"d","deduplicatedJobId":"8"}]"#;
+        assert!(text.ends_with(last), "{text}");
         assert_eq!(serde_json::from_str::<Vec<Event>>(&text).unwrap(), events);
     }
 

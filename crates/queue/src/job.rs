@@ -109,6 +109,11 @@ pub(crate) fn job_name(name: &str) -> Result<Arc<str>, BadName> {
     }
 }
 
+/// Checks a deduplication id: 1 to 255 bytes without control characters.
+pub(crate) fn dedup_id(id: &str) -> Result<(), Flaw> {
+    flaw(id).filter(|flaw| *flaw != Flaw::Colon).map_or(Ok(()), Err)
+}
+
 /// JSON text, checked once. Cloning counts a reference; nothing decodes it before the handler does.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload(Arc<str>);

@@ -8,6 +8,10 @@ use crate::backoff::{Backoff, MAX_BACKOFF, millis};
 use crate::error::BadOptions;
 use crate::time::Timestamp;
 
+mod dedup;
+
+pub use dedup::Dedup;
+
 /// The largest priority (BullMQ: 2^21 − 1).
 pub const MAX_PRIORITY: u32 = 2_097_151;
 /// The longest delay of a new job.
@@ -47,6 +51,9 @@ pub struct JobOptions {
     /// Log lines kept; older ones are dropped. None keeps 1,000.
     #[serde(rename = "kl", skip_serializing_if = "is_default")]
     pub keep_logs: Option<u32>,
+    /// Dropped when another job owns the same deduplication id.
+    #[serde(rename = "de", skip_serializing_if = "is_default")]
+    pub deduplication: Option<Dedup>,
 }
 
 impl Default for JobOptions {
@@ -62,6 +69,7 @@ impl Default for JobOptions {
             timeout: None,
             start_before: None,
             keep_logs: None,
+            deduplication: None,
         }
     }
 }
@@ -81,7 +89,7 @@ impl JobOptions {
         if self.timeout.is_some_and(|timeout| timeout < Duration::from_millis(1)) {
             return Err(BadOptions::Timeout);
         }
-        Ok(())
+        self.deduplication.as_ref().map_or(Ok(()), Dedup::check)
     }
 }
 
@@ -165,8 +173,11 @@ mod tests {
             start_before: Some(Timestamp::from_millis(5)),
             keep_logs: Some(2),
             lifo: true,
+            deduplication: Some(Dedup { reschedule: true, ..Dedup::debounce("a:b", Duration::from_millis(40)) }),
         };
         let text = serde_json::to_string(&options).unwrap();
+        let stored = r#""de":{"id":"a:b","ttl":40,"extend":true,"replace":true,"reschedule":true}"#;
+        assert!(text.contains(stored), "{text}");
         assert_eq!(serde_json::from_str::<JobOptions>(&text).unwrap(), options);
     }
 
@@ -188,7 +199,11 @@ mod tests {
             JobOptions { timeout: Some(Duration::ZERO), ..JobOptions::default() },
             JobOptions { timeout: Some(Duration::from_micros(999)), ..JobOptions::default() },
         ];
-        for options in bad {
+        let long = "x".repeat(256);
+        let dedups = ["", "a\u{7}", &long].map(Dedup::simple).into_iter();
+        let dedups = dedups.chain([Duration::ZERO, MAX_DELAY * 2].map(|ttl| Dedup::throttle("d", ttl)));
+        let dedups = dedups.map(|dedup| JobOptions { deduplication: Some(dedup), ..JobOptions::default() });
+        for options in bad.into_iter().chain(dedups) {
             assert!(options.check().is_err(), "{options:?}");
         }
         assert!(JobOptions { priority: MAX_PRIORITY, ..JobOptions::default() }.check().is_ok());

@@ -91,7 +91,8 @@ impl Queue {
     }
 
     /// Adds up to 10,000 jobs in one trip, all or none. Jobs whose own id exists already are answered as
-    /// [`Added::Existing`] and left as they are.
+    /// [`Added::Existing`] and left as they are. Those that lose to the owner of their deduplication id are answered as
+    /// [`Added::Deduplicated`]; each sees what became of those before it.
     pub async fn add_all(&self, jobs: Vec<Planned>) -> Result<Vec<Added>, AddError> {
         if jobs.len() > backend::MAX_ADD {
             return Err(AddError::TooMany(jobs.len()));
@@ -216,12 +217,23 @@ impl Queue {
         self.edit(Edit::Data(id.clone(), Payload::encode(data)?)).await
     }
 
-    async fn edit(&self, edit: Edit) -> Result<(), EditError> {
+    /// Frees a deduplication id, whoever owns it: the next job that carries it is added. Answers whether it was owned. The
+    /// owner stays as it is, and the last job kept for its end is still added then. See [`crate::Dedup`].
+    pub async fn remove_deduplication(&self, dedup_id: &str) -> Result<bool, StoreError> {
+        let freed = self.edit_one(Edit::FreeDedup(dedup_id.into())).await?;
+        Ok(freed == Some(Edited::Done))
+    }
+
+    async fn edit_one(&self, edit: Edit) -> Result<Option<Edited>, StoreError> {
         let all = EditAll { queue: self.name.clone(), edits: vec![edit] };
         let edited = self.backend.edit(all, self.clock.now()).await.map_err(|failed| failed.why)?;
-        match edited.first() {
+        Ok(edited.first().copied())
+    }
+
+    async fn edit(&self, edit: Edit) -> Result<(), EditError> {
+        match self.edit_one(edit).await? {
             Some(Edited::Done) => Ok(()),
-            Some(Edited::WrongState(state)) => Err(EditError::WrongState(*state)),
+            Some(Edited::WrongState(state)) => Err(EditError::WrongState(state)),
             Some(Edited::Locked) => Err(EditError::Locked),
             Some(Edited::Missing) | None => Err(EditError::Missing),
         }

@@ -3,6 +3,7 @@
 
 pub mod add;
 pub mod control;
+pub mod dedup;
 pub mod edit;
 pub mod events;
 pub mod explain;
@@ -215,6 +216,30 @@ macro_rules! conformance {
                 pausing_one_queue_leaves_another_alone,
                 after_close_every_verb_answers_closed,
                 closing_ends_every_wait;
+            dedup:
+                a_simple_owner_keeps_others_away_until_its_end,
+                a_duplicate_id_is_existing_before_it_is_deduplicated,
+                a_throttle_lasts_its_time_whatever_became_of_the_owner,
+                an_extending_job_starts_the_time_again,
+                a_debounced_job_takes_the_place_of_a_delayed_owner,
+                a_replacing_job_inherits_the_rest_of_the_time,
+                a_replacing_job_is_dropped_in_silence_when_the_owner_is_not_delayed,
+                a_rescheduling_job_gives_its_delay_to_a_delayed_owner,
+                jobs_of_one_add_deduplicate_each_other,
+                deduplication_ids_of_two_queues_are_independent,
+                unfit_deduplication_is_refused_and_nothing_is_added,
+                an_owner_gives_up_its_id_when_it_has_ended,
+                an_owner_that_will_run_again_keeps_its_id,
+                an_owner_gives_up_its_id_when_it_is_removed,
+                eviction_leaves_the_id_owned,
+                the_id_of_a_vanished_owner_goes_to_the_next_job,
+                an_id_can_be_freed_by_hand,
+                deduplication_survives_reopening,
+                the_last_job_of_a_running_owner_is_added_at_its_end,
+                of_several_kept_jobs_the_last_one_wins,
+                a_kept_job_is_lost_only_with_its_owner_or_its_id,
+                the_end_of_a_job_that_owns_nothing_frees_nothing,
+                an_owner_that_keeps_a_job_owns_the_id_until_its_end;
             worker: a_worker_completes_jobs_and_its_caller_reads_the_outcome,
                 a_handler_that_fails_twice_succeeds_at_its_third_try,
                 a_handler_that_always_fails_is_failed_after_its_last_try,

@@ -17,6 +17,8 @@ use crate::job::{JobId, QueueName, Record};
 use crate::state::Counts;
 use crate::time::Timestamp;
 
+mod add;
+mod dedup;
 mod lane;
 mod moves;
 mod reads;

@@ -25,6 +25,7 @@ use crate::time::Timestamp;
 mod add;
 mod beat;
 mod checkpoint;
+mod dedup;
 mod edit;
 mod fault;
 mod lane;

@@ -44,13 +44,15 @@ pub enum Added {
     New(JobId),
     /// Its id existed already in the queue: nothing was changed.
     Existing(JobId),
+    /// It was dropped: this job owns its deduplication id.
+    Deduplicated(JobId),
 }
 
 impl Added {
-    /// The id, new or not.
+    /// The id of the job that is there: the new one, or the one that kept it away.
     pub fn id(&self) -> &JobId {
         match self {
-            Added::New(id) | Added::Existing(id) => id,
+            Added::New(id) | Added::Existing(id) | Added::Deduplicated(id) => id,
         }
     }
 }
@@ -275,7 +277,7 @@ pub struct EditAll {
     pub edits: Vec<Edit>,
 }
 
-/// A change to one job.
+/// A change to one job, or to one deduplication id.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Edit {
@@ -293,6 +295,9 @@ pub enum Edit {
     Remove(JobId),
     /// Asks a job to stop: a held one is told by the next beat, another one is failed as canceled by its next taker.
     Cancel(JobId),
+    /// Frees a deduplication id, whoever owns it; `Missing` when nobody does. The owner itself stays as it is, and what
+    /// was to run after it still does.
+    FreeDedup(Arc<str>),
 }
 
 /// What a retry by hand does to the count of attempts.

@@ -12,7 +12,7 @@ use crate::backend::{Added, NewJob};
 use crate::backoff::Backoff;
 use crate::error::{AddError, BadPayload};
 use crate::job::{JobId, JobKind, Payload, job_name};
-use crate::options::{JobOptions, Keep};
+use crate::options::{Dedup, JobOptions, Keep};
 use crate::time::Timestamp;
 
 /// A job to be added, for [`Queue::add_all`].
@@ -136,6 +136,12 @@ impl<'a> AddOne<'a> {
     /// Failed as expired when no worker has started it by then.
     pub fn start_before(mut self, at: Timestamp) -> Self {
         self.options.start_before = Some(at);
+        self
+    }
+
+    /// Dropped when another job owns the same deduplication id; see [`Dedup`].
+    pub fn deduplicate(mut self, dedup: Dedup) -> Self {
+        self.options.deduplication = Some(dedup);
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use launchkit_queue::backend::*;
 use launchkit_queue::{
-    AddError, Backoff, Clock, Happened, JobOptions, Keep, Planned, Position, Queue, State, Store, StoreError,
+    AddError, Backoff, Clock, Dedup, Happened, JobOptions, Keep, Planned, Position, Queue, State, Store, StoreError,
 };
 
 use crate::Harness;
@@ -59,6 +59,7 @@ pub async fn a_job_is_stored_as_it_was_given(h: &impl Harness) {
         timeout: Some(Duration::from_millis(2_750)),
         start_before: Some(at(90_000)),
         keep_logs: Some(6),
+        deduplication: Some(Dedup { keep_last_if_active: true, ..Dedup::debounce("d: é", Duration::from_millis(1)) }),
     };
     let texts = [r#"{ "a" : 1.0,  "é\u00e9\n":"\"日本 🦀" }"#.to_owned(), format!("\"{}\"", "x".repeat(1 << 20))];
     for (n, text) in texts.iter().enumerate() {

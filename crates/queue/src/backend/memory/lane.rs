@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::Bell;
+use super::dedup::Dedups;
 use crate::backend::{Limits, MAX_EVENTS, MAX_MINUTES, Minute, Token, WorkerInfo};
 use crate::event::{Event, Position};
 use crate::exit::Failure;
@@ -55,6 +56,7 @@ pub(super) struct Lane {
     order: BTreeMap<(Place, Key), JobId>,
     counts: Counts,
     pub(super) paused: bool,
+    pub(super) dedups: Dedups,
     pub(super) limits: Limits,
     pub(super) minutes: BTreeMap<i64, Minute>,
     pub(super) workers: BTreeMap<Arc<str>, (WorkerInfo, Timestamp)>,
@@ -74,6 +76,7 @@ impl Lane {
             order: BTreeMap::new(),
             counts: Counts::default(),
             paused: false,
+            dedups: Dedups::default(),
             limits: Limits::default(),
             minutes: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -118,6 +121,15 @@ impl Lane {
         *self.counts.slot(job.state()) -= 1;
         self.order.remove(&(job.place, job.key));
         Some(job)
+    }
+
+    /// Removes a job by somebody's wish: its deduplication id is free.
+    pub(super) fn discard(&mut self, id: &JobId) {
+        if let Some(job) = self.remove(id)
+            && let Some(dedup) = &job.options.deduplication
+        {
+            self.dedups.removed(&dedup.id, id);
+        }
     }
 
     /// Moves a job to a place; `since` is left alone when it stays where it is.

@@ -12,59 +12,6 @@ use crate::state::{Doom, Place, State};
 use crate::time::Timestamp;
 
 impl Lane {
-    pub(super) fn add(&mut self, jobs: Vec<NewJob>, now: Timestamp) -> Vec<Added> {
-        let mut told = Vec::with_capacity(2 * jobs.len());
-        let added = jobs.into_iter().map(|job| self.add_one(job, now, &mut told)).collect();
-        self.tell(told);
-        self.bell.work.notify_one();
-        added
-    }
-
-    fn add_one(&mut self, new: NewJob, now: Timestamp, told: &mut Vec<Event>) -> Added {
-        let counted = self.next_id();
-        let id = new.id.unwrap_or_else(|| JobId::stored(counted.to_string()));
-        if self.jobs.contains_key(&id) {
-            told.push(Event::Duplicated { id: id.clone() });
-            return Added::Existing(id);
-        }
-        told.push(Event::Added { id: id.clone(), name: new.name.clone() });
-        let options = &new.options;
-        let (place, key) = if !options.delay.is_zero() {
-            let due = now.plus(options.delay);
-            told.push(Event::Delayed { id: id.clone(), due });
-            (Place::Delayed, (due.millis(), self.back()))
-        } else {
-            told.push(Event::Waiting { id: id.clone(), prev: None });
-            let turn = if options.lifo && options.priority == 0 { self.front() } else { self.back() };
-            (Place::Ready, (i64::from(options.priority), turn))
-        };
-        let job = Job {
-            name: new.name,
-            data: new.data,
-            options: new.options,
-            timestamp: now,
-            place,
-            key,
-            since: now,
-            made: 0,
-            started: 0,
-            stalls: 0,
-            stalled_out: false,
-            canceled: false,
-            token: None,
-            settled: None,
-            processed_on: None,
-            processed_by: None,
-            finished_on: None,
-            progress: None,
-            result: None,
-            failure: None,
-            logs: Default::default(),
-        };
-        self.insert(id.clone(), job);
-        Added::New(id)
-    }
-
     pub(super) fn turn(&mut self, turn: Turn, now: Timestamp) -> Turned {
         let mut told = Vec::new();
         let mut finished = false;
@@ -109,19 +56,28 @@ impl Lane {
             return if repeated { End::AlreadyApplied } else { End::LockLost };
         }
         job.settled = job.token.take();
+        let dedup = job.options.deduplication.as_ref().map(|dedup| dedup.id.clone());
         match verdict.outcome {
             Outcome::Done(result) => {
-                told.push(Event::completed(id.clone(), &result));
+                let completed = Event::completed(id.clone(), &result);
                 job.result = (!result.is_null()).then_some(result);
+                if let Some(dedup) = dedup {
+                    self.ended(&dedup, id, now, told);
+                }
+                told.push(completed);
                 self.finish(id, Place::Completed, verdict.keep, now);
             }
             Outcome::Dead(failure) => {
-                told.push(Event::Failed { id: id.clone(), failure: failure.clone() });
                 let made = job.made + 1;
-                if made >= job.options.attempts {
+                let exhausted = made >= job.options.attempts;
+                job.failure = Some(failure.clone());
+                if let Some(dedup) = dedup {
+                    self.ended(&dedup, id, now, told);
+                }
+                told.push(Event::Failed { id: id.clone(), failure });
+                if exhausted {
                     told.push(Event::RetriesExhausted { id: id.clone(), made });
                 }
-                job.failure = Some(failure);
                 self.finish(id, Place::Failed, verdict.keep, now);
             }
             Outcome::Retry { at, failure } => {
@@ -355,14 +311,17 @@ impl Lane {
     }
 
     fn edit_one(&mut self, edit: Edit, now: Timestamp, told: &mut Vec<Event>) -> Edited {
-        let (Edit::Progress(id, _)
-        | Edit::Log(id, _)
-        | Edit::Data(id, _)
-        | Edit::Promote(id)
-        | Edit::Retry(id, _)
-        | Edit::Remove(id)
-        | Edit::Cancel(id)) = &edit;
-        let id = id.clone();
+        let id = match &edit {
+            Edit::Progress(id, _)
+            | Edit::Log(id, _)
+            | Edit::Data(id, _)
+            | Edit::Promote(id)
+            | Edit::Retry(id, _)
+            | Edit::Remove(id)
+            | Edit::Cancel(id) => id.clone(),
+            Edit::FreeDedup(key) if self.dedups.free_by_hand(key, now) => return Edited::Done,
+            Edit::FreeDedup(_) => return Edited::Missing,
+        };
         let Some(job) = self.jobs.get_mut(&id) else {
             return Edited::Missing;
         };
@@ -384,11 +343,13 @@ impl Lane {
                 if state == State::Active && job.key.0 > now.millis() {
                     return Edited::Locked;
                 }
-                self.remove(&id);
+                self.discard(&id);
                 told.push(Event::Removed { id, prev: state });
             }
             Edit::Cancel(_) if state.is_final() => return Edited::WrongState(state),
             Edit::Cancel(_) => job.canceled = true,
+            // Answered above: it is about no job.
+            Edit::FreeDedup(_) => {}
         }
         Edited::Done
     }
@@ -438,7 +399,7 @@ impl Lane {
         for id in &seen {
             match sweep.what {
                 SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => {
-                    self.remove(id);
+                    self.discard(id);
                 }
                 SweepWhat::RetryFailed(_) => self.revive(id, Made::Keep, State::Failed, now, &mut told),
                 SweepWhat::PromoteDelayed => {

@@ -1,17 +1,19 @@
 //! Adding jobs.
 
-use rusqlite::params;
+use rusqlite::{CachedStatement, Connection, params};
 
+use super::dedup;
 use super::fault::Fault;
-use super::row::{BODY, INLINE, LIFO};
+use super::lane::Lane;
+use super::row::{BODY, DEDUP, INLINE, LIFO, Row};
 use super::scribe::Tx;
-use crate::backend::{Add, Added};
+use crate::backend::{Add, Added, NewJob};
 use crate::event::Event;
 use crate::job::JobId;
 use crate::state::{Place, State};
 use crate::time::Timestamp;
 
-const INSERT: &str = "INSERT INTO jobs (q, id, place, k1, k2, name, data, opts, priority, flags, created, since) \
+pub(super) const INSERT: &str = "INSERT INTO jobs (q, id, place, k1, k2, name, data, opts, priority, flags, created, since) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?11) ON CONFLICT (q, id) DO NOTHING";
 
 pub(super) fn add(tx: &mut Tx<'_>, (add, now): &(Add, Timestamp)) -> Result<Vec<Added>, Fault> {
@@ -21,52 +23,75 @@ pub(super) fn add(tx: &mut Tx<'_>, (add, now): &(Add, Timestamp)) -> Result<Vec<
     for job in &add.jobs {
         let counted = lane.next_id();
         let id = job.id.clone().unwrap_or_else(|| JobId::stored(counted.to_string()));
-        let options = &job.options;
-        let due = (!options.delay.is_zero()).then(|| now.plus(options.delay));
-        let lifo = options.lifo && options.priority == 0;
-        let (place, k1) = match due {
-            Some(due) => (Place::Delayed, due.millis()),
-            None => (Place::Ready, i64::from(options.priority)),
-        };
-        let turn = if lifo && due.is_none() { lane.front() } else { lane.back() };
-        let data = job.data.as_str();
-        let inline = data.len() <= INLINE;
-        let flags = if options.lifo { LIFO } else { 0 } | if inline { 0 } else { BODY };
-        let stored = insert.execute(params![
-            lane.q,
-            id.as_str(),
-            place as i64,
-            k1,
-            turn,
-            &*job.name,
-            inline.then_some(data),
-            cache.encode(options)?,
-            options.priority,
-            flags,
-            now.millis(),
-        ])?;
-        if stored == 0 {
-            lane.tell(Event::Duplicated { id: id.clone() });
-            added.push(Added::Existing(id));
+        let opts = cache.encode(&job.options)?;
+        if let Some(wish) = &job.options.deduplication
+            && Row::find(conn, lane, &id)?.is_none()
+            && let Some(owner) = dedup::claim(conn, lane, wish, (&id, job, opts), *now)?
+        {
+            added.push(Added::Deduplicated(owner));
             continue;
         }
-        if !inline {
-            conn.prepare_cached("INSERT INTO bodies (row, data) VALUES (?1, ?2)")?
-                .execute(params![conn.last_insert_rowid(), data])?;
-        }
-        lane.tell(Event::Added { id: id.clone(), name: job.name.clone() });
-        match due {
-            Some(due) => {
-                lane.entered(State::Delayed);
-                lane.tell(Event::Delayed { id: id.clone(), due });
-            }
-            None => {
-                lane.entered(State::ready(options.priority));
-                lane.tell(Event::Waiting { id: id.clone(), prev: None });
-            }
-        }
-        added.push(Added::New(id));
+        added.push(match store(&mut insert, conn, lane, (&id, job, opts), *now)? {
+            true => Added::New(id),
+            false => Added::Existing(id),
+        });
     }
     lane.ring = true;
     Ok(added)
+}
+
+/// Stores a job, given with its options' text, and tells it; answers whether its id was free.
+pub(super) fn store(
+    insert: &mut CachedStatement<'_>,
+    conn: &Connection,
+    lane: &mut Lane,
+    (id, job, opts): (&JobId, &NewJob, &str),
+    now: Timestamp,
+) -> Result<bool, Fault> {
+    let options = &job.options;
+    let due = (!options.delay.is_zero()).then(|| now.plus(options.delay));
+    let lifo = options.lifo && options.priority == 0;
+    let (place, k1) = match due {
+        Some(due) => (Place::Delayed, due.millis()),
+        None => (Place::Ready, i64::from(options.priority)),
+    };
+    let turn = if lifo && due.is_none() { lane.front() } else { lane.back() };
+    let data = job.data.as_str();
+    let inline = data.len() <= INLINE;
+    let flags = if options.lifo { LIFO } else { 0 }
+        | if inline { 0 } else { BODY }
+        | if options.deduplication.is_some() { DEDUP } else { 0 };
+    let stored = insert.execute(params![
+        lane.q,
+        id.as_str(),
+        place as i64,
+        k1,
+        turn,
+        &*job.name,
+        inline.then_some(data),
+        opts,
+        options.priority,
+        flags,
+        now.millis(),
+    ])?;
+    if stored == 0 {
+        lane.tell(Event::Duplicated { id: id.clone() });
+        return Ok(false);
+    }
+    if !inline {
+        conn.prepare_cached("INSERT INTO bodies (row, data) VALUES (?1, ?2)")?
+            .execute(params![conn.last_insert_rowid(), data])?;
+    }
+    lane.tell(Event::Added { id: id.clone(), name: job.name.clone() });
+    match due {
+        Some(due) => {
+            lane.entered(State::Delayed);
+            lane.tell(Event::Delayed { id: id.clone(), due });
+        }
+        None => {
+            lane.entered(State::ready(options.priority));
+            lane.tell(Event::Waiting { id: id.clone(), prev: None });
+        }
+    }
+    Ok(true)
 }

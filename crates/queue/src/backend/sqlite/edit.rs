@@ -3,6 +3,7 @@
 use rusqlite::{Connection, params};
 use std::sync::Arc;
 
+use super::dedup;
 use super::fault::Fault;
 use super::lane::Lane;
 use super::read;
@@ -42,13 +43,17 @@ fn pause(lane: &mut Lane, paused: bool) {
 }
 
 fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> Result<Edited, Fault> {
-    let (Edit::Progress(id, _)
-    | Edit::Log(id, _)
-    | Edit::Data(id, _)
-    | Edit::Promote(id)
-    | Edit::Retry(id, _)
-    | Edit::Remove(id)
-    | Edit::Cancel(id)) = edit;
+    let id = match edit {
+        Edit::Progress(id, _)
+        | Edit::Log(id, _)
+        | Edit::Data(id, _)
+        | Edit::Promote(id)
+        | Edit::Retry(id, _)
+        | Edit::Remove(id)
+        | Edit::Cancel(id) => id,
+        Edit::FreeDedup(key) if dedup::free(conn, lane, key, now)? => return Ok(Edited::Done),
+        Edit::FreeDedup(_) => return Ok(Edited::Missing),
+    };
     let Some(row) = Row::find(conn, lane, id)? else {
         return Ok(Edited::Missing);
     };
@@ -71,6 +76,7 @@ fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> 
             if state == State::Active && row.k1 > now.millis() {
                 return Ok(Edited::Locked);
             }
+            dedup::removing(conn, lane, &row, id)?;
             row.remove(conn, lane)?;
             lane.tell(Event::Removed { id: id.clone(), prev: state });
         }
@@ -79,6 +85,8 @@ fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> 
             set_flag(conn, &row, CANCELED)?;
             lane.ring = true;
         }
+        // Answered above: it is about no job.
+        Edit::FreeDedup(_) => {}
     }
     Ok(Edited::Done)
 }
@@ -192,7 +200,10 @@ pub(super) fn sweep(tx: &mut Tx<'_>, (sweep, now): &(Sweep, Timestamp)) -> Resul
             continue;
         }
         match sweep.what {
-            SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => row.remove(conn, lane)?,
+            SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => {
+                dedup::removing(conn, lane, &row, &id)?;
+                row.remove(conn, lane)?;
+            }
             SweepWhat::RetryFailed(_) => revive(conn, lane, &row, &id, Made::Keep, *now)?,
             SweepWhat::PromoteDelayed => {
                 row.make_ready(conn, lane, Lifo::Ignored, now.millis())?;

@@ -20,6 +20,8 @@ pub(super) const LOGS: i64 = 4;
 pub(super) const CANCELED: i64 = 8;
 pub(super) const STALLED_OUT: i64 = 16;
 pub(super) const LIFO: i64 = 32;
+/// Its options name a deduplication id.
+pub(super) const DEDUP: i64 = 64;
 
 /// A job as moves need it.
 #[derive(Debug)]

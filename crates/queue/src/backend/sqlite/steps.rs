@@ -10,7 +10,7 @@ use super::*;
 use crate::event::Event;
 use crate::exit::{Failure, FailureKind, Outcome};
 use crate::job::Payload;
-use crate::options::{JobOptions, Keep};
+use crate::options::{Dedup, JobOptions, Keep};
 use crate::state::State;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -27,7 +27,11 @@ const FILL: &str = "
     FROM p, n;
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :n / 10)
     INSERT INTO events (pos, n, packed) SELECT (1 << 40) | i, 1, ':drained' FROM n;
-    UPDATE queues SET event_seq = :n / 10, events_kept = :n / 10;";
+    UPDATE queues SET event_seq = :n / 10, events_kept = :n / 10;
+    UPDATE jobs SET flags = 64, opts = '{\"de\":{\"id\":\"d-' || id || '\"}}' WHERE place IN (1, 2) AND k2 > 10;
+    INSERT INTO dedups SELECT q, 'd-' || id, id, NULL FROM jobs WHERE flags = 64;
+    INSERT INTO dedups SELECT q, 'over-' || id, id, k2 FROM jobs WHERE flags = 64;
+    INSERT INTO lasts SELECT q, 'd-' || id, id, 'last-' || id, 'n', '1', '' FROM jobs WHERE flags = 64 AND place = 2;";
 
 fn filled(path: &Path, jobs: u64) -> Connection {
     let conn = schema::writer(path).unwrap();
@@ -101,6 +105,25 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
     let added = meter.write("add", Add { queue: queue(), jobs: (0..10).map(new).collect() }, add::add);
     assert_eq!(added[0], Added::Existing(id(0, 1)));
 
+    let dedup = |dedup: Dedup| NewJob {
+        options: Arc::new(JobOptions { deduplication: Some(dedup), ..JobOptions::default() }),
+        ..new(2)
+    };
+    let delayed = |n: u32| format!("d-1-{n}");
+    let (active, ttl) = ("d-2-20", Duration::from_secs(1));
+    let jobs = vec![
+        dedup(Dedup::simple(delayed(20))),
+        dedup(Dedup { reschedule: true, ..Dedup::simple(delayed(20)) }),
+        dedup(Dedup { extend: true, ..Dedup::throttle(delayed(22), ttl) }),
+        dedup(Dedup::keep_last(active)),
+        dedup(Dedup::debounce(delayed(20), ttl)),
+        dedup(Dedup::throttle("fresh", ttl)),
+    ];
+    let added = meter.write("add, deduplicated", Add { queue: queue(), jobs }, add::add);
+    let lost = |id| Added::Deduplicated(id);
+    assert_eq!(added[..4], [lost(id(1, 20)), lost(id(1, 20)), lost(id(1, 22)), lost(id(2, 20))]);
+    assert!(matches!(added[4..], [Added::New(_), Added::New(_)]), "{added:?}");
+
     let take = |mode, token: &str| Take {
         token: Token::new(token),
         mode,
@@ -132,6 +155,13 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
         assert_eq!(ended.ends, [End::Applied; 10], "{what}");
     }
 
+    for keep in [Keep::ALL, Keep::NONE] {
+        let verdict = |n| Verdict { lock: held(n), outcome: Outcome::Done(Payload::null()), keep, ran: None };
+        let what = format!("done, with another to follow, {keep:?}");
+        let ended = meter.write(&what, turn((11..=20).map(verdict).collect(), None), turn::turn);
+        assert_eq!(ended.ends, [End::Applied; 10], "{what}");
+    }
+
     let worker =
         WorkerInfo { id: "w".into(), name: "w".into(), slots: 1, started: NOW, version: "0".into(), rate: None };
     let lock_for = Duration::from_secs(30);
@@ -148,9 +178,11 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
         Edit::Retry(id(5, 1), Made::Keep),
         Edit::Remove(id(4, 1)),
         Edit::Cancel(id(0, 3)),
+        Edit::FreeDedup(delayed(30).into()),
+        Edit::Remove(id(1, 31)),
     ];
     let edited = meter.write("edit", EditAll { queue: queue(), edits }, edit::edit);
-    assert_eq!(edited, [Edited::Done; 7]);
+    assert_eq!(edited, [Edited::Done; 9]);
     for what in [
         SweepWhat::Clean(State::Completed, NOW),
         SweepWhat::DrainWaiting,

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::dedup;
 use super::fault::Fault;
 use super::lane::Lane;
 use super::row::{self, Row, SIDE};
@@ -45,10 +46,17 @@ macro_rules! held {
     };
 }
 
-const FINISH: &str =
-    held!("place = ?6, k1 = ?3, k2 = ?7, since = ?3, finished_on = ?3, made = made + 1, flags = (flags & ~24) | ?8");
-const DROP: &str =
-    "DELETE FROM jobs WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 AND q = ?4 AND id = ?5 RETURNING flags";
+macro_rules! finish {
+    () => {
+        held!("place = ?6, k1 = ?3, k2 = ?7, since = ?3, finished_on = ?3, made = made + 1, flags = (flags & ~24) | ?8")
+    };
+}
+
+const FINISH: &str = concat!(finish!(), " AND flags & 64 = 0");
+/// For jobs with a deduplication id, so that the others need not be asked for theirs.
+const FINISH_DEDUP: &str = concat!(finish!(), " AND flags & 64 RETURNING opts");
+const DROP: &str = "DELETE FROM jobs WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 AND q = ?4 AND id = ?5 \
+    RETURNING CASE WHEN flags & 64 THEN opts END, flags";
 const DELAY: &str = held!("place = 1, k1 = ?6, k2 = ?7, since = ?3, made = made + ?8, flags = flags | ?9");
 const AGAIN: &str = concat!(
     held!(
@@ -147,13 +155,16 @@ impl Settling<'_> {
         (column, value): (&'static str, Option<&str>),
     ) -> Result<bool, Fault> {
         let (id, token) = (&verdict.lock.id, verdict.lock.token.as_str());
+        // Of a job with a deduplication id.
+        let mut opts: Option<String> = None;
         if verdict.keep.count == Some(0) {
             let mut drop = self.conn.prepare_cached(DROP)?;
             let args = params![row, token, self.now.millis(), self.lane.q, id.as_str()];
-            let dropped = drop.query_row(args, |row| row.get::<_, i64>(0)).optional()?;
-            let Some(flags) = dropped else {
+            let dropped = drop.query_row(args, |row| Ok((row.get(0)?, row.get::<_, i64>(1)?))).optional()?;
+            let Some((named, flags)) = dropped else {
                 return Ok(false);
             };
+            opts = named;
             row::remove_sides(self.conn, row, flags)?;
             self.lane.left(State::Active);
             self.evictions.push((place, Keep::ALL, 1));
@@ -162,7 +173,11 @@ impl Settling<'_> {
             let side = if value.is_some() { SIDE } else { 0 };
             let args = params![row, token, self.now.millis(), self.lane.q, id.as_str(), place as i64, turn, side];
             if self.conn.prepare_cached(FINISH)?.execute(args)? == 0 {
-                return Ok(false);
+                let mut finish = self.conn.prepare_cached(FINISH_DEDUP)?;
+                opts = finish.query_row(args, |row| row.get(0)).optional()?;
+                if opts.is_none() {
+                    return Ok(false);
+                }
             }
             if let Some(value) = value {
                 self.side(row, column, value)?;
@@ -172,6 +187,9 @@ impl Settling<'_> {
                 Some((_, _, times)) => *times += 1,
                 None => self.evictions.push((place, verdict.keep, 1)),
             }
+        }
+        if let Some(opts) = opts {
+            dedup::ended(self.conn, self.lane, &opts, id, self.now)?;
         }
         self.lane.tell(match &verdict.outcome {
             Outcome::Dead(failure) => Event::Failed { id: id.clone(), failure: failure.clone() },

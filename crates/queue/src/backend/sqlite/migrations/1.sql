@@ -62,6 +62,17 @@ CREATE TABLE bodies (row INTEGER PRIMARY KEY, data TEXT NOT NULL) STRICT;
 CREATE TABLE sides (row INTEGER PRIMARY KEY, progress TEXT, result TEXT, failure TEXT) STRICT;
 CREATE TABLE logs (row INTEGER NOT NULL, n INTEGER NOT NULL, line TEXT NOT NULL, PRIMARY KEY (row, n)) STRICT, WITHOUT ROWID;
 
+-- Who owns a deduplication id, until when (NULL: until its end).
+CREATE TABLE dedups (
+    q INTEGER NOT NULL, id TEXT NOT NULL, job TEXT NOT NULL, until INTEGER, PRIMARY KEY (q, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX dedups_until ON dedups (q, until) WHERE until IS NOT NULL;
+-- The last job that came while the owner of its deduplication id, `owner`, was active.
+CREATE TABLE lasts (
+    q INTEGER NOT NULL, id TEXT NOT NULL, owner TEXT NOT NULL,
+    job TEXT NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL, opts TEXT NOT NULL, PRIMARY KEY (q, id)
+) STRICT, WITHOUT ROWID;
+
 -- pos = q · 2^40 + seq; one row holds up to 512 events of one transaction.
 CREATE TABLE events (pos INTEGER PRIMARY KEY, n INTEGER NOT NULL, packed TEXT NOT NULL) STRICT;
 
