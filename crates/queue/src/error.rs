@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::job::{Flaw, MAX_PAYLOAD};
-use crate::options::{MAX_DELAY, MAX_PRIORITY};
+use crate::options::{MAX_DELAY, MAX_PRIORITY, MAX_TELEMETRY};
 
 /// Why a store did not answer as asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -109,6 +109,9 @@ pub enum BadOptions {
     /// A deduplication id is owned for 1 ms to 365 days, or without a limit.
     #[error("a deduplication id cannot be owned for {0:?}")]
     DedupTtl(Duration),
+    /// Telemetry metadata ends at 4 kB.
+    #[error("{0} bytes of telemetry metadata are more than {MAX_TELEMETRY}")]
+    Telemetry(usize),
 }
 
 /// Why jobs were not added.

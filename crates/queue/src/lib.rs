@@ -20,7 +20,7 @@ pub use error::*;
 pub use event::{BadPosition, Event, MAX_EVENT_VALUE, Position};
 pub use exit::{BoxError, Exit, Failure, FailureKind, MAX_MESSAGE, Outcome, Ran};
 pub use job::{Flaw, JobId, JobKind, MAX_NAME, MAX_PAYLOAD, Payload, QueueName, Record};
-pub use options::{Dedup, JobOptions, Keep, MAX_DELAY, MAX_PRIORITY};
+pub use options::{Dedup, JobOptions, Keep, MAX_DELAY, MAX_PRIORITY, MAX_TELEMETRY};
 pub use state::{Counts, State, decide};
 pub use time::Timestamp;
 

@@ -1,5 +1,6 @@
 //! What a caller may ask for when adding a job.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ pub use dedup::Dedup;
 pub const MAX_PRIORITY: u32 = 2_097_151;
 /// The longest delay of a new job.
 pub const MAX_DELAY: Duration = MAX_BACKOFF;
+
+/// The longest telemetry metadata, in bytes.
+pub const MAX_TELEMETRY: usize = 4 * 1024;
 
 /// Options of one job. The defaults are BullMQ's: one attempt, no delay, no priority, kept for ever.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +58,10 @@ pub struct JobOptions {
     /// Dropped when another job owns the same deduplication id.
     #[serde(rename = "de", skip_serializing_if = "is_default")]
     pub deduplication: Option<Dedup>,
+    /// What a tracer wants its worker to know, as it wants to say it (a `traceparent`, say); at most 4 kB. Carried and not
+    /// read (BullMQ `telemetry.metadata`).
+    #[serde(rename = "tm", skip_serializing_if = "is_default")]
+    pub telemetry: Option<Arc<str>>,
 }
 
 impl Default for JobOptions {
@@ -70,6 +78,7 @@ impl Default for JobOptions {
             start_before: None,
             keep_logs: None,
             deduplication: None,
+            telemetry: None,
         }
     }
 }
@@ -88,6 +97,9 @@ impl JobOptions {
         }
         if self.timeout.is_some_and(|timeout| timeout < Duration::from_millis(1)) {
             return Err(BadOptions::Timeout);
+        }
+        if let Some(text) = self.telemetry.as_deref().filter(|text| text.len() > MAX_TELEMETRY) {
+            return Err(BadOptions::Telemetry(text.len()));
         }
         self.deduplication.as_ref().map_or(Ok(()), Dedup::check)
     }
@@ -174,6 +186,7 @@ mod tests {
             keep_logs: Some(2),
             lifo: true,
             deduplication: Some(Dedup { reschedule: true, ..Dedup::debounce("a:b", Duration::from_millis(40)) }),
+            telemetry: Some("00-a".into()),
         };
         let text = serde_json::to_string(&options).unwrap();
         let stored = r#""de":{"id":"a:b","ttl":40,"extend":true,"replace":true,"reschedule":true}"#;
@@ -198,6 +211,7 @@ mod tests {
             JobOptions { backoff: Backoff::fixed(Duration::ZERO).with_jitter(f64::NAN), ..JobOptions::default() },
             JobOptions { timeout: Some(Duration::ZERO), ..JobOptions::default() },
             JobOptions { timeout: Some(Duration::from_micros(999)), ..JobOptions::default() },
+            JobOptions { telemetry: Some("x".repeat(MAX_TELEMETRY + 1).into()), ..JobOptions::default() },
         ];
         let long = "x".repeat(256);
         let dedups = ["", "a\u{7}", &long].map(Dedup::simple).into_iter();

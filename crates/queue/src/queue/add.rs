@@ -127,6 +127,12 @@ impl<'a> AddOne<'a> {
         self
     }
 
+    /// What a tracer wants the job's worker to know; `Active::options` has it there.
+    pub fn telemetry(mut self, metadata: impl Into<Arc<str>>) -> Self {
+        self.options.telemetry = Some(metadata.into());
+        self
+    }
+
     /// How long one attempt may take.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.timeout = Some(timeout);
