@@ -28,6 +28,7 @@ mod facts;
 mod limits;
 pub mod memory;
 mod metrics;
+pub(crate) mod repeat;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod sweep;
@@ -38,6 +39,7 @@ pub use facts::*;
 pub(crate) use limits::Room;
 pub use limits::{Limits, Rate};
 pub use metrics::{BUCKETS, Histogram, MAX_MINUTES, Minute};
+pub use repeat::{Advance, Put, RepeatPage, Repeats, Scheduled};
 pub use sweep::*;
 pub use verbs::*;
 
@@ -96,6 +98,9 @@ pub trait Backend: Send + Sync + 'static {
     /// Minutes in which anything was taken or ended, newest first, from the one before `before` on; at most [`MAX_READ`].
     async fn metrics(&self, queue: &QueueName, before: Option<Timestamp>, most: u32)
     -> Result<Vec<Minute>, StoreError>;
+
+    /// Reads job schedulers; looks at no more than `most` of them, which is at most [`MAX_READ`].
+    async fn repeats(&self, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError>;
 
     /// What is known about where a job stands.
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError>;

@@ -114,6 +114,57 @@ pub enum BadOptions {
     Telemetry(usize),
 }
 
+/// A scheduler that no store may hold.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadRepeat {
+    /// The id cannot be used.
+    #[error("bad scheduler id: {0}")]
+    Id(Flaw),
+    /// The name of its jobs cannot be used.
+    #[error(transparent)]
+    Name(#[from] BadName),
+    /// The options of its jobs cannot be stored.
+    #[error(transparent)]
+    Options(#[from] BadOptions),
+    /// An option that the scheduler's jobs cannot have.
+    #[error("the jobs of a scheduler cannot have the option {0}")]
+    Template(&'static str),
+    /// Whole milliseconds, a second to 365 days.
+    #[error("{0:?} is not a second to 365 days in whole milliseconds")]
+    Every(Duration),
+    /// The cron pattern cannot be read.
+    #[error("bad cron pattern: {0}")]
+    Pattern(String),
+    /// The time zone is not known.
+    #[error("{0:?} is no time zone of the IANA's list")]
+    Zone(String),
+    /// A limit of 0.
+    #[error("a limit of 0 lets nothing run")]
+    NoRuns,
+    /// Both a start and at once.
+    #[error("a scheduler begins at once or at its start, not both")]
+    ImmediatelyWithStart,
+}
+
+/// Why a scheduler was not put in place.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScheduleError {
+    /// The definition cannot be used.
+    #[error(transparent)]
+    Bad(#[from] BadRepeat),
+    /// Nothing would ever be due: its end has passed, or its pattern names no day that comes.
+    #[error("nothing is due any more")]
+    Ended,
+    /// Jobs of an earlier definition stand in each of the next slots.
+    #[error("jobs of an earlier definition stand in the next slots")]
+    Taken,
+    /// The store failed. Scheduling again is safe.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Why jobs were not added.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

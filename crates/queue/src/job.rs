@@ -60,15 +60,32 @@ impl JobId {
         if RESERVED.contains(&id) {
             return Err(BadId::Reserved);
         }
-        Self::parse(id)
-    }
-
-    /// Any id that can be looked up: 1 to 255 bytes without `:` and control characters.
-    pub fn parse(id: &str) -> Result<Self, BadId> {
         match flaw(id) {
             Some(flaw) => Err(BadId::Text(flaw)),
             None => Ok(Self(id.into())),
         }
+    }
+
+    /// Any id that can be looked up: 1 to 255 bytes without `:` and control characters, or the id of a scheduler's job.
+    pub fn parse(id: &str) -> Result<Self, BadId> {
+        let own = Self(id.into());
+        match flaw(id) {
+            Some(_) if own.iteration().is_some_and(|(repeat, _)| repeat_id(repeat).is_ok()) => Ok(own),
+            Some(flaw) => Err(BadId::Text(flaw)),
+            None => Ok(own),
+        }
+    }
+
+    /// The id of the job that a scheduler makes for a slot: `repeat:<id>:<milliseconds>`, as in BullMQ. No other job can
+    /// have one like it.
+    pub fn of_iteration(repeat: &str, slot: Timestamp) -> Self {
+        Self(format!("repeat:{repeat}:{slot}").into())
+    }
+
+    /// The scheduler that made this job, and the slot it was made for.
+    pub fn iteration(&self) -> Option<(&str, Timestamp)> {
+        let (repeat, slot) = self.0.strip_prefix("repeat:")?.rsplit_once(':')?;
+        Some((repeat, Timestamp::from_millis(slot.parse().ok()?)))
     }
 
     /// An id that a store has read back or counted.
@@ -112,6 +129,11 @@ pub(crate) fn job_name(name: &str) -> Result<Arc<str>, BadName> {
 /// Checks a deduplication id: 1 to 255 bytes without control characters.
 pub(crate) fn dedup_id(id: &str) -> Result<(), Flaw> {
     flaw(id).filter(|flaw| *flaw != Flaw::Colon).map_or(Ok(()), Err)
+}
+
+/// Checks the id of a scheduler: 1 to 255 bytes without control characters.
+pub(crate) fn repeat_id(id: &str) -> Result<(), Flaw> {
+    dedup_id(id)
 }
 
 /// JSON text, checked once. Cloning counts a reference; nothing decodes it before the handler does.
@@ -304,6 +326,18 @@ mod tests {
             assert!(JobId::custom(good).is_ok(), "{good:?}");
         }
         assert!(JobId::parse("123").is_ok());
+    }
+
+    #[test]
+    fn the_id_of_a_schedulers_job_tells_scheduler_and_slot() {
+        let slot = Timestamp::from_millis(1_700);
+        let id = JobId::of_iteration("a:b", slot);
+        assert_eq!((id.as_str(), id.iteration()), ("repeat:a:b:1700", Some(("a:b", slot))));
+        assert_eq!(JobId::parse(id.as_str()), Ok(id.clone()));
+        assert!(JobId::custom(id.as_str()).is_err());
+        for other in ["repeat:1", "repeat::1", "repeat:a:b", "repeat:a\n:1", "a:1"] {
+            assert!(JobId::parse(other).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -10,10 +10,11 @@ mod event;
 mod exit;
 mod job;
 mod options;
+mod repeat;
 mod state;
 mod time;
 
-pub use backend::{BUCKETS, Histogram, Minute, Pick, Rate};
+pub use backend::{BUCKETS, Histogram, Minute, Pick, Rate, Scheduled};
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;
 pub use error::*;
@@ -21,6 +22,7 @@ pub use event::{BadPosition, Event, MAX_EVENT_VALUE, Position};
 pub use exit::{BoxError, Exit, Failure, FailureKind, MAX_MESSAGE, Outcome, Ran};
 pub use job::{Flaw, JobId, JobKind, MAX_NAME, MAX_PAYLOAD, Payload, QueueName, Record};
 pub use options::{Dedup, JobOptions, Keep, MAX_DELAY, MAX_PRIORITY, MAX_TELEMETRY};
+pub use repeat::{MIN_EVERY, Repeat, Schedule};
 pub use state::{Counts, State, decide};
 pub use time::Timestamp;
 

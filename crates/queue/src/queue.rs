@@ -20,6 +20,7 @@ mod add;
 mod admin;
 mod events;
 mod explain;
+mod repeat;
 
 pub use add::{AddOne, Planned};
 pub use admin::{Admin, DeadLetters};
@@ -232,7 +233,7 @@ impl Queue {
 
     async fn edit(&self, edit: Edit) -> Result<(), EditError> {
         match self.edit_one(edit).await? {
-            Some(Edited::Done) => Ok(()),
+            Some(Edited::Done | Edited::Due(_)) => Ok(()),
             Some(Edited::WrongState(state)) => Err(EditError::WrongState(state)),
             Some(Edited::Locked) => Err(EditError::Locked),
             Some(Edited::Missing) | None => Err(EditError::Missing),

@@ -18,7 +18,7 @@ const CLOCK_READS: [&str; 7] =
     ["SystemTime::now", "Instant::now", "Utc::now", "now_utc", "CURRENT_TIMESTAMP", "unixepoch(", "'now'"];
 
 /// Floor 0: plain words.
-const WORDS: [&str; 8] = ["job", "state", "options", "exit", "backoff", "event", "time", "error"];
+const WORDS: [&str; 9] = ["job", "state", "options", "exit", "backoff", "event", "time", "error", "repeat"];
 /// What plain words may not know.
 const DRIVERS: [&str; 4] = ["tokio", "rusqlite", "notify", "async_trait"];
 /// Floor 2.

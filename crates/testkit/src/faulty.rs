@@ -217,6 +217,10 @@ impl Backend for Faulty {
         plain!(self, Read, metrics(queue, before, most))
     }
 
+    async fn repeats(&self, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError> {
+        plain!(self, Read, repeats(queue, wanted, most))
+    }
+
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {
         plain!(self, Read, facts(queue, id, now))
     }

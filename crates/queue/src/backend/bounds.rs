@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::repeat::Repeats;
 use super::sweep::*;
 use super::verbs::*;
 use crate::error::StoreError;
@@ -67,6 +68,13 @@ impl Rescue {
 impl EditAll {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         within(self.edits.len(), MAX_EDIT, "more than 1,000 changes in one edit")
+    }
+}
+
+impl Repeats {
+    pub(crate) fn check(&self, most: u32) -> Result<(), StoreError> {
+        let ids = if let Repeats::Ids(ids) = self { ids.len() } else { 0 };
+        within(ids.max(most as usize), MAX_READ as usize, "more than 1,000 schedulers in one read")
     }
 }
 

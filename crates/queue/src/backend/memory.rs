@@ -22,6 +22,7 @@ mod dedup;
 mod lane;
 mod moves;
 mod reads;
+mod repeat;
 
 use lane::Lane;
 
@@ -192,6 +193,11 @@ impl Backend for Memory {
     ) -> Result<Vec<Minute>, StoreError> {
         within(most as usize, MAX_READ as usize, "more than 1,000 minutes in one read")?;
         Ok(self.world()?.look(queue, |lane| lane.metrics(before, most)))
+    }
+
+    async fn repeats(&self, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError> {
+        wanted.check(most)?;
+        Ok(self.world()?.look(queue, |lane| lane.repeats(wanted, most)))
     }
 
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {

@@ -31,6 +31,7 @@ mod fault;
 mod lane;
 mod minutes;
 mod read;
+mod repeat;
 mod row;
 mod schema;
 mod scribe;
@@ -169,11 +170,14 @@ impl Backend for Sqlite {
         if let Err(why) = edit.check() {
             return Err(Failed::before(why, edit));
         }
-        let lazy = edit.edits.iter().all(|edit| matches!(edit, Edit::Progress(..) | Edit::Log(..)));
+        // A step of a scheduler is undone only together with the take before it, which is lazy too.
+        let lazy = |edit: &Edit| matches!(edit, Edit::Progress(..) | Edit::Log(..) | Edit::Advance(_));
+        let lazy = edit.edits.iter().all(lazy);
         let sync = if lazy { Sync::Lazy } else { Sync::Full };
         let bytes = edit.edits.iter().map(|edit| match edit {
             Edit::Progress(_, value) | Edit::Data(_, value) => value.as_str().len(),
             Edit::Log(_, lines) => lines.iter().map(|line| line.len()).sum(),
+            Edit::Schedule(put) => put.repeat.data.as_str().len(),
             _ => 0,
         });
         let ticket = ticket(Urgency::Second, sync, edit.edits.len(), bytes.sum());
@@ -237,6 +241,12 @@ impl Backend for Sqlite {
         within(most as usize, MAX_READ as usize, "more than 1,000 minutes in one read")?;
         let queue = queue.clone();
         self.readers.read(move |conn| minutes::list(conn, &queue, before, most)).await
+    }
+
+    async fn repeats(&self, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError> {
+        wanted.check(most)?;
+        let (queue, wanted) = (queue.clone(), wanted.clone());
+        self.readers.read(move |conn| repeat::list(conn, &queue, &wanted, most)).await
     }
 
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {

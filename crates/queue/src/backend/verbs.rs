@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Limits, Rate};
+use super::repeat::{Advance, Put};
 use crate::event::{Event, Position};
 use crate::exit::{Failure, Outcome};
 use crate::job::{JobId, Payload, QueueName, Record};
@@ -277,7 +278,7 @@ pub struct EditAll {
     pub edits: Vec<Edit>,
 }
 
-/// A change to one job, or to one deduplication id.
+/// A change to one job, to one deduplication id or to one job scheduler.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Edit {
@@ -298,6 +299,15 @@ pub enum Edit {
     /// Frees a deduplication id, whoever owns it; `Missing` when nobody does. The owner itself stays as it is, and what
     /// was to run after it still does.
     FreeDedup(Arc<str>),
+    /// Puts a job scheduler in place, or another definition in the place of the one with its id: its job that nobody has
+    /// taken is replaced. Answers `Due`, or `Done` when its limit is reached; `WrongState`, and nothing is changed, when a job
+    /// of an earlier definition stands in the slot.
+    Schedule(Put),
+    /// Removes a scheduler, and its job if that is delayed.
+    Unschedule(Arc<str>),
+    /// Makes the next job of a scheduler that stands at a slot; `Missing` when it does not. Answers `Due`, or `Done` when it
+    /// makes no more; `WrongState` as with `Schedule`.
+    Advance(Advance),
 }
 
 /// What a retry by hand does to the count of attempts.
@@ -320,6 +330,8 @@ pub enum Edited {
     WrongState(State),
     /// A worker holds the job.
     Locked,
+    /// It was made: the scheduler's job is due then.
+    Due(Timestamp),
 }
 
 /// An order to a whole queue.

@@ -1,4 +1,4 @@
-//! Looks for jobs whose worker vanished, anybody's, and puts them back.
+//! Looks for jobs whose worker vanished, anybody's, and puts them back; moves on schedulers that have no job any more.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ const STEP: u32 = 200;
 
 /// Works until `ended`; the first look comes at once, as in BullMQ.
 pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
+    let mut place = None;
     loop {
         // A store that does not answer must not keep a worker from stopping; an answer that nobody waits for is lost.
         let Some(looked) = ended.run_until_cancelled(look(&shared)).await else {
@@ -22,6 +23,16 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
         };
         if let Err(error) = looked {
             tracing::warn!(queue = %shared.queue.name(), %error, "could not look for stalled jobs");
+        }
+        // One bounded step in each look; after the last of them from the beginning.
+        let Some(mended) = ended.run_until_cancelled(shared.queue.mend(place.take())).await else {
+            return;
+        };
+        match mended {
+            Ok(next) => place = next,
+            Err(error) => {
+                tracing::warn!(queue = %shared.queue.name(), %error, "could not look for schedulers that stand still")
+            }
         }
         // Spread out, so that many workers do not look at the same moment.
         let spread = Duration::from_secs_f64(shared.settings.rescue_every.as_secs_f64() * rand::random_range(0.9..1.1));

@@ -19,6 +19,9 @@ use crate::options::Keep;
 /// The first and the longest wait before something that failed is tried again.
 pub(super) const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
+/// How often a trip asks for the next jobs of schedulers.
+const ADVANCES: u32 = 3;
+
 /// A run that has ended and is not settled yet.
 pub(super) struct Finished {
     pub(super) run: Arc<Run>,
@@ -75,6 +78,9 @@ pub(super) async fn go(
         count(&shared, finished, end);
         shared.held.remove(&finished.run);
     }
+    if give_up.run_until_cancelled(advanced(&shared, &turned.held)).await.is_none() {
+        tracing::warn!(queue = %shared.queue.name(), "stopped before schedulers were moved on");
+    }
     let next = turned.next;
     let (started, skipped) = begun(&shared, turned.held, &give_up).await;
     Trip { asked, started, skipped, next }
@@ -112,6 +118,23 @@ async fn turned(shared: &Shared, mut turn: Turn) -> (Turned, bool) {
                 wait = (wait * 2).min(WAITS.1);
             }
         }
+    }
+}
+
+/// The schedulers whose jobs were taken have their next ones made, before anything runs. What the store refuses for long is
+/// left to the rescuer, which moves on schedulers that stand still.
+async fn advanced(shared: &Shared, held: &[Held]) {
+    let taken: Vec<_> = held.iter().map(|held| &held.lock.id).filter(|id| id.iteration().is_some()).collect();
+    let mut wait = WAITS.0;
+    for _ in 0..ADVANCES {
+        match shared.queue.advance(&taken).await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::error!(queue = %shared.queue.name(), %error, "schedulers have not been moved on");
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(WAITS.1);
     }
 }
 

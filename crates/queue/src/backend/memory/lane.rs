@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Bell;
 use super::dedup::Dedups;
+use super::repeat::Schedulers;
 use crate::backend::{Limits, MAX_EVENTS, MAX_MINUTES, Minute, Token, WorkerInfo};
 use crate::event::{Event, Position};
 use crate::exit::Failure;
@@ -57,6 +58,7 @@ pub(super) struct Lane {
     counts: Counts,
     pub(super) paused: bool,
     pub(super) dedups: Dedups,
+    pub(super) schedulers: Schedulers,
     pub(super) limits: Limits,
     pub(super) minutes: BTreeMap<i64, Minute>,
     pub(super) workers: BTreeMap<Arc<str>, (WorkerInfo, Timestamp)>,
@@ -77,6 +79,7 @@ impl Lane {
             counts: Counts::default(),
             paused: false,
             dedups: Dedups::default(),
+            schedulers: Schedulers::default(),
             limits: Limits::default(),
             minutes: BTreeMap::new(),
             workers: BTreeMap::new(),

@@ -321,6 +321,9 @@ impl Lane {
             | Edit::Cancel(id) => id.clone(),
             Edit::FreeDedup(key) if self.dedups.free_by_hand(key, now) => return Edited::Done,
             Edit::FreeDedup(_) => return Edited::Missing,
+            Edit::Schedule(put) => return self.put_repeat(put, now, told),
+            Edit::Unschedule(id) => return self.drop_repeat(id, told),
+            Edit::Advance(step) => return self.advance(step, now, told),
         };
         let Some(job) = self.jobs.get_mut(&id) else {
             return Edited::Missing;
@@ -348,8 +351,8 @@ impl Lane {
             }
             Edit::Cancel(_) if state.is_final() => return Edited::WrongState(state),
             Edit::Cancel(_) => job.canceled = true,
-            // Answered above: it is about no job.
-            Edit::FreeDedup(_) => {}
+            // Answered above: they are about no job.
+            Edit::FreeDedup(_) | Edit::Schedule(_) | Edit::Unschedule(_) | Edit::Advance(_) => {}
         }
         Edited::Done
     }

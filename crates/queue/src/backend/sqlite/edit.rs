@@ -7,6 +7,7 @@ use super::dedup;
 use super::fault::Fault;
 use super::lane::Lane;
 use super::read;
+use super::repeat;
 use super::row::{self, BODY, CANCELED, INLINE, LOGS, Lifo, Row, SIDE};
 use super::scribe::Tx;
 use super::turn::side;
@@ -53,6 +54,9 @@ fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> 
         | Edit::Cancel(id) => id,
         Edit::FreeDedup(key) if dedup::free(conn, lane, key, now)? => return Ok(Edited::Done),
         Edit::FreeDedup(_) => return Ok(Edited::Missing),
+        Edit::Schedule(put) => return repeat::put(conn, lane, put, now),
+        Edit::Unschedule(id) => return repeat::remove(conn, lane, id),
+        Edit::Advance(step) => return repeat::advance(conn, lane, step, now),
     };
     let Some(row) = Row::find(conn, lane, id)? else {
         return Ok(Edited::Missing);
@@ -85,8 +89,8 @@ fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> 
             set_flag(conn, &row, CANCELED)?;
             lane.ring = true;
         }
-        // Answered above: it is about no job.
-        Edit::FreeDedup(_) => {}
+        // Answered above: they are about no job.
+        Edit::FreeDedup(_) | Edit::Schedule(_) | Edit::Unschedule(_) | Edit::Advance(_) => {}
     }
     Ok(Edited::Done)
 }

@@ -73,6 +73,13 @@ CREATE TABLE lasts (
     job TEXT NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL, opts TEXT NOT NULL, PRIMARY KEY (q, id)
 ) STRICT, WITHOUT ROWID;
 
+-- Job schedulers: where each stands (NULL: it makes no more jobs), the jobs it has made, its definition and payload.
+CREATE TABLE repeats (
+    q INTEGER NOT NULL, id TEXT NOT NULL, slot INTEGER, made INTEGER NOT NULL, def TEXT NOT NULL, data TEXT NOT NULL,
+    PRIMARY KEY (q, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX repeats_slot ON repeats (q, slot, id) WHERE slot IS NOT NULL;
+
 -- pos = q · 2^40 + seq; one row holds up to 512 events of one transaction.
 CREATE TABLE events (pos INTEGER PRIMARY KEY, n INTEGER NOT NULL, packed TEXT NOT NULL) STRICT;
 

@@ -1,0 +1,158 @@
+//! Job schedulers. Only jobs whose id says that a scheduler made them lead here.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, ToSql, params};
+
+use super::add;
+use super::fault::Fault;
+use super::lane::Lane;
+use super::row::{self, Row};
+use crate::backend::repeat::{Old, iteration, plan, spent};
+use crate::backend::*;
+use crate::event::Event;
+use crate::job::{JobId, Payload, QueueName};
+use crate::repeat::Repeat;
+use crate::state::Place;
+use crate::time::Timestamp;
+
+const FIND: &str = "SELECT slot, made, def, data FROM repeats WHERE q = ?1 AND id = ?2";
+const PUT: &str = "INSERT INTO repeats (q, id, slot, made, def, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+    ON CONFLICT (q, id) DO UPDATE SET slot = excluded.slot, made = excluded.made, def = excluded.def, \
+    data = excluded.data";
+const MOVE: &str = "UPDATE repeats SET slot = ?3, made = ?4 WHERE q = ?1 AND id = ?2";
+const AFTER: &str = "SELECT slot, made, def, data FROM repeats WHERE q = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+const OVERDUE: &str = "SELECT slot, id FROM repeats WHERE q = ?1 AND slot < ?2 AND (slot, id) > (?3, ?4) \
+    ORDER BY slot, id LIMIT ?5";
+
+/// Puts a definition in place and its job into its slot.
+pub(super) fn put(conn: &Connection, lane: &mut Lane, put: &Put, now: Timestamp) -> Result<Edited, Fault> {
+    let id = &put.repeat.id;
+    let found = find(conn, lane, id)?;
+    let job = match found.as_ref().and_then(|old| old.slot) {
+        Some(slot) => Row::find(conn, lane, &JobId::of_iteration(id, slot))?,
+        None => None,
+    };
+    let place = job.as_ref().map(|job| job.place);
+    let old = found.as_ref().map(|old| Old { repeat: &old.repeat, slot: old.slot, count: old.count, place });
+    let plan = plan(put, old.as_ref(), now);
+    if let Some(slot) = plan.slot.filter(|slot| plan.make && plan.remove != Some(*slot))
+        && let Some(taken) = Row::find(conn, lane, &JobId::of_iteration(id, slot))?
+    {
+        return Ok(Edited::WrongState(taken.place.state(taken.priority)));
+    }
+    if let (Some(slot), Some(job)) = (plan.remove, job) {
+        withdraw(conn, lane, &job, JobId::of_iteration(id, slot))?;
+    }
+    if let Some(slot) = plan.slot.filter(|_| plan.make) {
+        make(conn, lane, &put.repeat, slot, now)?;
+    }
+    let text = serde_json::to_string(&*put.repeat)
+        .map_err(|error| Fault::Damaged { what: "repeats.def", why: error.to_string() })?;
+    let slot = plan.slot.map(Timestamp::millis);
+    let row = params![lane.q, &**id, slot, plan.count, text, put.repeat.data.as_str()];
+    conn.prepare_cached(PUT)?.execute(row)?;
+    Ok(plan.slot.map_or(Edited::Done, Edited::Due))
+}
+
+/// Removes a definition, and its job if that is still delayed.
+pub(super) fn remove(conn: &Connection, lane: &mut Lane, id: &str) -> Result<Edited, Fault> {
+    let mut delete = conn.prepare_cached("DELETE FROM repeats WHERE q = ?1 AND id = ?2 RETURNING slot")?;
+    let slot = delete.query_row(params![lane.q, id], |row| row.get::<_, Option<i64>>(0)).optional()?;
+    let Some(slot) = slot else {
+        return Ok(Edited::Missing);
+    };
+    if let Some(slot) = slot.map(Timestamp::from_millis) {
+        let job = JobId::of_iteration(id, slot);
+        if let Some(row) = Row::find(conn, lane, &job)?.filter(|row| row.place == Place::Delayed) {
+            withdraw(conn, lane, &row, job)?;
+        }
+    }
+    Ok(Edited::Done)
+}
+
+/// Makes the next job of a scheduler that stands at the given slot.
+pub(super) fn advance(conn: &Connection, lane: &mut Lane, step: &Advance, now: Timestamp) -> Result<Edited, Fault> {
+    let Some(old) = find(conn, lane, &step.id)?.filter(|old| old.slot == Some(step.slot)) else {
+        return Ok(Edited::Missing);
+    };
+    let mut stand = conn.prepare_cached(MOVE)?;
+    let Some(next) = step.next.filter(|_| !spent(&old.repeat, old.count)) else {
+        stand.execute(params![lane.q, &*step.id, None::<i64>, old.count])?;
+        return Ok(Edited::Done);
+    };
+    if let Some(taken) = Row::find(conn, lane, &JobId::of_iteration(&step.id, next))? {
+        return Ok(Edited::WrongState(taken.place.state(taken.priority)));
+    }
+    make(conn, lane, &old.repeat, next, now)?;
+    stand.execute(params![lane.q, &*step.id, next.millis(), old.count + 1])?;
+    Ok(Edited::Due(next))
+}
+
+fn make(conn: &Connection, lane: &mut Lane, repeat: &Repeat, slot: Timestamp, now: Timestamp) -> Result<(), Fault> {
+    lane.next_id();
+    let (id, job) = iteration(repeat, slot, now);
+    let opts = row::encode_options(&job.options)?;
+    let mut insert = conn.prepare_cached(add::INSERT)?;
+    add::store(&mut insert, conn, lane, (&id, &job, &opts), now)?;
+    lane.ring = true;
+    Ok(())
+}
+
+fn withdraw(conn: &Connection, lane: &mut Lane, row: &Row, id: JobId) -> Result<(), Fault> {
+    row.remove(conn, lane)?;
+    lane.tell(Event::Removed { id, prev: row.place.state(row.priority) });
+    Ok(())
+}
+
+fn find(conn: &Connection, lane: &Lane, id: &str) -> Result<Option<Scheduled>, Fault> {
+    let mut find = conn.prepare_cached(FIND)?;
+    let mut rows = find.query(params![lane.q, id])?;
+    rows.next()?.map(scheduled).transpose()
+}
+
+fn scheduled(row: &SqlRow<'_>) -> Result<Scheduled, Fault> {
+    let repeat: Repeat = serde_json::from_str(&row.get::<_, String>(2)?)
+        .map_err(|error| Fault::Damaged { what: "repeats.def", why: error.to_string() })?;
+    let repeat = Arc::new(Repeat { data: Payload::stored(row.get::<_, String>(3)?), ..repeat });
+    let slot = row.get::<_, Option<i64>>(0)?.map(Timestamp::from_millis);
+    Ok(Scheduled { repeat, slot, count: row.get(1)? })
+}
+
+pub(super) fn list(conn: &Connection, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, Fault> {
+    let Some(lane) = Lane::find(conn, queue)? else {
+        return Ok(RepeatPage::default());
+    };
+    match wanted {
+        Repeats::Ids(ids) => {
+            let found = ids.iter().take(most as usize).filter_map(|id| find(conn, &lane, id).transpose());
+            Ok(RepeatPage { found: found.collect::<Result<_, _>>()?, next: None })
+        }
+        Repeats::After(after) => {
+            let mut read = conn.prepare_cached(AFTER)?;
+            let mut rows = read.query(params![lane.q, after.as_deref().unwrap_or_default(), most])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(scheduled(row)?);
+            }
+            Ok(RepeatPage { found, next: None })
+        }
+        Repeats::Stuck { before, after } => {
+            let (slot, id) = after.as_ref().map_or((i64::MIN, ""), |(slot, id)| (slot.millis(), &**id));
+            let args: [&dyn ToSql; 5] = [&lane.q, &before.millis(), &slot, &id, &most];
+            let overdue = conn
+                .prepare_cached(OVERDUE)?
+                .query_map(args, |row| Ok((Timestamp::from_millis(row.get(0)?), row.get::<_, String>(1)?.into())))?
+                .collect::<Result<Vec<(Timestamp, Arc<str>)>, _>>()?;
+            let next = overdue.last().filter(|_| overdue.len() == most as usize).cloned();
+            let mut found = Vec::new();
+            for (slot, id) in overdue {
+                let job = Row::find(conn, &lane, &JobId::of_iteration(&id, slot))?;
+                if job.is_none_or(|job| job.place.state(job.priority).is_final()) {
+                    found.extend(find(conn, &lane, &id)?);
+                }
+            }
+            Ok(RepeatPage { found, next })
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What a job scheduler is, and when its jobs are due: plain rules, without a clock and without a store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::DateTime;
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds};
+use serde::{Deserialize, Serialize};
+
+use crate::backoff::millis;
+use crate::error::{BadPayload, BadRepeat};
+use crate::job::{JobKind, MAX_NAME, Payload, job_name, repeat_id};
+use crate::options::{JobOptions, MAX_DELAY};
+use crate::time::Timestamp;
+
+/// The shortest time between two runs of [`Schedule::Every`]; the longest is [`MAX_DELAY`].
+pub const MIN_EVERY: Duration = Duration::from_secs(1);
+
+/// When a scheduler's jobs are due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Schedule {
+    /// Again and again after this long: whole milliseconds, a second to 365 days. Slots that were missed are left out, and
+    /// those after them fall where they would have fallen.
+    Every(#[serde(with = "millis")] Duration),
+    /// By a cron pattern of five fields, or of six that begin with the seconds.
+    ///
+    /// A pattern that names hour and minute and falls into an hour that the zone leaves out runs right after it; in an hour
+    /// that comes twice it runs once, at the first. One that repeats within the hour follows the clock through both.
+    Cron {
+        /// The pattern; at most 255 bytes.
+        pattern: Arc<str>,
+        /// The IANA name of the time zone in which it is read.
+        tz: Arc<str>,
+    },
+}
+
+impl Schedule {
+    /// By a cron pattern, read in UTC.
+    pub fn cron(pattern: impl Into<Arc<str>>) -> Self {
+        Self::cron_in(pattern, "UTC")
+    }
+
+    /// By a cron pattern, read in a time zone of the IANA's list (`Europe/Berlin`, say).
+    pub fn cron_in(pattern: impl Into<Arc<str>>, tz: impl Into<Arc<str>>) -> Self {
+        Self::Cron { pattern: pattern.into(), tz: tz.into() }
+    }
+
+    /// The first cron time after `after`; `None` when there is none, or the pattern cannot be read.
+    fn cron_after(pattern: &str, tz: &str, after: Timestamp) -> Option<Timestamp> {
+        let (cron, tz) = parse(pattern, tz).ok()?;
+        let after = DateTime::from_timestamp_millis(after.millis())?.with_timezone(&tz);
+        let next = cron.find_next_occurrence(&after, false).ok()?;
+        Some(Timestamp::from_millis(next.timestamp_millis()))
+    }
+}
+
+/// A job scheduler: a definition from which a queue makes one job after the other, each when the one before it has been
+/// started, as in BullMQ. See [`crate::Queue::schedule`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Repeat {
+    /// Its id, unique in its queue: 1 to 255 bytes without control characters.
+    pub id: Arc<str>,
+    /// When its jobs are due.
+    pub schedule: Schedule,
+    /// The stored name of its jobs' kind.
+    pub name: Arc<str>,
+    /// The payload of each of its jobs.
+    #[serde(skip, default = "Payload::null")]
+    pub data: Payload,
+    /// The options of each of its jobs, without a delay, a deduplication id or a time to start before.
+    #[serde(default)]
+    pub options: JobOptions,
+    /// Jobs in all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// No job is due before this time. [`Schedule::Every`] begins with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Timestamp>,
+    /// No job is due after this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<Timestamp>,
+    /// The first job of a cron pattern is due at once. One of [`Schedule::Every`] is anyway, unless it has a start.
+    #[serde(default)]
+    pub immediately: bool,
+}
+
+impl Repeat {
+    /// A scheduler of jobs of a known kind, with the kind's options.
+    pub fn new<J: JobKind>(id: impl Into<Arc<str>>, schedule: Schedule, job: &J) -> Result<Self, BadPayload> {
+        Ok(Self { options: J::options(), ..Self::named(id, schedule, J::NAME, job)? })
+    }
+
+    /// A scheduler of jobs known by name only.
+    pub fn named<D: Serialize + ?Sized>(
+        id: impl Into<Arc<str>>,
+        schedule: Schedule,
+        name: &str,
+        data: &D,
+    ) -> Result<Self, BadPayload> {
+        Ok(Self {
+            id: id.into(),
+            schedule,
+            name: name.into(),
+            data: Payload::encode(data)?,
+            options: JobOptions::default(),
+            limit: None,
+            start: None,
+            end: None,
+            immediately: false,
+        })
+    }
+
+    /// Refuses what no store may hold.
+    pub fn check(&self) -> Result<(), BadRepeat> {
+        repeat_id(&self.id).map_err(BadRepeat::Id)?;
+        job_name(&self.name)?;
+        self.options.check()?;
+        let unfit = [
+            (!self.options.delay.is_zero(), "delay"),
+            (self.options.deduplication.is_some(), "deduplication"),
+            (self.options.start_before.is_some(), "start_before"),
+        ];
+        if let Some((_, what)) = unfit.into_iter().find(|(set, _)| *set) {
+            return Err(BadRepeat::Template(what));
+        }
+        if self.limit == Some(0) {
+            return Err(BadRepeat::NoRuns);
+        }
+        if self.immediately && self.start.is_some() {
+            return Err(BadRepeat::ImmediatelyWithStart);
+        }
+        match &self.schedule {
+            Schedule::Every(every)
+                if *every < MIN_EVERY || *every > MAX_DELAY || every.subsec_nanos() % 1_000_000 > 0 =>
+            {
+                Err(BadRepeat::Every(*every))
+            }
+            Schedule::Every(_) => Ok(()),
+            Schedule::Cron { pattern, tz } => parse(pattern, tz).map(|_| ()),
+        }
+    }
+
+    /// When its first job is due, if any is.
+    pub fn first(&self, now: Timestamp) -> Option<Timestamp> {
+        let first = match &self.schedule {
+            Schedule::Every(_) => self.start.map_or(now, |start| start.max(now)),
+            Schedule::Cron { .. } if self.immediately => now,
+            Schedule::Cron { pattern, tz } => {
+                let before = self.start.map_or(now, |start| start.minus(Duration::from_millis(1)).max(now));
+                Schedule::cron_after(pattern, tz, before)?
+            }
+        };
+        self.within(first)
+    }
+
+    /// When the job after the one that was due at `slot` is due, if any is: never before `now`, since what was missed is
+    /// left out.
+    pub fn next(&self, slot: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let next = match &self.schedule {
+            Schedule::Every(every) => {
+                let next = slot.plus(*every);
+                let every = i64::try_from(every.as_millis()).ok().filter(|every| *every > 0)?;
+                if next >= now {
+                    next
+                } else {
+                    let missed = now.millis().saturating_sub(slot.millis()) / every;
+                    Timestamp::from_millis(slot.millis().saturating_add(every.saturating_mul(missed + 1)))
+                }
+            }
+            Schedule::Cron { pattern, tz } => Schedule::cron_after(pattern, tz, slot.max(now))?,
+        };
+        self.within(next)
+    }
+
+    fn within(&self, slot: Timestamp) -> Option<Timestamp> {
+        Some(slot).filter(|slot| self.end.is_none_or(|end| *slot <= end))
+    }
+
+    /// Whether both are due at the same times.
+    pub(crate) fn same_times(&self, other: &Repeat) -> bool {
+        self.schedule == other.schedule && self.start == other.start && self.end == other.end
+    }
+}
+
+fn parse(pattern: &str, tz: &str) -> Result<(Cron, Tz), BadRepeat> {
+    if pattern.len() > MAX_NAME {
+        return Err(BadRepeat::Pattern("it is longer than 255 bytes".to_owned()));
+    }
+    let parser = CronParser::builder().seconds(Seconds::Optional).build();
+    let cron = parser.parse(pattern).map_err(|error| BadRepeat::Pattern(error.to_string()))?;
+    let tz = tz.parse().map_err(|_| BadRepeat::Zone(tz.into()))?;
+    Ok((cron, tz))
+}
+
+#[cfg(test)]
+mod tests;
