@@ -11,6 +11,7 @@ pub mod limits;
 pub mod locks;
 pub mod metrics;
 pub mod read;
+pub mod repeat;
 pub mod rescue;
 pub mod settle;
 pub mod sweep;
@@ -240,6 +241,20 @@ macro_rules! conformance {
                 a_kept_job_is_lost_only_with_its_owner_or_its_id,
                 the_end_of_a_job_that_owns_nothing_frees_nothing,
                 an_owner_that_keeps_a_job_owns_the_id_until_its_end;
+            repeat:
+                a_scheduler_makes_one_job_for_its_first_slot,
+                the_same_times_again_keep_the_slot_and_double_nothing,
+                other_times_keep_no_old_slot,
+                each_slot_leads_to_one_next_job,
+                a_step_from_any_other_slot_changes_nothing,
+                dropping_a_scheduler_takes_its_delayed_job_along,
+                a_taken_job_outlives_a_new_definition,
+                a_slot_in_which_a_job_stands_is_refused,
+                a_scheduler_at_its_limit_or_end_rests,
+                a_scheduler_without_a_live_job_is_found_and_moved_on,
+                schedulers_are_read_in_pages_by_id,
+                unfit_schedulers_are_refused,
+                schedulers_are_there_after_reopening;
             worker: a_worker_completes_jobs_and_its_caller_reads_the_outcome,
                 a_handler_that_fails_twice_succeeds_at_its_third_try,
                 a_handler_that_always_fails_is_failed_after_its_last_try,
@@ -290,7 +305,10 @@ macro_rules! conformance {
                 a_worker_starts_no_more_than_its_rate,
                 a_handler_can_slow_its_queue_down,
                 a_queues_concurrency_holds_over_all_workers,
-                a_handlers_time_is_measured;
+                a_handlers_time_is_measured,
+                a_worker_runs_a_scheduler_to_its_limit,
+                lost_answers_and_two_workers_double_no_scheduled_job,
+                a_worker_moves_on_a_scheduler_that_stands_still;
         }
     };
 }

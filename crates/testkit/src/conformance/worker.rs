@@ -19,6 +19,7 @@ mod fleet;
 mod harm;
 mod limits;
 mod metrics;
+mod repeat;
 mod stops;
 
 pub use books::*;
@@ -27,6 +28,7 @@ pub use fleet::*;
 pub use harm::*;
 pub use limits::*;
 pub use metrics::*;
+pub use repeat::*;
 pub use stops::*;
 
 /// How long a case may take; only one that hangs needs it.

@@ -11,6 +11,7 @@ use crate::event::Event;
 use crate::exit::{Failure, FailureKind, Outcome};
 use crate::job::Payload;
 use crate::options::{Dedup, JobOptions, Keep};
+use crate::repeat::{Repeat, Schedule};
 use crate::state::State;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -31,18 +32,30 @@ const FILL: &str = "
     UPDATE jobs SET flags = 64, opts = '{\"de\":{\"id\":\"d-' || id || '\"}}' WHERE place IN (1, 2) AND k2 > 10;
     INSERT INTO dedups SELECT q, 'd-' || id, id, NULL FROM jobs WHERE flags = 64;
     INSERT INTO dedups SELECT q, 'over-' || id, id, k2 FROM jobs WHERE flags = 64;
-    INSERT INTO lasts SELECT q, 'd-' || id, id, 'last-' || id, 'n', '1', '' FROM jobs WHERE flags = 64 AND place = 2;";
+    INSERT INTO lasts SELECT q, 'd-' || id, id, 'last-' || id, 'n', '1', '' FROM jobs WHERE flags = 64 AND place = 2;
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :n)
+    INSERT INTO repeats (q, id, slot, made, def, data) SELECT 1, 'r-' || i, i, 1, replace(:def, 'r-0', 'r-' || i), '1' FROM n;
+    INSERT INTO jobs (q, id, place, k1, k2, name, data, opts, priority, flags, created, since)
+    SELECT 1, 'repeat:r-' || slot || ':' || slot, 1, 2000000, 0, 'n', '1', '', 0, 0, 0, 0 FROM repeats WHERE slot > 5;
+    UPDATE queues SET delayed = 2 * :n - 5;";
 
 fn filled(path: &Path, jobs: u64) -> Connection {
     let conn = schema::writer(path).unwrap();
     let drained = serde_json::to_string(&[Event::Drained]).unwrap();
+    let hourly = serde_json::to_string(&repeat(0)).unwrap();
     let fill = FILL.replace(":n", &jobs.to_string()).replace(":drained", &drained);
+    let fill = fill.replace(":def", &format!("'{hourly}'"));
     conn.execute_batch(&format!("BEGIN; {fill} COMMIT")).unwrap();
     conn
 }
 
 fn id(place: u32, number: u32) -> JobId {
     JobId::stored(format!("{place}-{number}"))
+}
+
+fn repeat(number: u32) -> Repeat {
+    let hourly = Schedule::Every(Duration::from_secs(3_600));
+    Repeat::named(format!("r-{number}"), hourly, "n", &1).unwrap()
 }
 
 fn held(number: u32) -> Lock {
@@ -183,6 +196,27 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
     ];
     let edited = meter.write("edit", EditAll { queue: queue(), edits }, edit::edit);
     assert_eq!(edited, [Edited::Done; 9]);
+    let put = |number, first| Edit::Schedule(Put { repeat: Arc::new(repeat(number)), first });
+    let other = Repeat { start: Some(NOW), ..repeat(8) };
+    let later = NOW.plus(Duration::from_secs(9));
+    let step = |number: u32| {
+        Edit::Advance(Advance {
+            id: format!("r-{number}").into(),
+            slot: Timestamp::from_millis(number.into()),
+            next: Some(later),
+        })
+    };
+    let edits = vec![
+        put(0, later),
+        put(7, later),
+        Edit::Schedule(Put { repeat: Arc::new(other), first: later }),
+        Edit::Unschedule("r-9".into()),
+        step(2),
+        step(10),
+    ];
+    let edited = meter.write("schedulers", EditAll { queue: queue(), edits }, edit::edit);
+    let due = Edited::Due(later);
+    assert_eq!(edited, [due, Edited::Due(Timestamp::from_millis(7)), due, Edited::Done, due, due]);
     for what in [
         SweepWhat::Clean(State::Completed, NOW),
         SweepWhat::DrainWaiting,
@@ -210,6 +244,16 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
     let events = meter.read("events", |conn| read::events(conn, &queue(), Position { seq: 9, index: 0 }, 10));
     assert_eq!(events.events.len(), 10);
     meter.read("metrics", |conn| minutes::list(conn, &queue(), None, 10));
+    let wanted = [
+        (Repeats::Ids(vec!["r-3".into(), "r-900".into()]), 2),
+        (Repeats::After(Some("r-1".into())), 10),
+        (Repeats::Stuck { before: NOW, after: None }, 5),
+        (Repeats::Stuck { before: NOW, after: Some((Timestamp::from_millis(500), "r-500".into())) }, 0),
+    ];
+    for (wanted, found) in wanted {
+        let page = meter.read(&format!("{wanted:?}"), |conn| super::repeat::list(conn, &queue(), &wanted, 10));
+        assert_eq!(page.found.len(), found, "{wanted:?}");
+    }
     meter.read("queues", read::queues);
     meter.costs
 }

@@ -1,0 +1,81 @@
+//! Job schedulers as workers serve them.
+
+use std::sync::Mutex;
+
+use launchkit_queue::backend::*;
+use launchkit_queue::{Repeat, Schedule};
+
+use super::*;
+use crate::Faulty;
+use crate::faulty::{Fault, Verb};
+use crate::given::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A job each second.
+fn secondly(limit: u64) -> Repeat {
+    let repeat = Repeat::new("r", Schedule::Every(SECOND), &Text { n: 1 }).expect("JSON");
+    Repeat { limit: Some(limit), ..repeat }
+}
+
+type Runs = Arc<Mutex<Vec<(JobId, Timestamp)>>>;
+
+/// A worker that notes which job ran when.
+fn noting(b: &Bench, runs: &Runs) -> WorkerBuilder {
+    let (runs, clock) = (runs.clone(), b.clock.clone());
+    b.worker().on::<Text>(move |job: Active<Text>| {
+        runs.lock().expect("runs").push((job.id().clone(), clock.now()));
+        async { Ok(0) }
+    })
+}
+
+/// The slots of what ran, none of it before its slot.
+fn slots(runs: &Runs) -> Vec<i64> {
+    let runs = runs.lock().expect("runs");
+    let slot = |(id, ran): &(JobId, Timestamp)| {
+        let (repeat, slot) = id.iteration().expect("a scheduler's job");
+        assert!(repeat == "r" && *ran >= slot, "{id} ran at {ran}");
+        slot.millis()
+    };
+    runs.iter().map(slot).collect()
+}
+
+/// Each job a second after the one before, none twice, and then no more.
+pub async fn a_worker_runs_a_scheduler_to_its_limit(h: &impl Harness) {
+    let b = Bench::on(h);
+    let runs = Runs::default();
+    let first = b.queue.schedule(secondly(3)).await.expect("scheduled").expect("a slot").millis();
+    let (_, report) = during(noting(&b, &runs).concurrency(4), b.until_ended(3)).await;
+    assert_eq!((report.done, slots(&runs)), (3, vec![first, first + 1_000, first + 2_000]));
+    let rests = b.queue.scheduled("r").await.expect("a read").expect("a scheduler");
+    assert_eq!((rests.slot, rests.count, b.given.counts().await.total()), (None, 3, 3));
+}
+
+/// Two workers, and every second answer to their changes lost.
+pub async fn lost_answers_and_two_workers_double_no_scheduled_job(h: &impl Harness) {
+    let faulty = Faulty::over(h.backend());
+    let b = Bench::over(faulty.clone());
+    let runs = Runs::default();
+    let first = b.queue.schedule(secondly(3)).await.expect("scheduled").expect("a slot").millis();
+    let script = || [Some(Fault::After), None].into_iter().cycle();
+    faulty.plan(Verb::Edit, script());
+    faulty.plan(Verb::Turn, script().take(20));
+    let (_, _) = during(noting(&b, &runs), during(noting(&b, &runs), b.until_ended(3))).await;
+    assert_eq!(slots(&runs), [first, first + 1_000, first + 2_000]);
+    assert!(faulty.faults() > 0);
+}
+
+/// A definition that nobody would ever move on: its job was removed, or ended before the step to the next.
+pub async fn a_worker_moves_on_a_scheduler_that_stands_still(h: &impl Harness) {
+    let b = Bench::on(h);
+    let old = at(-3_600_500);
+    let put = Put { repeat: Arc::new(secondly(2)), first: old };
+    assert_eq!(b.given.edit(Edit::Schedule(put), T0).await, Edited::Due(old));
+    b.queue.remove(&JobId::of_iteration("r", old)).await.expect("removed");
+    let runs = Runs::default();
+    during(noting(&b, &runs), b.until_ended(1)).await;
+    let slots = slots(&runs);
+    // What was missed is left out, and the offset stays.
+    assert_eq!((slots.len(), (slots[0] - old.millis()) % 1_000), (1, 0));
+    assert!(slots[0] >= T0.millis());
+}
