@@ -36,7 +36,7 @@ pub mod verbs;
 pub use bounds::*;
 pub use facts::*;
 pub(crate) use limits::Room;
-pub use limits::{Limits, Rate};
+pub use limits::{Limits, MAX_RATE_TIME, Rate};
 pub use metrics::{BUCKETS, Histogram, MAX_MINUTES, Minute};
 pub use sweep::*;
 pub use verbs::*;

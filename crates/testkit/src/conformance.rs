@@ -202,7 +202,9 @@ macro_rules! conformance {
                 a_look_at_a_shut_queue_wakes_nobody,
                 limits_of_one_queue_leave_another_alone,
                 limits_are_there_after_reopening,
-                a_limited_job_is_explained;
+                a_limited_job_is_explained,
+                a_window_is_as_long_as_the_rate_says_now,
+                a_rate_of_no_time_or_of_ages_is_refused;
             metrics: ends_are_counted_in_their_minute,
                 waits_are_counted_from_becoming_ready,
                 run_times_are_counted_once,
@@ -239,7 +241,9 @@ macro_rules! conformance {
                 of_several_kept_jobs_the_last_one_wins,
                 a_kept_job_is_lost_only_with_its_owner_or_its_id,
                 the_end_of_a_job_that_owns_nothing_frees_nothing,
-                an_owner_that_keeps_a_job_owns_the_id_until_its_end;
+                an_owner_that_keeps_a_job_owns_the_id_until_its_end,
+                each_owner_keeps_a_last_job_of_its_own,
+                another_job_under_an_owners_id_is_no_owner;
             worker: a_worker_completes_jobs_and_its_caller_reads_the_outcome,
                 a_handler_that_fails_twice_succeeds_at_its_third_try,
                 a_handler_that_always_fails_is_failed_after_its_last_try,
@@ -290,6 +294,8 @@ macro_rules! conformance {
                 a_worker_starts_no_more_than_its_rate,
                 a_handler_can_slow_its_queue_down,
                 a_queues_concurrency_holds_over_all_workers,
+                an_idle_worker_starts_what_is_left_when_the_window_is_over,
+                a_worker_slowed_by_its_own_rate_passes_calls_on,
                 a_handlers_time_is_measured;
         }
     };

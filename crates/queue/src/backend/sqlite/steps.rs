@@ -31,7 +31,7 @@ const FILL: &str = "
     UPDATE jobs SET flags = 64, opts = '{\"de\":{\"id\":\"d-' || id || '\"}}' WHERE place IN (1, 2) AND k2 > 10;
     INSERT INTO dedups SELECT q, 'd-' || id, id, NULL FROM jobs WHERE flags = 64;
     INSERT INTO dedups SELECT q, 'over-' || id, id, k2 FROM jobs WHERE flags = 64;
-    INSERT INTO lasts SELECT q, 'd-' || id, id, 'last-' || id, 'n', '1', '' FROM jobs WHERE flags = 64 AND place = 2;";
+    INSERT INTO lasts SELECT q, id, 'last-' || id, 'n', '1', '' FROM jobs WHERE flags = 64 AND place = 2;";
 
 fn filled(path: &Path, jobs: u64) -> Connection {
     let conn = schema::writer(path).unwrap();
