@@ -37,7 +37,7 @@ pub mod verbs;
 pub use bounds::*;
 pub use facts::*;
 pub(crate) use limits::Room;
-pub use limits::{Limits, Rate};
+pub use limits::{Limits, MAX_RATE_TIME, Rate};
 pub use metrics::{BUCKETS, Histogram, MAX_MINUTES, Minute};
 pub use repeat::{Advance, Put, RepeatPage, Repeats, Scheduled};
 pub use sweep::*;

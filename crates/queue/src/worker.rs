@@ -83,6 +83,9 @@ pub struct WorkerBuilder {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadWorker {
+    /// A rate's time is 1 ms to 365 days.
+    #[error("a rate's time is 1 ms to 365 days")]
+    Rate,
     /// Two handlers for one name.
     #[error("two handlers for jobs named {0:?}")]
     DoubledName(&'static str),
@@ -280,6 +283,9 @@ impl WorkerBuilder {
         }
         if self.settings.lock_for < Duration::from_secs(1) {
             return Err(BadWorker::LockFor);
+        }
+        if self.settings.rate.is_some_and(|rate| rate.check().is_err()) {
+            return Err(BadWorker::Rate);
         }
         if !RESCUE_EVERY.contains(&self.settings.rescue_every) {
             return Err(BadWorker::RescueEvery);

@@ -82,6 +82,17 @@ fn the_list_is_the_documents() {
     expect_same(&listed(), "listed in the macro `conformance!`", &documented(), "named in docs/states.md");
 }
 
+/// The third column of the table beside BullMQ names cases by their last word.
+#[test]
+fn the_table_beside_bullmq_cites_cases_that_exist() {
+    let cases: BTreeSet<String> = listed().iter().filter_map(|case| case.rsplit("::").next()).map(Into::into).collect();
+    let text = read(&root().join("docs/bullmq.md"));
+    let cells = text.lines().filter_map(|line| line.strip_prefix('|')?.split('|').nth(2));
+    let cited: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(cited.len() > 100, "the column is found: {}", cited.len());
+    expect_none(cited.into_iter().filter(|case| !cases.contains(*case)).map(Into::into).collect());
+}
+
 /// The rules are only worth something if they can fail.
 #[test]
 fn planted_faults_are_found() {

@@ -203,7 +203,9 @@ macro_rules! conformance {
                 a_look_at_a_shut_queue_wakes_nobody,
                 limits_of_one_queue_leave_another_alone,
                 limits_are_there_after_reopening,
-                a_limited_job_is_explained;
+                a_limited_job_is_explained,
+                a_window_is_as_long_as_the_rate_says_now,
+                a_rate_of_no_time_or_of_ages_is_refused;
             metrics: ends_are_counted_in_their_minute,
                 waits_are_counted_from_becoming_ready,
                 run_times_are_counted_once,
@@ -240,7 +242,9 @@ macro_rules! conformance {
                 of_several_kept_jobs_the_last_one_wins,
                 a_kept_job_is_lost_only_with_its_owner_or_its_id,
                 the_end_of_a_job_that_owns_nothing_frees_nothing,
-                an_owner_that_keeps_a_job_owns_the_id_until_its_end;
+                an_owner_that_keeps_a_job_owns_the_id_until_its_end,
+                each_owner_keeps_a_last_job_of_its_own,
+                another_job_under_an_owners_id_is_no_owner;
             repeat:
                 a_scheduler_makes_one_job_for_its_first_slot,
                 the_same_times_again_keep_the_slot_and_double_nothing,
@@ -305,6 +309,8 @@ macro_rules! conformance {
                 a_worker_starts_no_more_than_its_rate,
                 a_handler_can_slow_its_queue_down,
                 a_queues_concurrency_holds_over_all_workers,
+                an_idle_worker_starts_what_is_left_when_the_window_is_over,
+                a_worker_slowed_by_its_own_rate_passes_calls_on,
                 a_handlers_time_is_measured,
                 a_worker_runs_a_scheduler_to_its_limit,
                 lost_answers_and_two_workers_double_no_scheduled_job,

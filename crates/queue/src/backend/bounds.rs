@@ -87,6 +87,15 @@ impl Sweep {
     }
 }
 
+impl Control {
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        match self {
+            Control::Rate(Some(rate)) => rate.check(),
+            _ => Ok(()),
+        }
+    }
+}
+
 impl List {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         within(self.most as usize, MAX_READ as usize, "more than 1,000 jobs in one page")

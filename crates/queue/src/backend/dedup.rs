@@ -14,7 +14,7 @@ pub(crate) struct Owner {
     pub(crate) job: JobId,
     /// Until when; `None`: until its end.
     pub(crate) until: Option<Timestamp>,
-    /// Where it is; `None` when it is gone.
+    /// Where it is; `None` when it is gone, also when its id has come to be another job's that does not carry this one.
     pub(crate) place: Option<Place>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) enum Ruling {
     /// It is added and owns the id until then.
     Own(Option<Timestamp>),
     /// The same; the owner has vanished, and what was to run after it is forgotten.
-    Inherit(Option<Timestamp>),
+    Inherit(Owner, Option<Timestamp>),
     /// The same; the owner, which is delayed, is removed before with what was to run after it.
     Replace(Owner, Option<Timestamp>),
     /// It is remembered in place of any before it, to be added when the owner ends; until then the owner keeps the id.
@@ -55,7 +55,7 @@ pub(crate) fn rule(dedup: &Dedup, delay: Duration, owner: Option<Owner>, now: Ti
             Ruling::Replace(owner, until)
         }
         // One with a limit may outlive its owner.
-        None if owner.until.is_none() => Ruling::Inherit(fresh),
+        None if owner.until.is_none() => Ruling::Inherit(owner, fresh),
         Some(Place::Active) if dedup.keep_last_if_active => Ruling::Remember(owner),
         _ if dedup.replace => Ruling::Ignore(owner),
         place => Ruling::Drop {
@@ -90,7 +90,7 @@ mod tests {
     fn ruled(dedup: &Dedup, until: Option<Timestamp>, place: Option<Place>) -> (&'static str, Option<Timestamp>) {
         match rule(dedup, Duration::from_millis(7), Some(owner(until, place)), NOW) {
             Ruling::Own(until) => ("own", until),
-            Ruling::Inherit(until) => ("inherit", until),
+            Ruling::Inherit(_, until) => ("inherit", until),
             Ruling::Replace(_, until) => ("replace", until),
             Ruling::Remember(_) => ("remember", None),
             Ruling::Ignore(owner) => ("ignore", owner.until),

@@ -151,6 +151,7 @@ impl Backend for Memory {
     }
 
     async fn control(&self, queue: &QueueName, what: Control, _now: Timestamp) -> Result<(), StoreError> {
+        what.check()?;
         self.world()?.lane(queue).control(what);
         Ok(())
     }

@@ -193,6 +193,7 @@ impl Backend for Sqlite {
     }
 
     async fn control(&self, queue: &QueueName, what: Control, _now: Timestamp) -> Result<(), StoreError> {
+        what.check()?;
         let ticket = ticket(Urgency::First, Sync::Full, 1, 0);
         self.writer.write(ticket, (queue.clone(), what), edit::control).await.map_err(|failed| failed.why)
     }

@@ -62,7 +62,7 @@ impl<'a> Admin<'a> {
     }
 
     /// At most so many starts in a time, for all workers, whatever rates they have; `None` leaves it to them (BullMQ
-    /// `setGlobalRateLimit`). A time under a millisecond counts as one.
+    /// `setGlobalRateLimit`). Its time is 1 ms to 365 days.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

@@ -21,6 +21,8 @@ pub(super) struct Run {
     lost: CancellationToken,
     cause: OnceLock<Cause>,
     ending: AtomicBool,
+    /// When its handler was called, if it was.
+    begun: OnceLock<Timestamp>,
     notes: Mutex<Notes>,
     /// Held while its notes are on their way to the store.
     pub(super) sending: tokio::sync::Mutex<()>,
@@ -42,6 +44,7 @@ impl Run {
             lost: CancellationToken::new(),
             cause: OnceLock::new(),
             ending: AtomicBool::new(false),
+            begun: OnceLock::new(),
             notes: Mutex::default(),
             sending: tokio::sync::Mutex::default(),
         }
@@ -76,6 +79,16 @@ impl Run {
 
     pub(super) fn is_lost(&self) -> bool {
         self.lost.is_cancelled()
+    }
+
+    /// Its handler is called now.
+    pub(super) fn set_begun(&self, now: Timestamp) {
+        let _ = self.begun.set(now);
+    }
+
+    /// How long its handler has run; `None` when it was not called.
+    pub(super) fn ran(&self, now: Timestamp) -> Option<std::time::Duration> {
+        self.begun.get().map(|begun| now.since(*begun))
     }
 
     /// From here on the handler has ended, and only the lock is still needed.

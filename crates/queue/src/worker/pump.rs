@@ -49,6 +49,8 @@ pub(super) struct Pump {
     hints: u64,
     seen: u64,
     due: Option<Timestamp>,
+    /// Our own rate forbids to start anything before `due`.
+    slowed: bool,
     number: u64,
     /// Whether the grace of a stop is over: what arrives now is not begun any more.
     over: bool,
@@ -70,6 +72,7 @@ impl Pump {
             hints: 1,
             seen: 0,
             due: None,
+            slowed: false,
             number: 0,
             over: false,
             give_up: CancellationToken::new(),
@@ -92,19 +95,19 @@ impl Pump {
             self.depart();
             let due = self.due.map(|at| at.since(self.now()).min(LONGEST_NAP));
             let idle = self.free > 0 && self.hints == self.seen;
-            if self.free == 0 && listening {
+            if (self.free == 0 || self.slowed) && listening {
                 // A waiter that cannot act on its call must not stand in line: dropped, it hands the call on.
                 wake = self.wake();
                 listening = false;
             }
-            listening |= idle;
+            listening |= idle && !self.slowed;
             tokio::select! {
                 biased;
                 _ = &mut stop => break,
                 Some(ended) = self.ends.recv() => self.ended(ended),
                 Some(trip) = self.trips.join_next() => self.arrived(trip),
                 _ = nap(due), if due.is_some() && idle => { self.due = None; self.hints += 1; }
-                woken = &mut wake, if idle => {
+                woken = &mut wake, if idle && !self.slowed => {
                     wake = if woken.is_ok() { self.wake() } else { self.wake_later() };
                     self.hints += 1;
                 }
@@ -179,6 +182,7 @@ impl Pump {
         self.free -= asked;
         self.number += 1;
         self.due = None;
+        self.slowed = false;
         let (shared, number, give_up) = (self.shared.clone(), self.number, self.give_up.clone());
         let hints = self.hints;
         if asked > 0 {
@@ -204,7 +208,11 @@ impl Pump {
         }
         match trip.next {
             Next::More if trip.asked > 0 => self.hints += 1,
-            Next::At(at) | Next::Limited(at) if self.hints == hints => self.due = Some(at),
+            Next::At(at) if self.hints == hints => self.due = Some(at),
+            Next::Limited(at) if self.hints == hints => {
+                self.due = Some(at);
+                self.slowed = self.shared.info.rate.is_some();
+            }
             // Whoever opens a slot of a full queue, or resumes a paused one, calls.
             Next::More | Next::At(_) | Next::Limited(_) | Next::Full | Next::Paused | Next::Empty => {}
         }
@@ -214,14 +222,13 @@ impl Pump {
         let Started { held, run, carry } = started;
         let (shared, ends) = (self.shared.clone(), self.ends_in.clone());
         self.runners.spawn(async move {
-            let begun = shared.queue.clock().now();
             let ran = runner::run(&shared, &held, &run, carry.clone()).await;
             run.set_ending();
             let ended = match ran.filter(|_| !run.is_lost()) {
                 Some(ran) => {
                     let now = shared.queue.clock().now();
                     let outcome = decide(ran, held.made, &held.options, now, rand::random());
-                    let took = held.failed_already.is_none().then(|| now.since(begun));
+                    let took = run.ran(now);
                     Some(Finished { run, ending: Ending { held, carry, outcome }, ran: took, journaled: false })
                 }
                 None => {

@@ -49,6 +49,7 @@ async fn attempt(shared: &Shared, held: &Held, run: &Arc<Run>, carry: Carry) -> 
         tracing::warn!(queue = %shared.queue.name(), job = %held.lock.id, name = %held.name, "no handler for this name: put off");
         return Some(Ran::Later(UNKNOWN_NAME_WAIT));
     };
+    run.set_begun(shared.queue.clock().now());
     let mut answer = Caught(answer);
     tokio::select! {
         biased;

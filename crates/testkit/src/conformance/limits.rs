@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use launchkit_queue::backend::*;
-use launchkit_queue::{Outcome, State, Timestamp, Why, explain};
+use launchkit_queue::{Outcome, State, StoreError, Timestamp, Why, explain};
 use serde_json::json;
 
 use crate::Harness;
@@ -224,4 +224,30 @@ pub async fn a_limited_job_is_explained(h: &impl Harness) {
     assert_eq!(why(at(2)).await, (Why::ConcurrencyLimit, None, json!({"active": 1, "concurrency": 1})));
     order(&q, Control::HoldUntil(at(70)), at(2)).await;
     assert_eq!(why(at(2)).await, (Why::RateLimited, Some(at(70)), json!({})));
+}
+
+/// The window that has begun is as long as the rate that is asked about says, and a clock that was set back opens it.
+pub async fn a_window_is_as_long_as_the_rate_says_now(h: &impl Harness) {
+    let q = Given::on(h);
+    q.waiting(&["a", "b", "c", "d"], T0).await;
+    let day = Rate { max: some(1), per: Duration::from_secs(86_400) };
+    order(&q, Control::Rate(Some(day)), T0).await;
+    assert_eq!(take(&q, None, at(1)).await.1, Next::Limited(at(86_400_001)));
+    order(&q, Control::Rate(Some(rate(1))), at(2)).await;
+    assert_eq!(take(&q, None, at(2)).await, (vec![], Next::Limited(at(1_001))));
+    assert_eq!(take(&q, None, at(1_001)).await.0, ["b"]);
+    assert_eq!(take(&q, None, at(500)).await, (vec!["c".into()], Next::Limited(at(1_500))));
+}
+
+/// It would be stored as nonsense; nothing is changed.
+pub async fn a_rate_of_no_time_or_of_ages_is_refused(h: &impl Harness) {
+    let q = Given::on(h);
+    for per in [Duration::ZERO, Duration::from_micros(999), MAX_RATE_TIME + Duration::from_millis(1), Duration::MAX] {
+        let what = Control::Rate(Some(Rate { max: some(1), per }));
+        let refused = q.backend.control(&q.queue, what, T0).await.expect_err("refused");
+        assert!(matches!(refused, StoreError::OutOfBounds(_)), "{per:?}: {refused:?}");
+    }
+    let longest = Rate { max: some(u32::MAX), per: MAX_RATE_TIME };
+    order(&q, Control::Rate(Some(longest)), T0).await;
+    assert_eq!(q.backend.info(&q.queue, T0).await.expect("info").limits.rate, Some(longest));
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::lane::Lane;
+use super::lane::{Job, Lane};
 use crate::backend::dedup::{Owner, Ruling, live, rule};
 use crate::backend::*;
 use crate::event::Event;
@@ -18,8 +18,8 @@ pub(super) struct Dedups {
     owners: BTreeMap<Arc<str>, Owned>,
     /// Those that are owned for a time, by its end.
     ends: BTreeSet<(Timestamp, Arc<str>)>,
-    /// The last job that came while an owner was active, with that owner.
-    lasts: BTreeMap<Arc<str>, (JobId, NewJob)>,
+    /// The last job that came while an owner was active, by that owner.
+    lasts: BTreeMap<JobId, NewJob>,
 }
 
 #[derive(Debug)]
@@ -57,9 +57,7 @@ impl Dedups {
         if self.owners.get(id).is_some_and(|owned| owned.job == *job) {
             self.free(id);
         }
-        if self.lasts.get(id).is_some_and(|(after, _)| after == job) {
-            self.lasts.remove(id);
-        }
+        self.lasts.remove(job);
     }
 
     /// Frees an id by hand; answers whether somebody owned it.
@@ -79,10 +77,11 @@ impl Lane {
         told: &mut Vec<Event>,
     ) -> Option<JobId> {
         let key = &dedup.id;
+        let carries = |job: &Job| job.options.deduplication.as_ref().is_some_and(|dedup| dedup.id == *key);
         let owner = self.dedups.owners.get(key).map(|owned| Owner {
             job: owned.job.clone(),
             until: owned.until,
-            place: self.jobs.get(&owned.job).map(|owner| owner.place),
+            place: self.jobs.get(&owned.job).filter(|owner| carries(owner)).map(|owner| owner.place),
         });
         let says = |survivor: &JobId, lost: &JobId| Event::Deduplicated {
             id: survivor.clone(),
@@ -91,13 +90,13 @@ impl Lane {
         };
         match rule(dedup, new.options.delay, owner, now) {
             Ruling::Own(until) => self.own(key, id, until, now),
-            Ruling::Inherit(until) => {
-                self.dedups.lasts.remove(key);
+            Ruling::Inherit(old, until) => {
+                self.dedups.lasts.remove(&old.job);
                 self.own(key, id, until, now);
             }
             Ruling::Replace(old, until) => {
                 self.discard(&old.job);
-                self.dedups.lasts.remove(key);
+                self.dedups.lasts.remove(&old.job);
                 told.push(Event::Removed { id: old.job.clone(), prev: State::Delayed });
                 told.push(says(id, &old.job));
                 self.own(key, id, until, now);
@@ -106,7 +105,7 @@ impl Lane {
                 told.push(says(&owner.job, id));
                 self.dedups.own(key, owner.job.clone(), None);
                 let last = NewJob { id: Some(id.clone()), ..new.clone() };
-                self.dedups.lasts.insert(key.clone(), (owner.job.clone(), last));
+                self.dedups.lasts.insert(owner.job.clone(), last);
                 return Some(owner.job);
             }
             Ruling::Ignore(owner) => return Some(owner.job),
@@ -139,10 +138,7 @@ impl Lane {
         if owned.is_some_and(|owned| owned.job == *id && owned.until.is_none_or(|until| until <= now)) {
             self.dedups.free(key);
         }
-        if self.dedups.lasts.get(key).is_none_or(|(after, _)| after != id) {
-            return;
-        }
-        let Some((_, last)) = self.dedups.lasts.remove(key) else {
+        let Some(last) = self.dedups.lasts.remove(id) else {
             return;
         };
         let counted = self.next_id();
@@ -151,7 +147,10 @@ impl Lane {
             told.push(Event::Duplicated { id: next });
             return;
         }
-        self.dedups.own(key, next.clone(), None);
+        // Freed by hand, the id may have come to be another's meanwhile.
+        if self.dedups.owners.get(key).is_none_or(|other| !live(other.until, now)) {
+            self.dedups.own(key, next.clone(), None);
+        }
         self.store(next, last, now, told);
     }
 }

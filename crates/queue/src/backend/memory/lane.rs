@@ -1,6 +1,7 @@
 //! One queue in memory: its jobs, their order, its events. Moves are in `moves.rs`, reads in `reads.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::Bell;
@@ -154,6 +155,12 @@ impl Lane {
     pub(super) fn walk(&self, place: Place) -> impl DoubleEndedIterator<Item = (Key, &JobId)> {
         let all = (place, (i64::MIN, i64::MIN))..=(place, (i64::MAX, i64::MAX));
         self.order.range(all).map(|((_, key), id)| (*key, id))
+    }
+
+    /// The jobs of a place behind an order key.
+    pub(super) fn walk_after(&self, place: Place, after: Key) -> impl Iterator<Item = (Key, &JobId)> {
+        let behind = (Bound::Excluded((place, after)), Bound::Included((place, (i64::MAX, i64::MAX))));
+        self.order.range(behind).map(|((_, key), id)| (*key, id))
     }
 
     pub(super) fn first(&self, place: Place) -> Option<(Key, JobId)> {

@@ -37,9 +37,8 @@ impl Lane {
             told.push(Event::Drained);
         }
         self.tell(told);
-        // Who may start nothing must not call: it would call itself.
-        let open = !self.paused && self.limits.room(own, self.counts().active, now).most > 0;
-        if (!idle && open) || !ends.is_empty() {
+        let changed = !(ends.is_empty() && held.is_empty());
+        if !idle && !self.paused && self.limits.calls(own, self.counts().active, now, changed) {
             self.bell.work.notify_one();
         }
         Turned { ends, held, next }
@@ -381,8 +380,7 @@ impl Lane {
         };
         let after = sweep.after.map_or((i64::MIN, i64::MIN), |Cursor(a, b)| (a, b));
         let found: Vec<(Key, JobId)> = self
-            .walk(place)
-            .skip_while(|(key, _)| *key <= after)
+            .walk_after(place, after)
             .take_while(|((first, _), _)| *first <= last)
             .take(sweep.most as usize)
             .map(|(key, id)| (key, id.clone()))

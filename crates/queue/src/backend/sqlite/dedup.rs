@@ -16,15 +16,15 @@ use crate::options::Dedup;
 use crate::state::State;
 use crate::time::Timestamp;
 
-const OWNER: &str = "SELECT d.job, d.until, j.place FROM dedups AS d \
+const OWNER: &str = "SELECT d.job, d.until, j.place, j.flags, j.opts FROM dedups AS d \
     LEFT JOIN jobs AS j ON j.q = d.q AND j.id = d.job WHERE d.q = ?1 AND d.id = ?2";
 const OWN: &str = "INSERT INTO dedups (q, id, job, until) VALUES (?1, ?2, ?3, ?4) \
     ON CONFLICT (q, id) DO UPDATE SET job = excluded.job, until = excluded.until";
 const FORGET_ENDED: &str = "DELETE FROM dedups WHERE q = ?1 AND id IN \
     (SELECT id FROM dedups WHERE q = ?1 AND until <= ?2 ORDER BY until LIMIT ?3)";
-const REMEMBER: &str = "INSERT INTO lasts (q, id, owner, job, name, data, opts) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
-    ON CONFLICT (q, id) DO UPDATE SET owner = excluded.owner, job = excluded.job, name = excluded.name, \
-    data = excluded.data, opts = excluded.opts";
+const REMEMBER: &str = "INSERT INTO lasts (q, owner, job, name, data, opts) VALUES (?1, ?2, ?3, ?4, ?5, ?6) \
+    ON CONFLICT (q, owner) DO UPDATE SET job = excluded.job, name = excluded.name, data = excluded.data, \
+    opts = excluded.opts";
 const RESCHEDULE: &str = "UPDATE jobs SET k1 = ?3, k2 = ?4 WHERE q = ?1 AND id = ?2 AND place = 1";
 
 /// Claims its deduplication id for a new job, given with its options' text. Answers the owner when the job is not to be
@@ -44,15 +44,15 @@ pub(super) fn claim(
     };
     match rule(wish, job.options.delay, owner(conn, lane, key)?, now) {
         Ruling::Own(until) => claimed(conn, lane, key, id, until, now)?,
-        Ruling::Inherit(until) => {
-            forget_last(conn, lane, key)?;
+        Ruling::Inherit(old, until) => {
+            forget_last(conn, lane, &old.job)?;
             claimed(conn, lane, key, id, until, now)?;
         }
         Ruling::Replace(old, until) => {
             if let Some(row) = Row::find(conn, lane, &old.job)? {
                 row.remove(conn, lane)?;
             }
-            forget_last(conn, lane, key)?;
+            forget_last(conn, lane, &old.job)?;
             lane.tell(Event::Removed { id: old.job.clone(), prev: State::Delayed });
             lane.tell(says(id, &old.job));
             claimed(conn, lane, key, id, until, now)?;
@@ -60,7 +60,7 @@ pub(super) fn claim(
         Ruling::Remember(owner) => {
             lane.tell(says(&owner.job, id));
             own(conn, lane, key, &owner.job, None)?;
-            let row = params![lane.q, &**key, owner.job.as_str(), id.as_str(), &*job.name, job.data.as_str(), opts];
+            let row = params![lane.q, owner.job.as_str(), id.as_str(), &*job.name, job.data.as_str(), opts];
             conn.prepare_cached(REMEMBER)?.execute(row)?;
             return Ok(Some(owner.job));
         }
@@ -85,7 +85,10 @@ fn owner(conn: &Connection, lane: &Lane, key: &str) -> Result<Option<Owner>, Fau
     let mut find = conn.prepare_cached(OWNER)?;
     let found = find
         .query_row(params![lane.q, key], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, Option<i64>>(2)?))
+            let carries = row.get::<_, Option<i64>>(3)?.is_some_and(|flags| flags & DEDUP != 0)
+                && named(&row.get::<_, String>(4)?).is_some_and(|dedup| *dedup.id == *key);
+            let place = row.get::<_, Option<i64>>(2)?.filter(|_| carries);
+            Ok((row.get::<_, String>(0)?, row.get::<_, Option<i64>>(1)?, place))
         })
         .optional()?;
     let Some((job, until, place)) = found else {
@@ -117,8 +120,10 @@ fn claimed(
     Ok(())
 }
 
-fn forget_last(conn: &Connection, lane: &Lane, key: &str) -> Result<(), Fault> {
-    conn.prepare_cached("DELETE FROM lasts WHERE q = ?1 AND id = ?2")?.execute(params![lane.q, key])?;
+/// What was to run after an owner is not added.
+fn forget_last(conn: &Connection, lane: &Lane, owner: &JobId) -> Result<(), Fault> {
+    let mut forget = conn.prepare_cached("DELETE FROM lasts WHERE q = ?1 AND owner = ?2")?;
+    forget.execute(params![lane.q, owner.as_str()])?;
     Ok(())
 }
 
@@ -134,10 +139,10 @@ pub(super) fn ended(conn: &Connection, lane: &mut Lane, opts: &str, id: &JobId, 
     };
     conn.prepare_cached("DELETE FROM dedups WHERE q = ?1 AND id = ?2 AND job = ?3 AND (until IS NULL OR until <= ?4)")?
         .execute(params![lane.q, &*key, id.as_str(), now.millis()])?;
-    let mut recall = conn
-        .prepare_cached("DELETE FROM lasts WHERE q = ?1 AND id = ?2 AND owner = ?3 RETURNING job, name, data, opts")?;
+    let mut recall =
+        conn.prepare_cached("DELETE FROM lasts WHERE q = ?1 AND owner = ?2 RETURNING job, name, data, opts")?;
     let last = recall
-        .query_row(params![lane.q, &*key, id.as_str()], |row| {
+        .query_row(params![lane.q, id.as_str()], |row| {
             let texts: [String; 4] = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
             Ok(texts)
         })
@@ -152,7 +157,10 @@ pub(super) fn ended(conn: &Connection, lane: &mut Lane, opts: &str, id: &JobId, 
     let job = NewJob { id: None, name: name.into(), data: Payload::stored(data), options };
     let mut insert = conn.prepare_cached(add::INSERT)?;
     if add::store(&mut insert, conn, lane, (&next, &job, &opts), now)? {
-        own(conn, lane, &key, &next, None)?;
+        // Freed by hand, the id may have come to be another's meanwhile.
+        if owner(conn, lane, &key)?.is_none_or(|other| !live(other.until, now)) {
+            own(conn, lane, &key, &next, None)?;
+        }
         lane.ring = true;
     }
     Ok(())
@@ -168,7 +176,7 @@ pub(super) fn removing(conn: &Connection, lane: &Lane, row: &Row, id: &JobId) ->
     if let Some(Dedup { id: key, .. }) = named(&opts) {
         let args = params![lane.q, &*key, id.as_str()];
         conn.prepare_cached("DELETE FROM dedups WHERE q = ?1 AND id = ?2 AND job = ?3")?.execute(args)?;
-        conn.prepare_cached("DELETE FROM lasts WHERE q = ?1 AND id = ?2 AND owner = ?3")?.execute(args)?;
+        forget_last(conn, lane, id)?;
     }
     Ok(())
 }

@@ -82,6 +82,8 @@ fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> 
             }
             dedup::removing(conn, lane, &row, id)?;
             row.remove(conn, lane)?;
+            // A slot of a full queue may be free now.
+            lane.ring |= state == State::Active;
             lane.tell(Event::Removed { id: id.clone(), prev: state });
         }
         Edit::Cancel(_) if state.is_final() => return Ok(Edited::WrongState(state)),

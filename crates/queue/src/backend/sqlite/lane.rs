@@ -42,12 +42,12 @@ pub(super) struct Lane {
 
 const LOAD: &str = "SELECT q, paused, next_id, tail, head, waiting, prioritized, delayed, active, waiting_children, \
     completed, failed, event_seq, event_last, events_kept, trimmed_seq, trimmed_last, \
-    concurrency, rate_max, rate_per, used, window_end, hold_until FROM queues WHERE name = ?1";
+    concurrency, rate_max, rate_per, used, window_start, hold_until FROM queues WHERE name = ?1";
 
 const STORE: &str = "UPDATE queues SET paused = ?2, next_id = ?3, tail = ?4, head = ?5, waiting = ?6, \
     prioritized = ?7, delayed = ?8, active = ?9, waiting_children = ?10, completed = ?11, failed = ?12, \
     event_seq = ?13, event_last = ?14, events_kept = ?15, trimmed_seq = ?16, trimmed_last = ?17, \
-    concurrency = ?18, rate_max = ?19, rate_per = ?20, used = ?21, window_end = ?22, hold_until = ?23 WHERE q = ?1";
+    concurrency = ?18, rate_max = ?19, rate_per = ?20, used = ?21, window_start = ?22, hold_until = ?23 WHERE q = ?1";
 
 impl Lane {
     /// The queue's row, if there is one.
@@ -118,9 +118,9 @@ impl Lane {
             trimmed.index,
             limits.concurrency,
             limits.rate.map(|rate| rate.max),
-            limits.rate.map(|rate| rate.per.as_millis() as i64),
+            limits.rate.map(|rate| i64::try_from(rate.per.as_millis()).unwrap_or(i64::MAX)),
             limits.used,
-            limits.window_end.millis(),
+            limits.window_start.millis(),
             limits.until.millis(),
         ])?;
         Ok(())
@@ -238,7 +238,7 @@ fn limits(row: &Row<'_>) -> rusqlite::Result<Limits> {
         concurrency: row.get(17)?,
         rate: row.get::<_, Option<NonZeroU32>>(18)?.map(|max| Rate { max, per }),
         used: row.get(20)?,
-        window_end: Timestamp::from_millis(row.get(21)?),
+        window_start: Timestamp::from_millis(row.get(21)?),
         until: Timestamp::from_millis(row.get(22)?),
     })
 }

@@ -107,14 +107,14 @@ pub(super) fn list(conn: &Connection, queue: &QueueName, list: &List) -> Result<
     Ok(Page { jobs, next: last.filter(|_| full) })
 }
 
-/// Why a job of the place `failed` has failed.
+/// Why a job of the place `failed` has failed, as far as it can be read.
 pub(super) fn failure(conn: &Connection, row: &row::Row) -> Result<Option<Failure>, Fault> {
     if row.place != Place::Failed || row.flags & SIDE == 0 {
         return Ok(None);
     }
     let mut read = conn.prepare_cached("SELECT failure FROM sides WHERE row = ?1")?;
     let text: Option<String> = read.query_row([row.row], |row| row.get(0)).optional()?.flatten();
-    text.map(|text| decode("sides", &text)).transpose()
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
 }
 
 /// What cannot be read of a damaged job is shown as null and as the defaults: it must not hide those beside it. Its taker

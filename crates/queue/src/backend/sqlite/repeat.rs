@@ -111,6 +111,17 @@ fn find(conn: &Connection, lane: &Lane, id: &str) -> Result<Option<Scheduled>, F
     rows.next()?.map(scheduled).transpose()
 }
 
+/// A damaged definition must not hold up those beside it.
+fn readable(conn: &Connection, lane: &Lane, id: &str) -> Result<Option<Scheduled>, Fault> {
+    match find(conn, lane, id) {
+        Err(fault @ Fault::Damaged { .. }) => {
+            tracing::error!(queue = %lane.name, scheduler = id, %fault, "a scheduler cannot be read");
+            Ok(None)
+        }
+        found => found,
+    }
+}
+
 fn scheduled(row: &SqlRow<'_>) -> Result<Scheduled, Fault> {
     let repeat: Repeat = serde_json::from_str(&row.get::<_, String>(2)?)
         .map_err(|error| Fault::Damaged { what: "repeats.def", why: error.to_string() })?;
@@ -125,8 +136,11 @@ pub(super) fn list(conn: &Connection, queue: &QueueName, wanted: &Repeats, most:
     };
     match wanted {
         Repeats::Ids(ids) => {
-            let found = ids.iter().take(most as usize).filter_map(|id| find(conn, &lane, id).transpose());
-            Ok(RepeatPage { found: found.collect::<Result<_, _>>()?, next: None })
+            let mut found = Vec::new();
+            for id in ids.iter().take(most as usize) {
+                found.extend(readable(conn, &lane, id)?);
+            }
+            Ok(RepeatPage { found, next: None })
         }
         Repeats::After(after) => {
             let mut read = conn.prepare_cached(AFTER)?;
@@ -149,7 +163,7 @@ pub(super) fn list(conn: &Connection, queue: &QueueName, wanted: &Repeats, most:
             for (slot, id) in overdue {
                 let job = Row::find(conn, &lane, &JobId::of_iteration(&id, slot))?;
                 if job.is_none_or(|job| job.place.state(job.priority).is_final()) {
-                    found.extend(find(conn, &lane, &id)?);
+                    found.extend(readable(conn, &lane, &id)?);
                 }
             }
             Ok(RepeatPage { found, next })

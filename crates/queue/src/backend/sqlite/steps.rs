@@ -32,7 +32,7 @@ const FILL: &str = "
     UPDATE jobs SET flags = 64, opts = '{\"de\":{\"id\":\"d-' || id || '\"}}' WHERE place IN (1, 2) AND k2 > 10;
     INSERT INTO dedups SELECT q, 'd-' || id, id, NULL FROM jobs WHERE flags = 64;
     INSERT INTO dedups SELECT q, 'over-' || id, id, k2 FROM jobs WHERE flags = 64;
-    INSERT INTO lasts SELECT q, 'd-' || id, id, 'last-' || id, 'n', '1', '' FROM jobs WHERE flags = 64 AND place = 2;
+    INSERT INTO lasts SELECT q, id, 'last-' || id, 'n', '1', '' FROM jobs WHERE flags = 64 AND place = 2;
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :n)
     INSERT INTO repeats (q, id, slot, made, def, data) SELECT 1, 'r-' || i, i, 1, replace(:def, 'r-0', 'r-' || i), '1' FROM n;
     INSERT INTO jobs (q, id, place, k1, k2, name, data, opts, priority, flags, created, since)

@@ -28,9 +28,11 @@ pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<T
     if finished && lane.ready() == 0 && lane.counts.active == 0 {
         lane.tell(Event::Drained);
     }
-    // Who may start nothing must not call: it would call itself.
     let own = turn.take.as_ref().and_then(|take| take.rate);
-    lane.ring |= lane.ready() > 0 && !lane.paused && lane.room(own, *now).most > 0;
+    if lane.ready() > 0 && !lane.paused {
+        let changed = !(ends.is_empty() && held.is_empty());
+        lane.ring |= lane.limits.calls(own, lane.counts.active, *now, changed);
+    }
     Ok(Turned { ends, held, next })
 }
 

@@ -159,3 +159,19 @@ pub async fn deduplication_survives_reopening<H: Harness>(_: &H) {
     q.settle(&lock, done(), at(4)).await;
     assert_eq!(q.list(State::Waiting).await, ["t", "last"]);
 }
+
+/// A throttle outlives its owner; a job that comes to that owner's id without the deduplication is none of its business.
+pub async fn another_job_under_an_owners_id_is_no_owner(h: &impl Harness) {
+    let q = Given::on(h);
+    let with = |dedup, options| JobOptions { deduplication: Some(dedup), ..options };
+    q.add(vec![named("report", with(Dedup::throttle("d", TTL * 1_000), plain()))], at(0)).await;
+    let held = q.one(at(1)).await;
+    q.turn(vec![Verdict { keep: Keep::NONE, ..verdict(&held.lock, done()) }], None, at(2)).await;
+    q.add(vec![named("report", delay(50_000))], at(3)).await;
+    let due = q.get("report").await.due;
+    for dedup in [Dedup::debounce("d", TTL * 1_000), Dedup { reschedule: true, ..Dedup::simple("d") }] {
+        q.add(vec![named("new", with(dedup, delay(9)))], at(4)).await;
+        assert!(q.find("new").await.is_none(), "the time of the owner that is gone is not over");
+        assert_eq!(q.get("report").await.due, due);
+    }
+}

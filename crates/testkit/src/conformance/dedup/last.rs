@@ -1,7 +1,7 @@
 //! The last job that came while the owner ran, kept for its end.
 
 use launchkit_queue::backend::*;
-use launchkit_queue::{Dedup, Event, JobOptions, Keep};
+use launchkit_queue::{Dedup, Event, JobOptions, Keep, State, Timestamp};
 
 use super::{TTL, add, keep_last, lost_to, new, simple, since, told, with};
 use crate::Harness;
@@ -79,4 +79,27 @@ pub async fn an_owner_that_keeps_a_job_owns_the_id_until_its_end(h: &impl Harnes
     assert_eq!(add(&q, "b", simple(), at(1_000)).await, lost_to("a"));
     q.settle(&lock, done(), at(20_000)).await;
     assert_eq!(add(&q, "b", simple(), at(20_000)).await, lost_to("last"));
+}
+
+/// Two owners of one id, one after the other by hand, each with a job that is kept for its end.
+pub async fn each_owner_keeps_a_last_job_of_its_own(h: &impl Harness) {
+    let q = Given::on(h);
+    let put = async |text: &str, now: Timestamp| {
+        let options = JobOptions { deduplication: Some(Dedup::keep_last("d")), ..plain() };
+        q.add(vec![named(text, options)], now).await;
+    };
+    put("a", at(0)).await;
+    let a = q.one(at(1)).await;
+    put("after-a", at(2)).await;
+    assert_eq!(q.edit(Edit::FreeDedup("d".into()), at(3)).await, Edited::Done);
+    put("b", at(4)).await;
+    let b = q.one(at(5)).await;
+    put("after-b", at(6)).await;
+    q.end(&a.lock, done(), at(7)).await;
+    assert_eq!(q.list(State::Waiting).await, ["after-a"]);
+    // The id is still b's.
+    put("late", at(8)).await;
+    assert!(q.find("late").await.is_none());
+    q.end(&b.lock, done(), at(9)).await;
+    assert_eq!(q.list(State::Waiting).await, ["after-a", "late"]);
 }

@@ -76,3 +76,56 @@ pub async fn a_queues_concurrency_holds_over_all_workers(h: &impl Harness) {
     assert_eq!(one.done + two.done, 40);
     assert_eq!(most.load(Ordering::SeqCst), 3);
 }
+
+/// The worker that used up the window is busy; another one, idle all the time, starts what it left when the window is over.
+pub async fn an_idle_worker_starts_what_is_left_when_the_window_is_over(h: &impl Harness) {
+    let b = Bench::on(h);
+    let rate = Rate { max: NonZeroU32::MIN, per: Duration::from_millis(500) };
+    b.queue.admin().set_rate_limit(Some(rate)).await.expect("set");
+    let (tell, mut starts) = mpsc::unbounded_channel();
+    let (release, released) = tokio::sync::watch::channel(false);
+    let worker = || {
+        let (tell, released) = (tell.clone(), released.clone());
+        b.worker().on::<Text>(move |_: Active<Text>| {
+            let (tell, mut released) = (tell.clone(), released.clone());
+            async move {
+                let _ = tell.send(());
+                let _ = released.wait_for(|released| *released).await;
+                Ok(0)
+            }
+        })
+    };
+    let work = async {
+        // Both have looked and wait.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        b.add_many(2, &plain()).await;
+        starts.recv().await.expect("a start");
+        let next = tokio::time::timeout(Duration::from_secs(3), starts.recv()).await;
+        release.send(true).expect("handlers");
+        next.expect("long before the next look of its own").expect("a start");
+        b.until_ended(2).await;
+    };
+    let ((_, one), two) = during(worker(), during(worker(), work)).await;
+    assert_eq!((one.done, two.done), (1, 1));
+}
+
+/// Of a mixed fleet, the worker whose own rate is used up is called first and passes the call on.
+pub async fn a_worker_slowed_by_its_own_rate_passes_calls_on(h: &impl Harness) {
+    let b = Bench::on(h);
+    let handler = || async |_: Active<Text>| Ok(0);
+    let slow = b.worker().rate(NonZeroU32::MIN, Duration::from_secs(600)).on::<Text>(handler());
+    let fast = b.worker().on::<Text>(handler());
+    let work = async {
+        b.add("first", 1, plain()).await;
+        b.until_ended(1).await;
+        let both = async {
+            tokio::time::sleep(Duration::from_millis(300)).await; // until both are in line, the slow one before
+            b.add("second", 2, plain()).await;
+            tokio::time::timeout(Duration::from_secs(3), b.until_ended(2)).await
+        };
+        during(fast, both).await
+    };
+    let ((ended, fast), slow) = during(slow, work).await;
+    ended.expect("long before anybody's next look");
+    assert_eq!((slow.done, fast.done), (1, 1));
+}

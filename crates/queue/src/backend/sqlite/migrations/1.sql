@@ -10,8 +10,8 @@ CREATE TABLE queues (
     concurrency INTEGER,            -- NULL: no limit
     rate_max INTEGER,               -- starts in rate_per milliseconds; NULL: no limit of the queue's own
     rate_per INTEGER,
-    used INTEGER NOT NULL DEFAULT 0,        -- starts in the window that is over at window_end
-    window_end INTEGER NOT NULL DEFAULT 0,
+    used INTEGER NOT NULL DEFAULT 0,        -- starts in the window that began at window_start
+    window_start INTEGER NOT NULL DEFAULT 0,
     hold_until INTEGER NOT NULL DEFAULT 0,
     next_id INTEGER NOT NULL DEFAULT 0,
     tail INTEGER NOT NULL DEFAULT 0,
@@ -69,8 +69,8 @@ CREATE TABLE dedups (
 CREATE INDEX dedups_until ON dedups (q, until) WHERE until IS NOT NULL;
 -- The last job that came while the owner of its deduplication id, `owner`, was active.
 CREATE TABLE lasts (
-    q INTEGER NOT NULL, id TEXT NOT NULL, owner TEXT NOT NULL,
-    job TEXT NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL, opts TEXT NOT NULL, PRIMARY KEY (q, id)
+    q INTEGER NOT NULL, owner TEXT NOT NULL,
+    job TEXT NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL, opts TEXT NOT NULL, PRIMARY KEY (q, owner)
 ) STRICT, WITHOUT ROWID;
 
 -- Job schedulers: where each stands (NULL: it makes no more jobs), the jobs it has made, its definition and payload.
