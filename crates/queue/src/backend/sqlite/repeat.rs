@@ -111,11 +111,15 @@ fn find(conn: &Connection, lane: &Lane, id: &str) -> Result<Option<Scheduled>, F
     rows.next()?.map(scheduled).transpose()
 }
 
-/// A damaged definition must not hold up those beside it.
 fn readable(conn: &Connection, lane: &Lane, id: &str) -> Result<Option<Scheduled>, Fault> {
-    match find(conn, lane, id) {
+    undamaged(lane, find(conn, lane, id))
+}
+
+/// A damaged definition must not hold up or hide those beside it. It can be dropped.
+fn undamaged(lane: &Lane, found: Result<Option<Scheduled>, Fault>) -> Result<Option<Scheduled>, Fault> {
+    match found {
         Err(fault @ Fault::Damaged { .. }) => {
-            tracing::error!(queue = %lane.name, scheduler = id, %fault, "a scheduler cannot be read");
+            tracing::error!(queue = %lane.name, %fault, "a scheduler cannot be read");
             Ok(None)
         }
         found => found,
@@ -147,7 +151,7 @@ pub(super) fn list(conn: &Connection, queue: &QueueName, wanted: &Repeats, most:
             let mut rows = read.query(params![lane.q, after.as_deref().unwrap_or_default(), most])?;
             let mut found = Vec::new();
             while let Some(row) = rows.next()? {
-                found.push(scheduled(row)?);
+                found.extend(undamaged(&lane, scheduled(row).map(Some))?);
             }
             Ok(RepeatPage { found, next: None })
         }
@@ -168,5 +172,39 @@ pub(super) fn list(conn: &Connection, queue: &QueueName, wanted: &Repeats, most:
             }
             Ok(RepeatPage { found, next })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use super::super::{edit, row::OptionsCache, schema, scribe::Tx};
+    use super::*;
+    use crate::repeat::Schedule;
+
+    #[test]
+    fn a_damaged_definition_hides_no_other_and_can_be_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let conn = schema::writer(&folder.path().join("queue.db")).unwrap();
+        let mut options = OptionsCache::default();
+        let mut tx = Tx { conn: &conn, options: &mut options, lanes: HashMap::new() };
+        let (queue, now) = (QueueName::new("q").unwrap(), Timestamp::from_millis(5));
+        let put = |id: &str| {
+            let repeat = Repeat::named(id, Schedule::Every(Duration::from_secs(1)), "n", &1).unwrap();
+            Edit::Schedule(Put { repeat: Arc::new(repeat), first: now })
+        };
+        let edits = ["a", "b", "c"].map(put).to_vec();
+        edit::edit(&mut tx, &(EditAll { queue: queue.clone(), edits }, now)).unwrap();
+        conn.execute_batch("DELETE FROM jobs; UPDATE repeats SET def = '{' WHERE id = 'b'").unwrap();
+        let stuck = Repeats::Stuck { before: Timestamp::from_millis(6), after: None };
+        let ids = Repeats::Ids(["a", "b", "c"].map(Into::into).to_vec());
+        for wanted in [ids, Repeats::After(None), stuck] {
+            let page = list(&conn, &queue, &wanted, 10).unwrap();
+            assert_eq!(page.found.iter().map(|one| &*one.repeat.id).collect::<Vec<_>>(), ["a", "c"], "{wanted:?}");
+        }
+        let drop = EditAll { queue: queue.clone(), edits: vec![Edit::Unschedule("b".into()), put("b")] };
+        assert_eq!(edit::edit(&mut tx, &(drop, now)).unwrap(), [Edited::Done, Edited::Due(now)]);
     }
 }

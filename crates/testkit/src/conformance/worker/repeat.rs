@@ -40,13 +40,24 @@ fn slots(runs: &Runs) -> Vec<i64> {
     runs.iter().map(slot).collect()
 }
 
+/// Three runs a second apart; where time is real and the machine busy, a slot may have been missed.
+fn expect_three(b: &Bench, runs: &Runs, first: i64) {
+    let slots = slots(runs);
+    assert_eq!((slots.len(), slots[0]), (3, first));
+    for pair in slots.windows(2) {
+        let apart = pair[1] - pair[0];
+        assert!(apart == 1_000 || (!b.exact && apart > 0 && apart % 1_000 == 0), "{slots:?}");
+    }
+}
+
 /// Each job a second after the one before, none twice, and then no more.
 pub async fn a_worker_runs_a_scheduler_to_its_limit(h: &impl Harness) {
     let b = Bench::on(h);
     let runs = Runs::default();
     let first = b.queue.schedule(secondly(3)).await.expect("scheduled").expect("a slot").millis();
     let (_, report) = during(noting(&b, &runs).concurrency(4), b.until_ended(3)).await;
-    assert_eq!((report.done, slots(&runs)), (3, vec![first, first + 1_000, first + 2_000]));
+    assert_eq!(report.done, 3);
+    expect_three(&b, &runs, first);
     let rests = b.queue.scheduled("r").await.expect("a read").expect("a scheduler");
     assert_eq!((rests.slot, rests.count, b.given.counts().await.total()), (None, 3, 3));
 }
@@ -61,7 +72,7 @@ pub async fn lost_answers_and_two_workers_double_no_scheduled_job(h: &impl Harne
     faulty.plan(Verb::Edit, script());
     faulty.plan(Verb::Turn, script().take(20));
     let (_, _) = during(noting(&b, &runs), during(noting(&b, &runs), b.until_ended(3))).await;
-    assert_eq!(slots(&runs), [first, first + 1_000, first + 2_000]);
+    expect_three(&b, &runs, first);
     assert!(faulty.faults() > 0);
 }
 
