@@ -314,7 +314,8 @@ macro_rules! conformance {
                 a_handlers_time_is_measured,
                 a_worker_runs_a_scheduler_to_its_limit,
                 lost_answers_and_two_workers_double_no_scheduled_job,
-                a_worker_moves_on_a_scheduler_that_stands_still;
+                a_worker_moves_on_a_scheduler_that_stands_still,
+                a_step_that_the_store_refuses_is_made_up_for;
         }
     };
 }

@@ -90,3 +90,19 @@ pub async fn a_worker_moves_on_a_scheduler_that_stands_still(h: &impl Harness) {
     assert_eq!((slots.len(), (slots[0] - old.millis()) % 1_000), (1, 0));
     assert!(slots[0] >= T0.millis());
 }
+
+/// The job whose taker could not make the next one runs all the same; a later look makes it.
+pub async fn a_step_that_the_store_refuses_is_made_up_for(h: &impl Harness) {
+    let faulty = Faulty::over(h.backend());
+    let b = Bench::over(faulty.clone());
+    let old = at(-120_500);
+    let put = Put { repeat: Arc::new(secondly(2)), first: old };
+    b.given.edit(Edit::Schedule(put), T0).await;
+    faulty.plan(Verb::Edit, [Some(Fault::Before); 3]);
+    let runs = Runs::default();
+    let worker = noting(&b, &runs).rescue_every(Duration::from_millis(100));
+    let (_, report) = during(worker, b.until_ended(2)).await;
+    let slots = slots(&runs);
+    assert_eq!((report.done, faulty.faults(), slots.len(), slots[0]), (2, 3, 2, old.millis()));
+    assert!(slots[1] >= T0.millis());
+}
