@@ -21,7 +21,7 @@ pub struct Sweep {
     pub after: Option<Cursor>,
     /// Look only: answers the jobs that it would be done to.
     pub dry: bool,
-    /// At most this many are looked at in this step; at most [`MAX_READ`].
+    /// At most this many are looked at in this step; at most [`MAX_READ`](super::MAX_READ).
     pub most: u32,
 }
 

@@ -16,7 +16,7 @@ use crate::options::{JobOptions, Keep};
 use crate::state::State;
 use crate::time::Timestamp;
 
-/// New jobs for one queue: 1 to [`MAX_ADD`].
+/// New jobs for one queue: 1 to [`MAX_ADD`](super::MAX_ADD).
 #[derive(Clone, Debug)]
 pub struct Add {
     /// The queue.
@@ -98,7 +98,7 @@ pub struct Turn {
     pub queue: QueueName,
     /// The worker's name, stored with the jobs that it takes.
     pub worker: Arc<str>,
-    /// Held jobs that have ended; at most [`MAX_TURN`].
+    /// Held jobs that have ended; at most [`MAX_TURN`](super::MAX_TURN).
     pub ends: Vec<Verdict>,
     /// What to take, if anything.
     pub take: Option<Take>,
@@ -124,7 +124,7 @@ pub struct Take {
     pub token: Token,
     /// Whether this repeats a take whose answer was lost.
     pub mode: TakeMode,
-    /// At most this many; at most [`MAX_TURN`].
+    /// At most this many; at most [`MAX_TURN`](super::MAX_TURN).
     pub most: usize,
     /// How long the locks hold.
     pub lock_for: Duration,
@@ -213,7 +213,7 @@ pub struct Beat {
     pub queue: QueueName,
     /// Who lives.
     pub worker: WorkerInfo,
-    /// The locks to renew; at most [`MAX_BEAT`].
+    /// The locks to renew; at most [`MAX_BEAT`](super::MAX_BEAT).
     pub locks: Vec<Lock>,
     /// How long they hold from now on.
     pub lock_for: Duration,
@@ -256,7 +256,7 @@ pub struct Rescue {
     pub queue: QueueName,
     /// A job that stalls more often than this is failed by its next taker.
     pub max_stalled: u32,
-    /// At most this many; at most [`MAX_READ`].
+    /// At most this many; at most [`MAX_READ`](super::MAX_READ).
     pub most: u32,
 }
 
@@ -269,7 +269,7 @@ pub struct Rescued {
     pub more: bool,
 }
 
-/// Changes to single jobs of one queue; at most [`MAX_EDIT`].
+/// Changes to single jobs of one queue; at most [`MAX_EDIT`](super::MAX_EDIT).
 #[derive(Clone, Debug)]
 pub struct EditAll {
     /// The queue.
@@ -359,7 +359,7 @@ pub struct List {
     pub state: State,
     /// Where the page before ended, or the beginning.
     pub after: Option<Cursor>,
-    /// At most this many; at most [`MAX_READ`].
+    /// At most this many; at most [`MAX_READ`](super::MAX_READ).
     pub most: u32,
 }
 
@@ -407,7 +407,7 @@ pub struct Info {
     pub limits: Limits,
     /// When the job that would be taken next became ready.
     pub oldest_ready: Option<Timestamp>,
-    /// Workers heard of within [`WORKER_GONE`].
+    /// Workers heard of within [`WORKER_GONE`](super::WORKER_GONE).
     pub workers: Vec<WorkerInfo>,
     /// The position of the newest event.
     pub newest_event: Position,

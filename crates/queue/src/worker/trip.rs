@@ -78,8 +78,10 @@ pub(super) async fn go(
         count(&shared, finished, end);
         shared.held.remove(&finished.run);
     }
-    if give_up.run_until_cancelled(advanced(&shared, &turned.held)).await.is_none() {
-        tracing::warn!(queue = %shared.queue.name(), "stopped before schedulers were moved on");
+    let patience = shared.settings.lock_for / 3;
+    let advanced = give_up.run_until_cancelled(advanced(&shared, &turned.held));
+    if !matches!(tokio::time::timeout(patience, advanced).await, Ok(Some(()))) {
+        tracing::warn!(queue = %shared.queue.name(), "schedulers may not have been moved on: no answer");
     }
     let next = turned.next;
     let (started, skipped) = begun(&shared, turned.held, &give_up).await;

@@ -9,15 +9,15 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Input {
-    /// For [`JobType::Summarize`].
+    /// For [`JobType::Summarize`](super::JobType::Summarize).
     Summarize(SummarizeInput),
-    /// For [`JobType::Classify`].
+    /// For [`JobType::Classify`](super::JobType::Classify).
     Classify(ClassifyInput),
-    /// For [`JobType::Sentiment`].
+    /// For [`JobType::Sentiment`](super::JobType::Sentiment).
     Sentiment(SentimentInput),
-    /// For [`JobType::Translate`].
+    /// For [`JobType::Translate`](super::JobType::Translate).
     Translate(TranslateInput),
-    /// For [`JobType::Extract`].
+    /// For [`JobType::Extract`](super::JobType::Extract).
     Extract(ExtractInput),
 }
 
