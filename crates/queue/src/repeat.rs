@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::DateTime;
 use chrono_tz::Tz;
 use croner::Cron;
-use croner::parser::{CronParser, Seconds};
+use croner::parser::{CronParser, Seconds, Year};
 use serde::{Deserialize, Serialize};
 
 use crate::backoff::millis;
@@ -27,8 +27,9 @@ pub enum Schedule {
     Every(#[serde(with = "millis")] Duration),
     /// By a cron pattern of five fields, or of six that begin with the seconds.
     ///
-    /// A pattern that names hour and minute and falls into an hour that the zone leaves out runs right after it; in an hour
-    /// that comes twice it runs once, at the first. One that repeats within the hour follows the clock through both.
+    /// A pattern of exactly one hour, one minute and one second that falls into an hour that the zone leaves out runs right
+    /// after it; in an hour that comes twice it runs once, at the first. Any other one (lists, ranges, steps, `*`) follows
+    /// the clock: times that are left out are skipped, times that come twice run twice.
     Cron {
         /// The pattern; at most 255 bytes.
         pattern: Arc<str>,
@@ -77,7 +78,7 @@ pub struct Repeat {
     /// Jobs in all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
-    /// No job is due before this time. [`Schedule::Every`] begins with it.
+    /// No job is due before this time. [`Schedule::Every`] begins with it, or now when it has passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Timestamp>,
     /// No job is due after this time.
@@ -190,7 +191,11 @@ fn parse(pattern: &str, tz: &str) -> Result<(Cron, Tz), BadRepeat> {
     if pattern.len() > MAX_NAME {
         return Err(BadRepeat::Pattern("it is longer than 255 bytes".to_owned()));
     }
-    let parser = CronParser::builder().seconds(Seconds::Optional).build();
+    // The parser passes over empty entries of a list, and a field without any entry would be searched for in vain, for long.
+    if pattern.split_whitespace().any(|field| field.split(',').any(str::is_empty)) {
+        return Err(BadRepeat::Pattern("a list has an empty entry".to_owned()));
+    }
+    let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
     let cron = parser.parse(pattern).map_err(|error| BadRepeat::Pattern(error.to_string()))?;
     let tz = tz.parse().map_err(|_| BadRepeat::Zone(tz.into()))?;
     Ok((cron, tz))

@@ -49,7 +49,7 @@ pub enum Repeats {
     Ids(Vec<Arc<str>>),
     /// By id, after this one or from the beginning.
     After(Option<Arc<str>>),
-    /// Of those whose slot lies before a time, the ones whose job has ended or is gone.
+    /// Of those whose slot lies before a time, the ones whose job does not wait: it is gone, or was taken and no next one made.
     Stuck {
         /// The time.
         before: Timestamp,
@@ -101,6 +101,7 @@ pub(crate) fn plan(put: &Put, old: Option<&Old<'_>>, now: Timestamp) -> Plan {
     }
     let count = old.count;
     match old.slot {
+        Some(_) if waits && *old.repeat == *put.repeat => Plan { remove: None, slot: old.slot, make: false, count },
         Some(_) if waits => Plan { remove, slot: old.slot, make: true, count },
         Some(_) if old.place == Some(Place::Active) => Plan { remove, slot: old.slot, make: false, count },
         Some(slot) if old.place.is_none() && slot > now => Plan { remove, slot: old.slot, make: true, count },

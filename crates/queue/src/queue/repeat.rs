@@ -26,6 +26,9 @@ impl Queue {
     /// the same schedule, start and end the waiting job keeps its time and takes on the new name, data and options; with
     /// others it is removed and the scheduler begins anew. A job that was taken already runs on.
     ///
+    /// Putting the very same definition again changes nothing at all. Once nothing more is due, it is refused as ended, also
+    /// while a last job still waits.
+    ///
     /// Slots that pass while no worker is there are left out but for the one that waits. A scheduler whose waiting job is
     /// removed leaves that run out: a worker moves it on about a minute after its time.
     ///

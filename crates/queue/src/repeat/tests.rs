@@ -114,6 +114,16 @@ fn nothing_is_due_after_the_end() {
     assert_eq!(repeat.next(ms(2_001), ms(2_001)), None);
 }
 
+/// A list of hours follows the clock, unlike a single one.
+#[test]
+fn lists_skip_what_is_left_out_and_repeat_what_comes_twice() {
+    let twice = cron("30 2,14 * * *", "Europe/Berlin");
+    let spring = runs(&twice, "2026-03-28 14:00:00", 1);
+    assert_eq!(spring, ["2026-03-29 12:30:00"]);
+    let autumn = runs(&twice, "2026-10-24 20:00:00", 3);
+    assert_eq!(autumn, ["2026-10-25 00:30:00", "2026-10-25 01:30:00", "2026-10-25 13:30:00"]);
+}
+
 #[test]
 fn what_no_store_may_hold_is_refused() {
     let with = |options| Repeat { options, ..every(S) };
@@ -131,6 +141,9 @@ fn what_no_store_may_hold_is_refused() {
         cron("", "UTC"),
         cron("61 * * * *", "UTC"),
         cron("* * * *", "UTC"),
+        cron(", * * * *", "UTC"),
+        cron("1,,2 * * * *", "UTC"),
+        cron("0 0 0 1 1 * 2027", "UTC"),
         cron(&format!("{} * * * *", "1,".repeat(200) + "1"), "UTC"),
         cron("* * * * *", "Europe/Nowhere"),
         with(JobOptions { delay: S, ..JobOptions::default() }),

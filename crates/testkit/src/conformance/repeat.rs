@@ -96,6 +96,10 @@ pub async fn the_same_times_again_keep_the_slot_and_double_nothing(h: &impl Harn
     assert_eq!(put(&q, hourly("r"), 700, 600).await, Edited::Due(at(500)));
     assert_eq!((q.counts().await.total(), stands(&q, "r").await), (1, (Some(at(500)), 1)));
     assert_eq!(q.list(State::Waiting).await, [name]);
+    // The very same again: not even told.
+    let newest = q.newest().await;
+    assert_eq!(put(&q, hourly("r"), 800, 610).await, Edited::Due(at(500)));
+    assert_eq!(q.newest().await, newest);
 }
 
 /// Schedule, start and end: the old slot's job goes, delayed or ready, and the count begins anew.

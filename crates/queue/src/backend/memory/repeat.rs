@@ -124,7 +124,7 @@ impl Lane {
         let overdue: Vec<_> = overdue.take_while(|(slot, _)| slot < before).take(most).collect();
         let next = overdue.last().filter(|_| overdue.len() == most).map(|(slot, id)| (*slot, id.clone()));
         let stuck = |(slot, id): &&(Timestamp, Arc<str>)| {
-            self.place_of(&JobId::of_iteration(id, *slot)).is_none_or(|place| place.state(0).is_final())
+            !matches!(self.place_of(&JobId::of_iteration(id, *slot)), Some(Place::Ready | Place::Delayed))
         };
         let stuck = overdue.iter().copied().filter(stuck);
         RepeatPage { found: stuck.filter_map(|(_, id)| all.get(id).cloned()).collect(), next }

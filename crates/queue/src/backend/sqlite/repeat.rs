@@ -166,7 +166,7 @@ pub(super) fn list(conn: &Connection, queue: &QueueName, wanted: &Repeats, most:
             let mut found = Vec::new();
             for (slot, id) in overdue {
                 let job = Row::find(conn, &lane, &JobId::of_iteration(&id, slot))?;
-                if job.is_none_or(|job| job.place.state(job.priority).is_final()) {
+                if !job.is_some_and(|job| matches!(job.place, Place::Ready | Place::Delayed)) {
                     found.extend(readable(conn, &lane, &id)?);
                 }
             }
