@@ -259,16 +259,19 @@ pub async fn a_busy_worker_keeps_no_call_from_an_idle_one(h: &impl Harness) {
 pub async fn no_end_overtakes_a_note_on_its_way(h: &impl Harness) {
     let faulty = Faulty::over(h.backend());
     let b = Bench::over(faulty.clone());
-    faulty.plan(Verb::Edit, [Some(Fault::Slow)]);
+    let sent = Arc::new(tokio::sync::Notify::new());
+    let tell = sent.clone();
+    let slow = std::iter::once_with(move || {
+        tell.notify_one();
+        Some(Fault::Slow)
+    });
+    faulty.plan(Verb::Edit, slow);
     let id = b.add("j", 0, plain()).await;
-    let slow = faulty.clone();
     let worker = b.worker().on::<Text>(move |job: Active<Text>| {
-        let slow = slow.clone();
+        let sent = sent.clone();
         async move {
             job.progress(&50)?;
-            while slow.faults() == 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await; // until the keeper has sent it
-            }
+            sent.notified().await;
             Ok(0)
         }
     });

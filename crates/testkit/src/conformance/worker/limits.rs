@@ -5,7 +5,20 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::Faulty;
+use crate::faulty::Verb;
 use crate::given::*;
+
+/// A message for each call of a verb.
+fn told_of(faulty: &Faulty, verb: Verb) -> mpsc::UnboundedReceiver<()> {
+    let (tell, told) = mpsc::unbounded_channel();
+    let script = std::iter::repeat_with(move || {
+        let _ = tell.send(());
+        None
+    });
+    faulty.plan(verb, script);
+    told
+}
 
 /// Two starts in 300 ms: each start comes at least one window after the second start before it.
 pub async fn a_worker_starts_no_more_than_its_rate(h: &impl Harness) {
@@ -82,11 +95,14 @@ pub async fn an_idle_worker_starts_what_is_left_when_the_window_is_over(h: &impl
     let b = Bench::on(h);
     let rate = Rate { max: NonZeroU32::MIN, per: Duration::from_millis(500) };
     b.queue.admin().set_rate_limit(Some(rate)).await.expect("set");
+    let faulty = Faulty::over(h.backend());
+    let mut looks = told_of(&faulty, Verb::Turn);
+    let beside = b.beside(faulty);
     let (tell, mut starts) = mpsc::unbounded_channel();
     let (release, released) = tokio::sync::watch::channel(false);
     let worker = || {
         let (tell, released) = (tell.clone(), released.clone());
-        b.worker().on::<Text>(move |_: Active<Text>| {
+        beside.worker().on::<Text>(move |_: Active<Text>| {
             let (tell, mut released) = (tell.clone(), released.clone());
             async move {
                 let _ = tell.send(());
@@ -96,8 +112,10 @@ pub async fn an_idle_worker_starts_what_is_left_when_the_window_is_over(h: &impl
         })
     };
     let work = async {
-        // Both have looked and wait.
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        // Both look before the jobs are added.
+        for _ in 0..2 {
+            looks.recv().await.expect("a look");
+        }
         b.add_many(2, &plain()).await;
         starts.recv().await.expect("a start");
         let next = tokio::time::timeout(Duration::from_secs(3), starts.recv()).await;
@@ -113,13 +131,20 @@ pub async fn an_idle_worker_starts_what_is_left_when_the_window_is_over(h: &impl
 pub async fn a_worker_slowed_by_its_own_rate_passes_calls_on(h: &impl Harness) {
     let b = Bench::on(h);
     let handler = || async |_: Active<Text>| Ok(0);
-    let slow = b.worker().rate(NonZeroU32::MIN, Duration::from_secs(600)).on::<Text>(handler());
-    let fast = b.worker().on::<Text>(handler());
+    let (slowly, quickly) = (Faulty::over(h.backend()), Faulty::over(h.backend()));
+    let (mut waits, mut looks) = (told_of(&slowly, Verb::Wait), told_of(&quickly, Verb::Turn));
+    let (slow, fast) = (b.beside(slowly), b.beside(quickly));
+    let slow = slow.worker().rate(NonZeroU32::MIN, Duration::from_secs(600)).on::<Text>(handler());
+    let fast = fast.worker().on::<Text>(handler());
     let work = async {
         b.add("first", 1, plain()).await;
         b.until_ended(1).await;
+        // In line when it started, and again after its job.
+        for _ in 0..2 {
+            waits.recv().await.expect("a wait");
+        }
         let both = async {
-            tokio::time::sleep(Duration::from_millis(300)).await; // until both are in line, the slow one before
+            looks.recv().await.expect("a look");
             b.add("second", 2, plain()).await;
             tokio::time::timeout(Duration::from_secs(3), b.until_ended(2)).await
         };
