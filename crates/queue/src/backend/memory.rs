@@ -77,11 +77,21 @@ impl Memory {
         check: impl FnOnce(&I) -> Result<(), StoreError>,
         run: impl FnOnce(&mut Lane, I) -> O,
     ) -> Result<O, Failed<I>> {
+        self.write_any(input, check, |world, input| run(world.lane(queue), input))
+    }
+
+    /// Runs a write that may touch several queues.
+    fn write_any<I: std::fmt::Debug, O>(
+        &self,
+        input: I,
+        check: impl FnOnce(&I) -> Result<(), StoreError>,
+        run: impl FnOnce(&mut World, I) -> O,
+    ) -> Result<O, Failed<I>> {
         if let Err(why) = check(&input) {
             return Err(Failed::before(why, input));
         }
         match self.world() {
-            Ok(mut world) => Ok(run(world.lane(queue), input)),
+            Ok(mut world) => Ok(run(&mut world, input)),
             Err(why) => Err(Failed::before(why, input)),
         }
     }
@@ -91,6 +101,12 @@ impl World {
     /// A queue to read from; one that was never written to is empty and stays unknown.
     fn look<O: Default>(&self, queue: &QueueName, read: impl FnOnce(&Lane) -> O) -> O {
         self.lanes.get(queue).map(read).unwrap_or_default()
+    }
+
+    fn turn(&mut self, turn: Turn, now: Timestamp) -> Turned {
+        let lane = self.lane(&turn.queue);
+        let ended = lane.settle_all(turn.ends, now);
+        lane.take_all(turn.take, &turn.worker, ended, now)
     }
 
     fn lane(&mut self, queue: &QueueName) -> &mut Lane {
@@ -108,8 +124,7 @@ impl Backend for Memory {
     }
 
     async fn turn(&self, turn: Turn, now: Timestamp) -> Result<Turned, Failed<Turn>> {
-        let queue = turn.queue.clone();
-        self.write(&queue, turn, Turn::check, |lane, turn| lane.turn(turn, now))
+        self.write_any(turn, Turn::check, |world, turn| world.turn(turn, now))
     }
 
     async fn beat(&self, beat: Beat, now: Timestamp) -> Result<Beaten, Failed<Beat>> {

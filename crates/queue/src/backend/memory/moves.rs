@@ -12,11 +12,12 @@ use crate::state::{Doom, Place, State};
 use crate::time::Timestamp;
 
 impl Lane {
-    pub(super) fn turn(&mut self, turn: Turn, now: Timestamp) -> Turned {
+    /// Ends the jobs of a turn. Answers also whether any of them has ended for good.
+    pub(super) fn settle_all(&mut self, ends: Vec<Verdict>, now: Timestamp) -> (Vec<End>, bool) {
         let mut told = Vec::new();
         let mut finished = false;
-        let mut ends = Vec::with_capacity(turn.ends.len());
-        for verdict in turn.ends {
+        let mut answers = Vec::with_capacity(ends.len());
+        for verdict in ends {
             let ends_job = matches!(verdict.outcome, Outcome::Done(_) | Outcome::Dead(_));
             let mut minute = Minute::default();
             minute.ended(&verdict);
@@ -25,11 +26,24 @@ impl Lane {
                 self.minute(now).merge(&minute);
             }
             finished |= ends_job && end == End::Applied;
-            ends.push(end);
+            answers.push(end);
         }
-        let own = turn.take.as_ref().and_then(|take| take.rate);
-        let (held, next) = match turn.take {
-            Some(take) => self.take(&take, &turn.worker, now, &mut told),
+        self.tell(told);
+        (answers, finished)
+    }
+
+    /// Hands out jobs, once those of the turn have ended.
+    pub(super) fn take_all(
+        &mut self,
+        take: Option<Take>,
+        worker: &Arc<str>,
+        (ends, finished): (Vec<End>, bool),
+        now: Timestamp,
+    ) -> Turned {
+        let mut told = Vec::new();
+        let own = take.as_ref().and_then(|take| take.rate);
+        let (held, next) = match take {
+            Some(take) => self.take(&take, worker, now, &mut told),
             None => (Vec::new(), Next::More),
         };
         let idle = self.first(Place::Ready).is_none();

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::dedup;
 use super::fault::Fault;
 use super::lane::Lane;
-use super::row::{self, Row, SIDE};
+use super::row::{self, DEDUP, Row, SIDE};
 use super::scribe::Tx;
 use super::take::take;
 use crate::backend::*;
@@ -17,10 +17,8 @@ use crate::state::{Place, State};
 use crate::time::Timestamp;
 
 pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<Turned, Fault> {
+    let (ends, finished) = settle(tx, turn, *now)?;
     let (conn, cache, lane) = tx.lane(&turn.queue)?;
-    let mut settling = Settling { conn, lane, now: *now, evictions: Vec::new() };
-    let ends = turn.ends.iter().map(|verdict| settling.settle(verdict)).collect::<Result<Vec<End>, Fault>>()?;
-    let finished = settling.evict()?;
     let (held, next) = match &turn.take {
         Some(wish) => take(conn, cache, lane, wish, &turn.worker, *now)?,
         None => (Vec::new(), Next::More),
@@ -34,6 +32,14 @@ pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<T
         lane.ring |= lane.limits.calls(own, lane.counts.active, *now, changed);
     }
     Ok(Turned { ends, held, next })
+}
+
+/// Ends the jobs of a turn. Answers also whether any of them has ended for good.
+fn settle(tx: &mut Tx<'_>, turn: &Turn, now: Timestamp) -> Result<(Vec<End>, bool), Fault> {
+    let (conn, _, lane) = tx.lane(&turn.queue)?;
+    let mut settling = Settling { conn, lane, now, evictions: Vec::new() };
+    let ends = turn.ends.iter().map(|verdict| settling.settle(verdict)).collect::<Result<Vec<End>, Fault>>()?;
+    Ok((ends, settling.evict()?))
 }
 
 /// Only while the lock holds: this job of this queue, active, under this token, not expired. The row is no more than a
@@ -54,11 +60,11 @@ macro_rules! finish {
     };
 }
 
-const FINISH: &str = concat!(finish!(), " AND flags & 64 = 0");
-/// For jobs with a deduplication id, so that the others need not be asked for theirs.
-const FINISH_DEDUP: &str = concat!(finish!(), " AND flags & 64 RETURNING opts");
+const FINISH: &str = concat!(finish!(), " AND flags & 448 = 0");
+/// For jobs whose end concerns others (the flags that make up 448), so that the rest need not be asked for their options.
+const FINISH_TIED: &str = concat!(finish!(), " AND flags & 448 RETURNING opts, flags");
 const DROP: &str = "DELETE FROM jobs WHERE row = ?1 AND token = ?2 AND place = 2 AND k1 > ?3 AND q = ?4 AND id = ?5 \
-    RETURNING CASE WHEN flags & 64 THEN opts END, flags";
+    RETURNING CASE WHEN flags & 448 THEN opts END, flags";
 const DELAY: &str = held!("place = 1, k1 = ?6, k2 = ?7, since = ?3, made = made + ?8, flags = flags | ?9");
 const AGAIN: &str = concat!(
     held!(
@@ -157,16 +163,17 @@ impl Settling<'_> {
         (column, value): (&'static str, Option<&str>),
     ) -> Result<bool, Fault> {
         let (id, token) = (&verdict.lock.id, verdict.lock.token.as_str());
-        // Of a job with a deduplication id.
-        let mut opts: Option<String> = None;
+        // Options and flags of a job whose end concerns others.
+        let mut tied: Option<(String, i64)> = None;
         if verdict.keep.count == Some(0) {
             let mut drop = self.conn.prepare_cached(DROP)?;
             let args = params![row, token, self.now.millis(), self.lane.q, id.as_str()];
-            let dropped = drop.query_row(args, |row| Ok((row.get(0)?, row.get::<_, i64>(1)?))).optional()?;
-            let Some((named, flags)) = dropped else {
+            let dropped =
+                drop.query_row(args, |row| Ok((row.get::<_, Option<String>>(0)?, row.get::<_, i64>(1)?))).optional()?;
+            let Some((opts, flags)) = dropped else {
                 return Ok(false);
             };
-            opts = named;
+            tied = opts.map(|opts| (opts, flags));
             row::remove_sides(self.conn, row, flags)?;
             self.lane.left(State::Active);
             self.evictions.push((place, Keep::ALL, 1));
@@ -175,9 +182,9 @@ impl Settling<'_> {
             let side = if value.is_some() { SIDE } else { 0 };
             let args = params![row, token, self.now.millis(), self.lane.q, id.as_str(), place as i64, turn, side];
             if self.conn.prepare_cached(FINISH)?.execute(args)? == 0 {
-                let mut finish = self.conn.prepare_cached(FINISH_DEDUP)?;
-                opts = finish.query_row(args, |row| row.get(0)).optional()?;
-                if opts.is_none() {
+                let mut finish = self.conn.prepare_cached(FINISH_TIED)?;
+                tied = finish.query_row(args, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+                if tied.is_none() {
                     return Ok(false);
                 }
             }
@@ -190,7 +197,9 @@ impl Settling<'_> {
                 None => self.evictions.push((place, verdict.keep, 1)),
             }
         }
-        if let Some(opts) = opts {
+        if let Some((opts, flags)) = tied
+            && flags & DEDUP != 0
+        {
             dedup::ended(self.conn, self.lane, &opts, id, self.now)?;
         }
         self.lane.tell(match &verdict.outcome {
