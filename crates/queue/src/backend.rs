@@ -29,6 +29,7 @@ mod limits;
 pub mod memory;
 mod metrics;
 pub(crate) mod repeat;
+pub(crate) mod spend;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod sweep;
@@ -40,6 +41,7 @@ pub(crate) use limits::Room;
 pub use limits::{Limits, MAX_RATE_TIME, Rate};
 pub use metrics::{BUCKETS, Histogram, MAX_MINUTES, Minute};
 pub use repeat::{Advance, Put, RepeatPage, Repeats, Scheduled};
+pub use spend::{Budget, MAX_BUDGET_TIME, MAX_SPENDS, Spend, Spent};
 pub use sweep::*;
 pub use verbs::*;
 
@@ -73,6 +75,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// One bounded step of an operation over many jobs. Call again with the cursor it answers until that is `None`.
     async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>>;
+
+    /// Spends from budgets that the whole store shares, all or nothing; at most [`MAX_SPENDS`]. A lost answer may have spent.
+    async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError>;
 
     /// Pauses, resumes or limits a queue.
     async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError>;

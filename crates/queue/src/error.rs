@@ -165,6 +165,21 @@ pub enum ScheduleError {
     Store(#[from] StoreError),
 }
 
+/// What cannot be a budget.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadBudget {
+    /// The name cannot be used.
+    #[error("bad name of a budget: {0}")]
+    Name(Flaw),
+    /// A budget's time is 1 ms to 365 days.
+    #[error("a budget cannot be spread over {0:?}")]
+    Time(Duration),
+    /// A budget is to fill within 365 days.
+    #[error("a budget that holds {0} units would take longer than 365 days to fill")]
+    Burst(u32),
+}
+
 /// Why jobs were not added.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

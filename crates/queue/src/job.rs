@@ -70,7 +70,7 @@ impl JobId {
     pub fn parse(id: &str) -> Result<Self, BadId> {
         let own = Self(id.into());
         match flaw(id) {
-            Some(_) if own.iteration().is_some_and(|(repeat, _)| repeat_id(repeat).is_ok()) => Ok(own),
+            Some(_) if own.iteration().is_some_and(|(repeat, _)| label(repeat).is_ok()) => Ok(own),
             Some(flaw) => Err(BadId::Text(flaw)),
             None => Ok(own),
         }
@@ -126,14 +126,10 @@ pub(crate) fn job_name(name: &str) -> Result<Arc<str>, BadName> {
     }
 }
 
-/// Checks a deduplication id: 1 to 255 bytes without control characters.
-pub(crate) fn dedup_id(id: &str) -> Result<(), Flaw> {
-    flaw(id).filter(|flaw| *flaw != Flaw::Colon).map_or(Ok(()), Err)
-}
-
-/// Checks the id of a scheduler: 1 to 255 bytes without control characters.
-pub(crate) fn repeat_id(id: &str) -> Result<(), Flaw> {
-    dedup_id(id)
+/// Checks a name that is no part of a key (a deduplication id, a scheduler, a budget): 1 to 255 bytes without control
+/// characters.
+pub(crate) fn label(text: &str) -> Result<(), Flaw> {
+    flaw(text).filter(|flaw| *flaw != Flaw::Colon).map_or(Ok(()), Err)
 }
 
 /// JSON text, checked once. Cloning counts a reference; nothing decodes it before the handler does.

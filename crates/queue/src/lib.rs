@@ -14,7 +14,7 @@ mod repeat;
 mod state;
 mod time;
 
-pub use backend::{BUCKETS, Histogram, Minute, Pick, Rate, Scheduled};
+pub use backend::{BUCKETS, Budget, Histogram, Minute, Pick, Rate, Scheduled, Spend, Spent};
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;
 pub use error::*;

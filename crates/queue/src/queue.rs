@@ -220,8 +220,8 @@ impl Queue {
 
     /// Frees a deduplication id, whoever owns it: the next job that carries it is added. Answers whether it was owned. The
     /// owner stays as it is, and the last job kept for its end is still added then. See [`crate::Dedup`].
-    pub async fn remove_deduplication(&self, dedup_id: &str) -> Result<bool, StoreError> {
-        let freed = self.edit_one(Edit::FreeDedup(dedup_id.into())).await?;
+    pub async fn remove_deduplication(&self, label: &str) -> Result<bool, StoreError> {
+        let freed = self.edit_one(Edit::FreeDedup(label.into())).await?;
         Ok(freed == Some(Edited::Done))
     }
 

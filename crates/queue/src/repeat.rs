@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::backoff::millis;
 use crate::error::{BadPayload, BadRepeat};
-use crate::job::{JobKind, MAX_NAME, Payload, job_name, repeat_id};
+use crate::job::{JobKind, MAX_NAME, Payload, job_name, label};
 use crate::options::{JobOptions, MAX_DELAY};
 use crate::time::Timestamp;
 
@@ -117,7 +117,7 @@ impl Repeat {
 
     /// Refuses what no store may hold.
     pub fn check(&self) -> Result<(), BadRepeat> {
-        repeat_id(&self.id).map_err(BadRepeat::Id)?;
+        label(&self.id).map_err(BadRepeat::Id)?;
         job_name(&self.name)?;
         self.options.check()?;
         let unfit = [

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::backend::memory::Memory;
-use crate::backend::{Backend, Promises};
+use crate::backend::{Backend, Promises, Spend, Spent};
 use crate::clock::Clock;
 use crate::error::StoreError;
 use crate::job::QueueName;
@@ -41,6 +41,27 @@ impl Store {
     /// Names of all queues that hold or held anything.
     pub async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
         self.backend.queues().await
+    }
+
+    /// Spends from budgets that all queues and processes of this store share, all or nothing. At most 100 at once; a wish for
+    /// more than its budget ever holds is refused. When the store fails, units may have been spent all the same.
+    ///
+    /// ```
+    /// # use std::{num::NonZeroU32, time::Duration};
+    /// # use launchkit_queue::{Budget, Spent, Store};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let store = Store::memory();
+    /// let tokens = Budget::new("model tokens", NonZeroU32::new(90_000).unwrap(), Duration::from_secs(60))?;
+    /// let calls = Budget::new("model calls", NonZeroU32::new(500).unwrap(), Duration::from_secs(60))?;
+    /// match store.spend(vec![tokens.want(1_200), calls.want(1)]).await? {
+    ///     Spent::Granted(left) => assert_eq!(left, [88_800, 499]),
+    ///     Spent::Wait(until) => println!("not before {until}"), // a handler answers Exit::Later or Exit::SlowDown
+    /// }
+    /// store.spend(vec![tokens.correct(-200)]).await?; // the answer was shorter than expected
+    /// # Ok(()) }
+    /// ```
+    pub async fn spend(&self, spends: Vec<Spend>) -> Result<Spent, StoreError> {
+        self.backend.spend(spends, self.clock.now()).await
     }
 
     /// Claims the store for a deployment when nobody has yet, and answers whose it is.

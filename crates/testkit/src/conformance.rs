@@ -14,6 +14,7 @@ pub mod read;
 pub mod repeat;
 pub mod rescue;
 pub mod settle;
+pub mod spend;
 pub mod sweep;
 pub mod take;
 pub mod worker;
@@ -259,6 +260,13 @@ macro_rules! conformance {
                 schedulers_are_read_in_pages_by_id,
                 unfit_schedulers_are_refused,
                 schedulers_are_there_after_reopening;
+            spend:
+                a_budget_gives_its_burst_and_fills_steadily,
+                a_spend_is_granted_whole_or_not_at_all,
+                what_was_really_used_is_made_up_for,
+                a_budget_is_shared_by_all_handles,
+                a_spend_out_of_bounds_is_refused,
+                a_budget_is_there_after_reopening;
             worker: a_worker_completes_jobs_and_its_caller_reads_the_outcome,
                 a_handler_that_fails_twice_succeeds_at_its_third_try,
                 a_handler_that_always_fails_is_failed_after_its_last_try,

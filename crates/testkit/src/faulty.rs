@@ -44,7 +44,7 @@ pub enum Verb {
     Edit,
     /// `sweep`
     Sweep,
-    /// `control`, `claim`
+    /// `control`, `claim`, `spend`
     Control,
     /// Everything that only reads.
     Read,
@@ -178,6 +178,10 @@ impl Backend for Faulty {
 
     async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>> {
         write!(self, Sweep, sweep, sweep, now)
+    }
+
+    async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError> {
+        plain!(self, Control, spend(spends.clone(), now))
     }
 
     async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError> {

@@ -23,8 +23,10 @@ mod lane;
 mod moves;
 mod reads;
 mod repeat;
+mod spend;
 
 use lane::Lane;
+use spend::Budgets;
 
 /// A store in memory. Cheap to create; dropped with the last handle.
 #[derive(Debug, Default)]
@@ -39,6 +41,7 @@ struct World {
     /// Of all queues that anybody has waited for, whether or not anything was ever written to them.
     bells: BTreeMap<QueueName, Bell>,
     deployment: Option<Arc<str>>,
+    budgets: Budgets,
 }
 
 /// What waiters of one queue hold on to.
@@ -163,6 +166,11 @@ impl Backend for Memory {
     async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>> {
         let queue = sweep.queue.clone();
         self.write(&queue, sweep, Sweep::check, |lane, sweep| lane.sweep(&sweep, now))
+    }
+
+    async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError> {
+        super::spend::check(&spends)?;
+        Ok(self.world()?.budgets.spend(&spends, now))
     }
 
     async fn control(&self, queue: &QueueName, what: Control, _now: Timestamp) -> Result<(), StoreError> {

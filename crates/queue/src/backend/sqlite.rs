@@ -35,6 +35,7 @@ mod repeat;
 mod row;
 mod schema;
 mod scribe;
+mod spend;
 #[cfg(test)]
 mod steps;
 mod take;
@@ -190,6 +191,13 @@ impl Backend for Sqlite {
         }
         let ticket = ticket(Urgency::Second, Sync::Full, sweep.most as usize, 0);
         self.write(ticket, sweep, now, edit::sweep).await
+    }
+
+    async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError> {
+        super::spend::check(&spends)?;
+        // Lost with the power, the time that this takes fills the budget again.
+        let ticket = ticket(Urgency::First, Sync::Lazy, spends.len(), 0);
+        self.write(ticket, spends, now, spend::spend).await.map_err(|failed| failed.why)
     }
 
     async fn control(&self, queue: &QueueName, what: Control, _now: Timestamp) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MAX_DELAY;
 use crate::error::BadOptions;
-use crate::job::dedup_id;
+use crate::job::label;
 
 /// A deduplication id: of all jobs of a queue that carry the same one, the first *owns* it, and others are dropped while
 /// it does. [`crate::Queue::add`] answers them with the owner's id. The modes and what they do to each other are
@@ -86,7 +86,7 @@ impl Dedup {
     }
 
     pub(super) fn check(&self) -> Result<(), BadOptions> {
-        dedup_id(&self.id).map_err(BadOptions::DedupId)?;
+        label(&self.id).map_err(BadOptions::DedupId)?;
         match self.ttl {
             Some(ttl) if ttl < Duration::from_millis(1) || ttl > MAX_DELAY => Err(BadOptions::DedupTtl(ttl)),
             _ => Ok(()),

@@ -80,6 +80,10 @@ CREATE TABLE repeats (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX repeats_slot ON repeats (q, slot, id) WHERE slot IS NOT NULL;
 
+-- Shared budgets that are not full: when they will be, in nanoseconds since the epoch, and when that was written.
+CREATE TABLE budgets (key TEXT PRIMARY KEY, full_at INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE INDEX budgets_full ON budgets (full_at);
+
 -- pos = q · 2^40 + seq; one row holds up to 512 events of one transaction.
 CREATE TABLE events (pos INTEGER PRIMARY KEY, n INTEGER NOT NULL, packed TEXT NOT NULL) STRICT;
 
