@@ -90,6 +90,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/admin/queue/pause", post(admin::pause))
         .route("/v1/admin/queue/resume", post(admin::resume))
         .route("/v1/admin/queue/clean", post(admin::clean))
+        .route("/v1/admin/queue/limits", get(admin::limits).post(admin::limit))
+        .route("/v1/admin/queue/retry-failed", post(admin::retry_failed))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/problems/{code}", get(health::problem))

@@ -4,9 +4,10 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::Queue;
-use crate::backend::{Control, MAX_READ, Pick, Rate, Sweep, SweepWhat, Swept};
+use crate::backend::{Control, Cursor, MAX_READ, Pick, Rate, Sweep, SweepWhat, Swept};
 use crate::error::StoreError;
 use crate::state::State;
+use crate::time::Timestamp;
 
 /// Whole-queue operations; see [`Queue::admin`].
 #[derive(Debug)]
@@ -151,6 +152,46 @@ impl DeadLetters {
     /// Makes the chosen ones of the next ready again, their attempts counted as they are; `None` after the last.
     pub async fn retry(&mut self) -> Result<Option<Swept>, StoreError> {
         self.go(false).await
+    }
+
+    /// Looks at so many in each step from now on; at most 1,000.
+    pub fn step(mut self, most: u32) -> Self {
+        if let Some(step) = &mut self.step {
+            step.most = most;
+        }
+        self
+    }
+
+    /// Where the walk stands, as a text by which another one goes on; `None` after the last step.
+    ///
+    /// ```
+    /// # use launchkit_queue::{Pick, Queue, Store};
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// # let queue = Queue::new(&Store::memory(), "texts").unwrap();
+    /// let mut letters = queue.admin().dead_letters(Pick::default()).step(100);
+    /// letters.retry().await.unwrap();
+    /// if let Some(place) = letters.place() {
+    ///     // In another process, say, an hour later: jobs that have failed since the walk began are not met.
+    ///     let rest = queue.admin().dead_letters(Pick::default()).from_place(&place).unwrap();
+    /// }
+    /// # });
+    /// ```
+    pub fn place(&self) -> Option<String> {
+        let step = self.step.as_ref()?;
+        let SweepWhat::RetryFailed(before) = step.what else { return None };
+        let Cursor(first, second) = step.after.unwrap_or(Cursor(i64::MIN, i64::MIN));
+        Some(format!("{}.{first}.{second}", before.millis()))
+    }
+
+    /// Goes on where another walk over the same queue stood; `None` when the text names no place.
+    pub fn from_place(mut self, place: &str) -> Option<Self> {
+        let mut numbers = place.splitn(3, '.').map(|part| part.parse::<i64>().ok());
+        let (before, first, second) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        if let Some(step) = &mut self.step {
+            step.what = SweepWhat::RetryFailed(Timestamp::from_millis(before));
+            step.after = Some(Cursor(first, second));
+        }
+        Some(self)
     }
 
     async fn go(&mut self, dry: bool) -> Result<Option<Swept>, StoreError> {

@@ -13,8 +13,17 @@ use super::query::Query;
 use super::queues::{self, Metrics, store_problem};
 use super::{Api, address, body};
 use crate::auth::{Operator, Role};
-use crate::ledger::{Answer, AuditEntry};
+use crate::ledger::{Answer, AuditEntry, By};
 use crate::problem::Problem;
+
+mod limits;
+mod redrive;
+
+pub(super) use limits::{limit, limits};
+pub(super) use redrive::retry_failed;
+
+use limits::Change;
+use redrive::Redrive;
 
 /// Finished jobs stay this long unless an operator says otherwise.
 const COMPLETED_GRACE: Duration = Duration::from_secs(3_600);
@@ -43,43 +52,41 @@ pub(super) async fn metrics_all(State(api): State<Arc<Api>>, request: Request) -
 
 /// `POST /v1/admin/queue/pause?queue=`
 pub(super) async fn pause(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    order(&api, request, Order::Pause).await
+    order(&api, request, |_| Order::Pause).await
 }
 
 /// `POST /v1/admin/queue/resume?queue=`
 pub(super) async fn resume(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    order(&api, request, Order::Resume).await
+    order(&api, request, |_| Order::Resume).await
 }
 
 /// `POST /v1/admin/queue/clean?queue=&state=&grace=&limit=`
 pub(super) async fn clean(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
-    order(&api, request, Order::Clean(Sweep::default())).await
+    order(&api, request, |query| Order::Clean(Sweep::read(query))).await
 }
 
 enum Order {
     Pause,
     Resume,
     Clean(Sweep),
+    Limit(Change),
+    Redrive(Redrive),
 }
 
 /// Which finished jobs to remove. No state means both, no grace the usual one.
-#[derive(Default)]
 struct Sweep {
     state: Option<JobState>,
     grace: Option<Duration>,
     limit: Option<u64>,
 }
 
-async fn order(api: &Arc<Api>, request: Request, order: Order) -> Result<Response, Problem> {
+async fn order(api: &Arc<Api>, request: Request, read: impl FnOnce(&mut Query) -> Order) -> Result<Response, Problem> {
     let operator = api.auth.operator(request.headers(), Role::Operator, api.now())?;
     let from = address(&request);
     let (parts, stream) = request.into_parts();
     let mut query = Query::parse(parts.uri.query());
     let queue = queues::asked_for(api, &mut query)?;
-    let order = match order {
-        Order::Clean(_) => Order::Clean(Sweep::read(&mut query)),
-        other => other,
-    };
+    let order = read(&mut query);
     query.finish()?;
     let bytes = body::read(&parts.headers, stream).await?;
     body::must_be_empty(&parts.headers, &bytes)?;
@@ -105,6 +112,16 @@ async fn carry_out(api: &Api, queue: &Queue, order: Order, operator: &Operator, 
             let (completed, failed) = sweep.run(queue).await?;
             let removed = json!({"completed": completed, "failed": failed});
             ("queue.clean", json!({"success": true, "message": format!("Queue {name} cleaned"), "removed": removed}))
+        }
+        Order::Limit(change) => {
+            let limits = change.make(queue, api.now()).await.map_err(failed)?;
+            ("queue.limits", json!({"success": true, "message": format!("Queue {name} limited"), "limits": limits}))
+        }
+        Order::Redrive(redrive) => {
+            let by = By { who: &operator.subject, from };
+            let done = redrive.run(api, queue, by).await?;
+            let message = format!("Queue {name}: {} failed jobs queued again", done["retried"]);
+            ("queue.retry-failed", json!({"success": true, "message": message, "failed": done}))
         }
     };
     tracing::info!(queue = name, who = ?operator.subject, "{what}");

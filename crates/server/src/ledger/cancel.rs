@@ -108,6 +108,28 @@ impl Ledger {
         if !is_id(id) {
             return Ok(Retried::NotFound);
         }
+        self.retry_where(org, id, |job| matches!(job.state, JobState::Failed | JobState::Canceled), by, now).await
+    }
+
+    /// Queues a job again that failed in this generation, whosever it is: for operators.
+    pub async fn retry_failed(&self, id: &str, generation: i64, by: By<'_>, now: i64) -> Result<Retried, LedgerError> {
+        let owner = Sql::new("cancel.owner", "SELECT org FROM jobs WHERE id = $1");
+        let Some(mut row) = self.db().row(owner.bind(id)).await? else {
+            return Ok(Retried::NotFound);
+        };
+        let org = row.text()?;
+        let failed = |job: &JobRow| job.state == JobState::Failed && job.generation == generation;
+        self.retry_where(&org, id, failed, by, now).await
+    }
+
+    async fn retry_where(
+        &self,
+        org: &str,
+        id: &str,
+        allowed: impl Fn(&JobRow) -> bool,
+        by: By<'_>,
+        now: i64,
+    ) -> Result<Retried, LedgerError> {
         let mut tx = self.db().write().await?;
         lock_rows(&mut tx, Kind::Job, std::iter::once(id)).await?;
         let text = format!("SELECT {JOB} FROM jobs WHERE jobs.id = $1 AND jobs.org = $2");
@@ -116,7 +138,7 @@ impl Ledger {
             return Ok(Retried::NotFound);
         };
         let job = read_job(&mut row)?;
-        if !matches!(job.state, JobState::Failed | JobState::Canceled) {
+        if !allowed(&job) {
             return Ok(Retried::NotFinished(Box::new(job)));
         }
         let Some(tokens) = retriable(&mut tx, id).await? else {

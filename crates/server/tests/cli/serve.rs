@@ -64,6 +64,13 @@ fn commands_talk_to_a_server() {
     assert_eq!(ask(&["jobs", "watch", waiting["id"].as_str().unwrap()]).code, 0);
     let cleaned = ask(&["queue", "clean", "--grace", "0", "--state", "completed", "--json"]).json();
     assert_eq!(cleaned["removed"]["failed"], 0);
+    let limited = ask(&["queue", "limits", "--concurrency", "3", "--rate", "10", "--per", "1000"]);
+    assert!(limited.out.contains("concurrency    3\nrate           10 in 1000 ms"), "{limited:?}");
+    assert_eq!(ask(&["queue", "limits", "--json"]).json()["concurrency"], 3);
+    let bad = ask(&["queue", "limits", "--hold", "long"]);
+    assert!(bad.code == 1 && bad.err.contains("hold"), "{bad:?}");
+    let none = ask(&["queue", "retry-failed", "--error", "nothing like it", "--dry-run", "--json"]).json();
+    assert_eq!(none, serde_json::json!({"scanned": 0, "chosen": 0, "retried": 0, "overQuota": 0, "dry": true}));
     let viewer = place.run(&["token", "create", "--role", "viewer"], &[]).out;
     let environment = [("LAUNCHKIT_URL", server.url.as_str()), ("LAUNCHKIT_TOKEN", viewer.trim_end())];
     let refused = place.run(&["queue", "pause"], &environment);

@@ -2,12 +2,9 @@
 
 use axum::http::{Method, StatusCode};
 use launchkit::ai::JobType;
-use launchkit::auth::Role;
 use launchkit::ledger::{JobError, What};
-use launchkit_queue::JobId;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use crate::support::{ALL, App, request, route};
 
@@ -163,24 +160,6 @@ async fn a_job_that_will_be_tried_again_says_when_and_why() {
 }
 
 #[tokio::test]
-async fn the_queue_is_paused_and_resumed_and_both_are_audited() {
-    let app = App::new().await;
-    for (verb, word, paused) in [("pause", "paused", true), ("resume", "resumed", false)] {
-        for (query, name) in [("", "ai-jobs"), ("?queue=ai-jobs", "ai-jobs"), ("?queue=webhooks", "webhooks")] {
-            let reply = app.order(Method::POST, &format!("/v1/admin/queue/{verb}{query}")).await;
-            let expected = json!({"success": true, "message": format!("Queue {name} {word}")});
-            assert_eq!((reply.status, reply.json()), (StatusCode::OK, expected));
-            let metrics = app.order(Method::GET, &format!("/v1/admin/queue/metrics?queue={name}")).await.json();
-            assert_eq!(metrics["paused"], paused, "{verb} {name}");
-        }
-    }
-    let entry = |what: &str, target: &str| ("ops".to_owned(), what.to_owned(), target.to_owned());
-    let expected =
-        ["queue.pause", "queue.resume"].map(|what| ["ai-jobs", "ai-jobs", "webhooks"].map(|name| entry(what, name)));
-    assert_eq!(app.audit().await, expected.concat());
-}
-
-#[tokio::test]
 async fn explain_says_why_a_job_does_not_run() {
     let app = App::new().await;
     let id = app.post("/v1/jobs/sentiment", &json!({"text": "Fine."})).await.json()["id"].as_str().unwrap().to_owned();
@@ -220,45 +199,6 @@ async fn canceling_and_retrying_with_a_key_are_audited() {
     // What was refused changed nothing.
     let entry = |what: &str| (key.clone(), what.to_owned(), id.clone());
     assert_eq!(app.audit().await, [entry("job.cancel"), entry("job.retry")]);
-}
-
-#[tokio::test]
-async fn clean_removes_old_finished_jobs_unless_a_grace_is_given() {
-    let app = App::new().await;
-    for (id, good) in [("a", true), ("b", true), ("c", false)] {
-        finish(&app, id, good).await;
-    }
-    let clean = async |query: &str| app.order(Method::POST, &format!("/v1/admin/queue/clean{query}")).await.json();
-    let young = clean("").await;
-    assert_eq!(young["removed"], json!({"completed": 0, "failed": 0}));
-    assert_eq!((&young["success"], &young["message"]), (&json!(true), &json!("Queue ai-jobs cleaned")));
-    assert_eq!(clean("?grace=0&state=completed&limit=1").await["removed"], json!({"completed": 1, "failed": 0}));
-    assert_eq!(clean("?grace=0&queue=webhooks").await["removed"], json!({"completed": 0, "failed": 0}));
-    assert_eq!(clean("?queue=ai-jobs&grace=0").await["removed"], json!({"completed": 1, "failed": 1}));
-}
-
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Nothing;
-
-impl launchkit_queue::JobKind for Nothing {
-    const NAME: &'static str = "SENTIMENT";
-    type Output = ();
-}
-
-/// Adds a job to the queue and works on it with a worker that lets it end as wished.
-async fn finish(app: &App, id: &str, good: bool) {
-    use launchkit_queue::{Exit, Worker};
-    let id = JobId::custom(id).unwrap();
-    app.ai_jobs.add_named("SENTIMENT", json!({})).id(id.as_str()).await.unwrap();
-    let worker = Worker::builder(&app.ai_jobs).on_rest(move |_| async move {
-        if good { Ok(launchkit_queue::Payload::null()) } else { Err(Exit::GiveUp("no".into())) }
-    });
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let worker = tokio::spawn(worker.build().unwrap().run_until(async { stopped.await.unwrap_or(()) }));
-    let ended = app.ai_jobs.outcome::<Nothing>(&id, Duration::from_secs(20)).await;
-    assert_eq!(ended.is_ok(), good, "{ended:?}");
-    stop.send(()).unwrap();
-    worker.await.unwrap();
 }
 
 #[tokio::test]
@@ -350,17 +290,4 @@ async fn request_ids_are_echoed_or_made() {
     let made = app.send(request(Method::GET, "/nowhere", "", "")).await;
     assert!(made.header("x-request-id").unwrap().starts_with("req-"));
     made.problem(404, "not-found");
-}
-
-#[tokio::test]
-async fn viewers_look_and_do_not_touch() {
-    let app = App::new().await;
-    let token = app.token(Role::Viewer);
-    let all = app.send(request(Method::GET, "/v1/admin/queue/metrics/all", &token, "")).await;
-    assert_eq!(all.status, StatusCode::OK);
-    for verb in ["pause", "resume", "clean"] {
-        let path = format!("/v1/admin/queue/{verb}");
-        app.send(request(Method::POST, &path, &token, "")).await.problem(403, "forbidden");
-    }
-    assert_eq!(app.webhooks.info().await.unwrap().counts.total(), 0);
 }
