@@ -190,7 +190,8 @@ macro_rules! conformance {
                 a_failed_attempt_waits_for_its_backoff,
                 a_running_job_names_its_worker,
                 an_expired_lock_is_a_lost_worker,
-                a_finished_job_says_how_it_ended;
+                a_finished_job_says_how_it_ended,
+                a_kept_job_waits_for_the_owner_of_its_id;
             limits: a_rate_lets_so_many_start_in_a_window,
                 a_window_begins_with_its_first_start,
                 workers_rates_are_counted_together,

@@ -1,7 +1,7 @@
 //! What a store knows about where a job stands: one bounded read.
 
 use super::verbs::Info;
-use crate::job::Record;
+use crate::job::{JobId, Record};
 use crate::time::Timestamp;
 
 /// Ready jobs in front of another that are counted at the most.
@@ -16,6 +16,8 @@ pub struct Facts {
     pub lock_until: Option<Timestamp>,
     /// How many ready jobs are taken before this ready one; [`MAX_AHEAD`] and one more when there are more than that.
     pub ahead: u32,
+    /// The running owner of its deduplication id, at whose end a job is added that the queue does not hold yet.
+    pub follows: Option<JobId>,
     /// The queue and its workers.
     pub info: Info,
 }

@@ -59,6 +59,8 @@ pub enum Why {
     Running,
     /// It has ended.
     Finished,
+    /// It came while the owner of its deduplication id was running, and is added when that has ended; `owner` names it.
+    Deduplicated,
     /// The queue does not hold it.
     NotInQueue,
 }
@@ -97,7 +99,13 @@ impl Reason {
 /// ```
 pub fn explain(facts: &Facts, now: Timestamp) -> Explanation {
     let Some(job) = &facts.job else {
-        let reason = Reason::new(Why::NotInQueue, "The queue does not hold this job.");
+        let reason = match &facts.follows {
+            Some(owner) => {
+                let message = format!("It is added when job {owner} has ended, which owns its deduplication id.");
+                Reason::new(Why::Deduplicated, message).with("owner", owner.as_str())
+            }
+            None => Reason::new(Why::NotInQueue, "The queue does not hold this job."),
+        };
         return Explanation { state: None, reasons: vec![reason] };
     };
     let reasons = match job.state {

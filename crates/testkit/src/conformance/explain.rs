@@ -1,7 +1,7 @@
 //! Why a job is not running: every reason, from what the store knows.
 
 use launchkit_queue::backend::*;
-use launchkit_queue::{Explanation, Failure, FailureKind, Outcome, State, Timestamp, Why, explain};
+use launchkit_queue::{Dedup, Explanation, Failure, FailureKind, JobOptions, Outcome, State, Timestamp, Why, explain};
 use serde_json::json;
 
 use crate::Harness;
@@ -146,4 +146,19 @@ pub async fn a_finished_job_says_how_it_ended(h: &impl Harness) {
         let reason = &explained.reasons[0];
         assert_eq!((reason.message.as_str(), reason.since), (message, Some(at(when))));
     }
+}
+
+/// It is in no state until its owner has ended; one whose place was taken by a later one never will be.
+pub async fn a_kept_job_waits_for_the_owner_of_its_id(h: &impl Harness) {
+    let q = Given::on(h);
+    let keeping = || JobOptions { deduplication: Some(Dedup::keep_last("d")), ..plain() };
+    q.add(vec![named("owner", keeping())], T0).await;
+    let held = q.one(at(1)).await;
+    q.add(vec![named("early", keeping()), named("late", keeping())], at(2)).await;
+    let explained = why(&q, "late", at(3)).await;
+    assert_eq!((explained.state, codes(&explained)), (None, vec![Why::Deduplicated]));
+    assert_eq!(explained.reasons[0].details, *json!({"owner": "owner"}).as_object().expect("an object"));
+    assert_eq!(codes(&why(&q, "early", at(3)).await), [Why::NotInQueue]);
+    q.end(&held.lock, done(), at(4)).await;
+    assert_eq!(codes(&why(&q, "late", at(5)).await), [Why::NoWorkers, Why::BehindOthers]);
 }

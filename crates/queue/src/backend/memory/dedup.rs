@@ -60,6 +60,11 @@ impl Dedups {
         self.lasts.remove(job);
     }
 
+    /// The owner at whose end a job is to be added.
+    pub(super) fn owner_before(&self, job: &JobId) -> Option<&JobId> {
+        self.lasts.iter().find(|(_, last)| last.id.as_ref() == Some(job)).map(|(owner, _)| owner)
+    }
+
     /// Frees an id by hand; answers whether somebody owned it.
     pub(super) fn free_by_hand(&mut self, id: &Arc<str>, now: Timestamp) -> bool {
         self.free(id).is_some_and(|owned| live(owned.until, now))

@@ -79,6 +79,7 @@ impl Lane {
             job: self.record(id),
             lock_until: key(Place::Active).map(|key| Timestamp::from_millis(key.0)),
             ahead: key(Place::Ready).map_or(0, |key| before(key) as u32),
+            follows: self.dedups.owner_before(id).cloned(),
             info: self.info(now),
         }
     }

@@ -235,6 +235,10 @@ pub(super) fn facts(conn: &Connection, queue: &QueueName, id: &JobId, now: Times
             Place::Active => facts.lock_until = Some(Timestamp::from_millis(k1)),
             _ => {}
         }
+    } else {
+        let mut owner = conn.prepare_cached("SELECT owner FROM lasts WHERE q = ?1 AND job = ?2 LIMIT 1")?;
+        let owner = owner.query_row(params![lane.q, id.as_str()], |row| row.get::<_, String>(0)).optional()?;
+        facts.follows = owner.map(JobId::stored);
     }
     Ok(facts)
 }

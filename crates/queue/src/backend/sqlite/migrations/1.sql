@@ -72,6 +72,7 @@ CREATE TABLE lasts (
     q INTEGER NOT NULL, owner TEXT NOT NULL,
     job TEXT NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL, opts TEXT NOT NULL, PRIMARY KEY (q, owner)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX lasts_job ON lasts (q, job);
 
 -- Job schedulers: where each stands (NULL: it makes no more jobs), the jobs it has made, its definition and payload.
 CREATE TABLE repeats (
