@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use launchkit_queue::backend::*;
-use launchkit_queue::{Counts, Failed, Happened, JobId, Position, QueueName, Record, StoreError, Timestamp};
+use launchkit_queue::{Counts, Failed, Happened, JobId, Position, QueueName, Record, StoreError, Tick, Timestamp};
 
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +219,10 @@ impl Backend for Faulty {
 
     async fn repeats(&self, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError> {
         plain!(self, Read, repeats(queue, wanted, most))
+    }
+
+    async fn ticks(&self, queue: &QueueName, id: &str, most: u32) -> Result<Vec<Tick>, StoreError> {
+        plain!(self, Read, ticks(queue, id, most))
     }
 
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {

@@ -79,6 +79,11 @@ CREATE TABLE repeats (
     PRIMARY KEY (q, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX repeats_slot ON repeats (q, slot, id) WHERE slot IS NOT NULL;
+-- What became of the slots of a scheduler; several that were left out one after the other are one row.
+CREATE TABLE ticks (
+    q INTEGER NOT NULL, id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL,
+    fate TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (q, id, first)
+) STRICT, WITHOUT ROWID;
 
 -- pos = q · 2^40 + seq; one row holds up to 512 events of one transaction.
 CREATE TABLE events (pos INTEGER PRIMARY KEY, n INTEGER NOT NULL, packed TEXT NOT NULL) STRICT;
