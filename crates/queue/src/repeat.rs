@@ -31,7 +31,9 @@ pub enum Schedule {
     /// Again and again after this long: whole milliseconds, a second to 365 days. Slots after some that were left out fall
     /// where they would have fallen.
     Every(#[serde(with = "millis")] Duration),
-    /// By a cron pattern of five fields, or of six that begin with the seconds.
+    /// By a cron pattern of five fields, or of six that begin with the seconds: values, lists, ranges, steps (`*/5`, `5/15`,
+    /// `0-30/10`), names (`MON`, `jan`), `?` for `*`, `L` for the last day of the month, `5L` for its last Friday, `1#2` for
+    /// its second Monday. Of days of the month and of the week that are both given, either is enough.
     ///
     /// A pattern of exactly one hour, one minute and one second that falls into an hour that the zone leaves out runs right
     /// after it; in an hour that comes twice it runs once, at the first. Any other one (lists, ranges, steps, `*`) follows
@@ -255,6 +257,25 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// The pattern in words that the parser takes for what they are: `5/15` as the range from 5 on, and `SUN-SUN`, of which it
+/// would make the whole week, as Sunday.
+fn plain(pattern: &str) -> String {
+    const LAST: [&str; 6] = ["59", "59", "23", "31", "12", "7"];
+    let fields: Vec<&str> = pattern.split_whitespace().collect();
+    let lasts = LAST.iter().skip(LAST.len().saturating_sub(fields.len()));
+    let part = |part: &str, last: &str| match part.split_once('/') {
+        Some((first, step)) if !first.is_empty() && !first.contains(['*', '?', '-']) => {
+            format!("{first}-{last}/{step}")
+        }
+        _ => part.to_uppercase().replace("SUN-SUN", "0-0"),
+    };
+    let field =
+        |(field, last): (&&str, &&str)| field.split(',').map(|one| part(one, last)).collect::<Vec<_>>().join(",");
+    let plain: Vec<String> = fields.iter().zip(lasts).map(field).collect();
+    // What has too many fields is refused as it stands.
+    if plain.len() == fields.len() { plain.join(" ") } else { pattern.to_owned() }
+}
+
 fn parse(pattern: &str, tz: &str) -> Result<(Cron, Tz), BadRepeat> {
     if pattern.len() > MAX_NAME {
         return Err(BadRepeat::Pattern("it is longer than 255 bytes".to_owned()));
@@ -264,10 +285,12 @@ fn parse(pattern: &str, tz: &str) -> Result<(Cron, Tz), BadRepeat> {
         return Err(BadRepeat::Pattern("a list has an empty entry".to_owned()));
     }
     let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-    let cron = parser.parse(pattern).map_err(|error| BadRepeat::Pattern(error.to_string()))?;
+    let cron = parser.parse(&plain(pattern)).map_err(|error| BadRepeat::Pattern(error.to_string()))?;
     let tz = tz.parse().map_err(|_| BadRepeat::Zone(tz.into()))?;
     Ok((cron, tz))
 }
 
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;
