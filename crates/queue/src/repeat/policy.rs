@@ -36,7 +36,8 @@ pub enum Misfire {
     #[default]
     One,
     /// A job that no worker has started within a time after its slot is not run: its taker fails it as expired
-    /// ([`FailureKind::Expired`](crate::FailureKind::Expired)). The next one is due at the first slot that lies ahead.
+    /// ([`FailureKind::Expired`](crate::FailureKind::Expired)). The next one is due at the first slot that lies ahead. What a
+    /// worker took and did not end, since it died, counts as started: the next one runs it.
     Skip {
         /// The time: whole milliseconds, a second to 365 days. A job that was started within it keeps its further tries.
         #[serde(with = "millis")]

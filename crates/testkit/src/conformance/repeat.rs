@@ -9,9 +9,13 @@ use launchkit_queue::{Clock, Fate, JobId, JobOptions, Queue, Repeat, Schedule, S
 use crate::Harness;
 use crate::given::*;
 
+mod policies;
 mod rest;
+mod ticks;
 
+pub use policies::*;
 pub use rest::*;
+pub use ticks::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
