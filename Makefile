@@ -1,6 +1,6 @@
 # The two commands that a newcomer needs: `make demo` and `make test`.
 
-.PHONY: demo test quick bench eval soak check
+.PHONY: demo test quick bench eval soak check cron-oracle
 
 demo: ## set up, build, and run one job of each type on a server of its own
 	@scripts/setup demo
@@ -29,3 +29,6 @@ check: ## what must be clean before a commit
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps
+
+cron-oracle: ## next times of cron patterns by cron-parser, for the unit tests to be compared with; needs node and npm
+	scripts/cron-oracle

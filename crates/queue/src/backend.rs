@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use crate::error::{Failed, StoreError};
 use crate::event::Position;
 use crate::job::{JobId, QueueName, Record};
+use crate::repeat::Tick;
 use crate::state::Counts;
 use crate::time::Timestamp;
 
@@ -106,6 +107,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Reads job schedulers; looks at no more than `most` of them, which is at most [`MAX_READ`].
     async fn repeats(&self, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError>;
+
+    /// What became of a scheduler's slots, newest first; at most [`MAX_READ`], and no more than
+    /// [`MAX_TICKS`](crate::MAX_TICKS) are kept.
+    async fn ticks(&self, queue: &QueueName, id: &str, most: u32) -> Result<Vec<Tick>, StoreError>;
 
     /// What is known about where a job stands.
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError>;

@@ -133,6 +133,9 @@ pub enum BadRepeat {
     /// Whole milliseconds, a second to 365 days.
     #[error("{0:?} is not a second to 365 days in whole milliseconds")]
     Every(Duration),
+    /// A time of [`Misfire::Skip`](crate::Misfire::Skip): whole milliseconds, a second to 365 days.
+    #[error("{0:?} to start in is not a second to 365 days in whole milliseconds")]
+    Tolerance(Duration),
     /// The cron pattern cannot be read.
     #[error("bad cron pattern: {0}")]
     Pattern(String),

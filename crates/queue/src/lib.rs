@@ -22,7 +22,9 @@ pub use event::{BadPosition, Event, MAX_EVENT_VALUE, Position};
 pub use exit::{BoxError, Exit, Failure, FailureKind, MAX_MESSAGE, Outcome, Ran};
 pub use job::{Flaw, JobId, JobKind, MAX_NAME, MAX_PAYLOAD, Payload, QueueName, Record};
 pub use options::{Dedup, JobOptions, Keep, MAX_DELAY, MAX_PRIORITY, MAX_TELEMETRY};
-pub use repeat::{MIN_EVERY, Repeat, Schedule};
+pub use repeat::{
+    Fate, LATE_AFTER, MAX_CATCH_UP, MAX_COUNTED, MAX_TICKS, MIN_EVERY, Misfire, Overlap, Repeat, Schedule, Tick,
+};
 pub use state::{Counts, State, decide};
 pub use time::Timestamp;
 

@@ -22,6 +22,8 @@ mod events;
 mod explain;
 mod repeat;
 
+pub(crate) use repeat::Passed;
+
 pub use add::{AddOne, Planned};
 pub use admin::{Admin, DeadLetters};
 pub use events::{EventStream, Told};

@@ -15,6 +15,12 @@ use crate::job::{JobKind, MAX_NAME, Payload, job_name, label};
 use crate::options::{JobOptions, MAX_DELAY};
 use crate::time::Timestamp;
 
+mod policy;
+mod tick;
+
+pub use policy::{MAX_CATCH_UP, Misfire, Overlap};
+pub use tick::{Fate, LATE_AFTER, MAX_COUNTED, MAX_TICKS, Tick};
+
 /// The shortest time between two runs of [`Schedule::Every`]; the longest is [`MAX_DELAY`].
 pub const MIN_EVERY: Duration = Duration::from_secs(1);
 
@@ -22,10 +28,12 @@ pub const MIN_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Schedule {
-    /// Again and again after this long: whole milliseconds, a second to 365 days. Slots that were missed are left out, and
-    /// those after them fall where they would have fallen.
+    /// Again and again after this long: whole milliseconds, a second to 365 days. Slots after some that were left out fall
+    /// where they would have fallen.
     Every(#[serde(with = "millis")] Duration),
-    /// By a cron pattern of five fields, or of six that begin with the seconds.
+    /// By a cron pattern of five fields, or of six that begin with the seconds: values, lists, ranges, steps (`*/5`, `5/15`,
+    /// `0-30/10`), names (`MON`, `jan`), `?` for `*`, `L` for the last day of the month, `5L` for its last Friday, `1#2` for
+    /// its second Monday. Of days of the month and of the week that are both given, either is enough.
     ///
     /// A pattern of exactly one hour, one minute and one second that falls into an hour that the zone leaves out runs right
     /// after it; in an hour that comes twice it runs once, at the first. Any other one (lists, ranges, steps, `*`) follows
@@ -52,14 +60,12 @@ impl Schedule {
     /// The first cron time after `after`; `None` when there is none, or the pattern cannot be read.
     fn cron_after(pattern: &str, tz: &str, after: Timestamp) -> Option<Timestamp> {
         let (cron, tz) = parse(pattern, tz).ok()?;
-        let after = DateTime::from_timestamp_millis(after.millis())?.with_timezone(&tz);
-        let next = cron.find_next_occurrence(&after, false).ok()?;
-        Some(Timestamp::from_millis(next.timestamp_millis()))
+        self::after(&cron, tz, after)
     }
 }
 
 /// A job scheduler: a definition from which a queue makes one job after the other, each when the one before it has been
-/// started, as in BullMQ. See [`crate::Queue::schedule`].
+/// started, as in BullMQ, or when it has ended ([`Overlap`]). See [`crate::Queue::schedule`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Repeat {
@@ -87,6 +93,12 @@ pub struct Repeat {
     /// The first job of a cron pattern is due at once. One of [`Schedule::Every`] is anyway, unless it has a start.
     #[serde(default)]
     pub immediately: bool,
+    /// What becomes of slots that pass while no worker is there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub misfire: Misfire,
+    /// Whether a run may begin while the one before it goes on.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub overlap: Overlap,
 }
 
 impl Repeat {
@@ -112,6 +124,8 @@ impl Repeat {
             start: None,
             end: None,
             immediately: false,
+            misfire: Misfire::One,
+            overlap: Overlap::Allow,
         })
     }
 
@@ -134,6 +148,7 @@ impl Repeat {
         if self.immediately && self.start.is_some() {
             return Err(BadRepeat::ImmediatelyWithStart);
         }
+        self.misfire.check()?;
         match &self.schedule {
             Schedule::Every(every)
                 if *every < MIN_EVERY || *every > MAX_DELAY || every.subsec_nanos() % 1_000_000 > 0 =>
@@ -158,23 +173,54 @@ impl Repeat {
         self.within(first)
     }
 
-    /// When the job after the one that was due at `slot` is due, if any is: never before `now`, since what was missed is
-    /// left out.
+    /// When the job after the one that was due at `slot` is due, if any is. Not before `now`, since what was missed is left
+    /// out; with [`Misfire::All`] it is the next slot, as long as that lies back no further than [`MAX_CATCH_UP`].
     pub fn next(&self, slot: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let from = match self.misfire {
+            Misfire::One | Misfire::Skip { .. } => now,
+            Misfire::All => now.minus(MAX_CATCH_UP),
+        };
         let next = match &self.schedule {
             Schedule::Every(every) => {
                 let next = slot.plus(*every);
                 let every = i64::try_from(every.as_millis()).ok().filter(|every| *every > 0)?;
-                if next >= now {
+                if next >= from {
                     next
                 } else {
-                    let missed = now.millis().saturating_sub(slot.millis()) / every;
+                    let missed = from.millis().saturating_sub(slot.millis()) / every;
                     Timestamp::from_millis(slot.millis().saturating_add(every.saturating_mul(missed + 1)))
                 }
             }
-            Schedule::Cron { pattern, tz } => Schedule::cron_after(pattern, tz, slot.max(now))?,
+            Schedule::Cron { pattern, tz } => Schedule::cron_after(pattern, tz, slot.max(from))?,
         };
         self.within(next)
+    }
+
+    /// The slots after `slot` and before `until`: the first, the last and how many. Those of a pattern are counted one by one
+    /// to [`MAX_COUNTED`]; the last one is then searched for by halves.
+    fn between(&self, slot: Timestamp, until: Timestamp) -> Option<(Timestamp, Timestamp, u64)> {
+        match &self.schedule {
+            Schedule::Every(every) => {
+                let every = i64::try_from(every.as_millis()).ok().filter(|every| *every > 0)?;
+                let count = until.millis().saturating_sub(slot.millis()).saturating_sub(1).max(0) / every;
+                let nth = |n: i64| Timestamp::from_millis(slot.millis().saturating_add(every.saturating_mul(n)));
+                (count > 0).then(|| (nth(1), nth(count), count as u64))
+            }
+            Schedule::Cron { pattern, tz } => {
+                let (cron, tz) = parse(pattern, tz).ok()?;
+                let after = |slot| after(&cron, tz, slot).filter(|next| *next < until);
+                let first = after(slot)?;
+                let (mut last, mut count) = (first, 1);
+                while let Some(next) = after(last) {
+                    if count == MAX_COUNTED {
+                        last = last_before(last, until, after);
+                        break;
+                    }
+                    (last, count) = (next, count + 1);
+                }
+                Some((first, last, count))
+            }
+        }
     }
 
     fn within(&self, slot: Timestamp) -> Option<Timestamp> {
@@ -187,6 +233,49 @@ impl Repeat {
     }
 }
 
+fn after(cron: &Cron, tz: Tz, slot: Timestamp) -> Option<Timestamp> {
+    let slot = DateTime::from_timestamp_millis(slot.millis())?.with_timezone(&tz);
+    let next = cron.find_next_occurrence(&slot, false).ok()?;
+    Some(Timestamp::from_millis(next.timestamp_millis()))
+}
+
+/// The last slot of which `after` knows no further one before `until`, from one that has a further one.
+fn last_before(slot: Timestamp, until: Timestamp, after: impl Fn(Timestamp) -> Option<Timestamp>) -> Timestamp {
+    let (mut low, mut high) = (slot, until);
+    while let Some(next) = after(low) {
+        let middle = Timestamp::from_millis(low.millis().midpoint(high.millis()));
+        match after(middle) {
+            Some(next) => low = next,
+            None if middle <= next => low = next,
+            None => high = middle,
+        }
+    }
+    low
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// The pattern in words that the parser takes for what they are: `5/15` as the range from 5 on, and `SUN-SUN`, of which it
+/// would make the whole week, as Sunday.
+fn plain(pattern: &str) -> String {
+    const LAST: [&str; 6] = ["59", "59", "23", "31", "12", "7"];
+    let fields: Vec<&str> = pattern.split_whitespace().collect();
+    let lasts = LAST.iter().skip(LAST.len().saturating_sub(fields.len()));
+    let part = |part: &str, last: &str| match part.split_once('/') {
+        Some((first, step)) if !first.is_empty() && !first.contains(['*', '?', '-']) => {
+            format!("{first}-{last}/{step}")
+        }
+        _ => part.to_uppercase().replace("SUN-SUN", "0-0"),
+    };
+    let field =
+        |(field, last): (&&str, &&str)| field.split(',').map(|one| part(one, last)).collect::<Vec<_>>().join(",");
+    let plain: Vec<String> = fields.iter().zip(lasts).map(field).collect();
+    // What has too many fields is refused as it stands.
+    if plain.len() == fields.len() { plain.join(" ") } else { pattern.to_owned() }
+}
+
 fn parse(pattern: &str, tz: &str) -> Result<(Cron, Tz), BadRepeat> {
     if pattern.len() > MAX_NAME {
         return Err(BadRepeat::Pattern("it is longer than 255 bytes".to_owned()));
@@ -196,10 +285,12 @@ fn parse(pattern: &str, tz: &str) -> Result<(Cron, Tz), BadRepeat> {
         return Err(BadRepeat::Pattern("a list has an empty entry".to_owned()));
     }
     let parser = CronParser::builder().seconds(Seconds::Optional).year(Year::Disallowed).build();
-    let cron = parser.parse(pattern).map_err(|error| BadRepeat::Pattern(error.to_string()))?;
+    let cron = parser.parse(&plain(pattern)).map_err(|error| BadRepeat::Pattern(error.to_string()))?;
     let tz = tz.parse().map_err(|_| BadRepeat::Zone(tz.into()))?;
     Ok((cron, tz))
 }
 
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;

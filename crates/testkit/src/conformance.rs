@@ -260,7 +260,15 @@ macro_rules! conformance {
                 a_scheduler_without_a_live_job_is_found_and_moved_on,
                 schedulers_are_read_in_pages_by_id,
                 unfit_schedulers_are_refused,
-                schedulers_are_there_after_reopening;
+                schedulers_are_there_after_reopening,
+                a_job_beyond_its_tolerance_is_handed_out_as_expired,
+                a_run_that_has_not_ended_holds_up_the_next_one,
+                a_run_that_is_waited_for_does_not_stand_still,
+                a_job_that_is_tried_again_outlives_put_and_drop,
+                a_slot_is_noted_once_with_the_step_from_it,
+                the_newest_hundred_ticks_are_kept_while_their_scheduler_is,
+                a_slot_whose_job_is_gone_is_noted_when_it_is_put_again,
+                ticks_are_there_after_reopening;
             spend:
                 a_budget_gives_its_burst_and_fills_steadily,
                 a_spend_is_granted_whole_or_not_at_all,
@@ -324,7 +332,11 @@ macro_rules! conformance {
                 a_worker_runs_a_scheduler_to_its_limit,
                 lost_answers_and_two_workers_double_no_scheduled_job,
                 a_worker_moves_on_a_scheduler_that_stands_still,
-                a_step_that_the_store_refuses_is_made_up_for;
+                a_step_that_the_store_refuses_is_made_up_for,
+                each_misfire_policy_does_what_it_says_about_missed_slots,
+                runs_that_must_not_overlap_wait_for_each_other,
+                no_end_of_a_run_ends_a_schedule_without_overlap,
+                a_worker_killed_at_any_call_leaves_every_schedule_going;
         }
     };
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use launchkit_queue::backend::*;
-use launchkit_queue::{Counts, Failed, Happened, JobId, Position, QueueName, Record, StoreError, Timestamp};
+use launchkit_queue::{Counts, Failed, Happened, JobId, Position, QueueName, Record, StoreError, Tick, Timestamp};
+use tokio::sync::watch;
 
 /// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct Faulty {
     inner: Arc<dyn Backend>,
     scripts: Mutex<HashMap<Verb, Script>>,
     faults: AtomicU64,
+    /// Calls that have failed as far as they ever will.
+    struck: watch::Sender<u64>,
 }
 
 /// What the script says to a call.
@@ -69,7 +72,7 @@ enum Go {
 impl Faulty {
     /// A store that does not fail yet.
     pub fn over(inner: Arc<dyn Backend>) -> Arc<Self> {
-        Arc::new(Self { inner, scripts: Mutex::default(), faults: AtomicU64::new(0) })
+        Arc::new(Self { inner, scripts: Mutex::default(), faults: AtomicU64::new(0), struck: watch::Sender::new(0) })
     }
 
     /// What happens to the next calls of a verb, one item each; when the script is over, nothing more.
@@ -87,6 +90,16 @@ impl Faulty {
         self.faults.load(Ordering::Relaxed)
     }
 
+    /// Ends when a call has failed, been carried out and lost its answer, or hangs.
+    pub async fn struck(&self) {
+        // Fails only when this store is gone, which its borrower prevents.
+        let _ = self.struck.subscribe().wait_for(|struck| *struck > 0).await;
+    }
+
+    fn strike(&self) {
+        self.struck.send_modify(|struck| *struck += 1);
+    }
+
     fn scripts(&self) -> MutexGuard<'_, HashMap<Verb, Script>> {
         self.scripts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,9 +115,15 @@ impl Faulty {
                 tokio::time::sleep(LATE).await;
                 Go::Through
             }
-            Some(Fault::Before) => Go::Fail,
+            Some(Fault::Before) => {
+                self.strike();
+                Go::Fail
+            }
             Some(Fault::After) => Go::Lose,
-            Some(Fault::Hang) => std::future::pending().await,
+            Some(Fault::Hang) => {
+                self.strike();
+                std::future::pending().await
+            }
         }
     }
 }
@@ -122,6 +141,7 @@ macro_rules! write {
             Go::Lose => {
                 let copy = $input.clone();
                 $self.inner.$call($input, $now).await?;
+                $self.strike();
                 Err(lost(copy))
             }
         }
@@ -140,6 +160,7 @@ macro_rules! plain {
             Go::Through => $self.inner.$call($($input),*).await,
             Go::Lose => {
                 $self.inner.$call($($input),*).await?;
+                $self.strike();
                 Err(broken())
             }
         }
@@ -223,6 +244,10 @@ impl Backend for Faulty {
 
     async fn repeats(&self, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError> {
         plain!(self, Read, repeats(queue, wanted, most))
+    }
+
+    async fn ticks(&self, queue: &QueueName, id: &str, most: u32) -> Result<Vec<Tick>, StoreError> {
+        plain!(self, Read, ticks(queue, id, most))
     }
 
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {

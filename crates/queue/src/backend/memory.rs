@@ -14,6 +14,7 @@ use super::*;
 use crate::error::{Failed, StoreError};
 use crate::event::Position;
 use crate::job::{JobId, QueueName, Record};
+use crate::repeat::Tick;
 use crate::state::Counts;
 use crate::time::Timestamp;
 
@@ -222,6 +223,11 @@ impl Backend for Memory {
     async fn repeats(&self, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError> {
         wanted.check(most)?;
         Ok(self.world()?.look(queue, |lane| lane.repeats(wanted, most)))
+    }
+
+    async fn ticks(&self, queue: &QueueName, id: &str, most: u32) -> Result<Vec<Tick>, StoreError> {
+        within(most as usize, MAX_READ as usize, "more than 1,000 ticks in one read")?;
+        Ok(self.world()?.look(queue, |lane| lane.ticks(id, most)))
     }
 
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::verbs::NewJob;
 use crate::job::JobId;
 use crate::options::JobOptions;
-use crate::repeat::Repeat;
+use crate::repeat::{Fate, Misfire, Overlap, Repeat, Tick};
 use crate::state::Place;
 use crate::time::Timestamp;
 
@@ -29,6 +29,17 @@ pub struct Advance {
     pub slot: Timestamp,
     /// When its next job is due, if any is.
     pub next: Option<Timestamp>,
+    /// What became of the slot; the first word on a slot is kept.
+    pub tick: Tick,
+    /// What was left out between the slot and the next one.
+    pub left: Option<Tick>,
+}
+
+impl Advance {
+    /// What became of the slots that the step leaves behind.
+    pub(crate) fn ticks(&self) -> impl Iterator<Item = Tick> {
+        std::iter::once(self.tick).chain(self.left)
+    }
 }
 
 /// A scheduler as it stands.
@@ -49,7 +60,8 @@ pub enum Repeats {
     Ids(Vec<Arc<str>>),
     /// By id, after this one or from the beginning.
     After(Option<Arc<str>>),
-    /// Of those whose slot lies before a time, the ones whose job does not wait: it is gone, or was taken and no next one made.
+    /// Of those whose slot lies before a time, the ones whose job does not wait: it is gone, or was taken and no next one
+    /// made. With [`Overlap::Skip`] a job that was taken and has not ended is waited for.
     Stuck {
         /// The time.
         before: Timestamp,
@@ -72,6 +84,7 @@ pub(crate) struct Old<'a> {
     pub(crate) repeat: &'a Repeat,
     pub(crate) slot: Option<Timestamp>,
     pub(crate) count: u64,
+    /// See [`standing`].
     pub(crate) place: Option<Place>,
 }
 
@@ -86,11 +99,15 @@ pub(crate) struct Plan {
     pub(crate) make: bool,
     /// Jobs made so far.
     pub(crate) count: u64,
+    /// The old slot, when it has passed and its job is gone.
+    pub(crate) missed: Option<Tick>,
 }
 
 /// Plans a put. A definition with the same times goes on from where the old one stands; one with others begins anew.
 pub(crate) fn plan(put: &Put, old: Option<&Old<'_>>, now: Timestamp) -> Plan {
-    let begin = Plan { remove: None, slot: Some(put.first), make: true, count: 1 };
+    let gone = old.and_then(|old| old.slot.filter(|slot| old.place.is_none() && *slot <= now));
+    let missed = gone.map(|slot| Tick::one(Fate::Missed, slot, now));
+    let begin = Plan { remove: None, slot: Some(put.first), make: true, count: 1, missed };
     let Some(old) = old else {
         return begin;
     };
@@ -99,15 +116,35 @@ pub(crate) fn plan(put: &Put, old: Option<&Old<'_>>, now: Timestamp) -> Plan {
     if !old.repeat.same_times(&put.repeat) {
         return Plan { remove, ..begin };
     }
-    let count = old.count;
+    let stay = Plan { remove, slot: old.slot, make: false, count: old.count, missed };
     match old.slot {
-        Some(_) if waits && *old.repeat == *put.repeat => Plan { remove: None, slot: old.slot, make: false, count },
-        Some(_) if waits => Plan { remove, slot: old.slot, make: true, count },
-        Some(_) if old.place == Some(Place::Active) => Plan { remove, slot: old.slot, make: false, count },
-        Some(slot) if old.place.is_none() && slot > now => Plan { remove, slot: old.slot, make: true, count },
-        _ if spent(&put.repeat, count) => Plan { remove, slot: None, make: false, count },
-        _ => Plan { count: count + 1, ..begin },
+        Some(_) if waits && *old.repeat == *put.repeat => Plan { remove: None, ..stay },
+        Some(_) if waits => Plan { make: true, ..stay },
+        Some(_) if old.place.is_some_and(|place| !is_final(place)) => stay,
+        Some(slot) if old.place.is_none() && slot > now => Plan { make: true, ..stay },
+        _ if spent(&put.repeat, old.count) => Plan { slot: None, ..stay },
+        _ => Plan { count: old.count + 1, ..begin },
     }
+}
+
+/// Where a scheduler's job stands for its scheduler: one that was taken and put back is still under way.
+pub(crate) fn standing(place: Place, started: u32) -> Place {
+    let back = started > 0 && matches!(place, Place::Ready | Place::Delayed);
+    if back { Place::Active } else { place }
+}
+
+/// Whether a scheduler has to wait for its job, which is in this place, before it makes the next one.
+pub(crate) fn holds_up(repeat: &Repeat, place: Option<Place>) -> bool {
+    repeat.overlap == Overlap::Skip && place.is_some_and(|place| !is_final(place))
+}
+
+/// Whether a scheduler whose job is in this place stands still, once its slot lies back.
+pub(crate) fn is_stuck(repeat: &Repeat, place: Option<Place>) -> bool {
+    !matches!(place, Some(Place::Ready | Place::Delayed)) && !holds_up(repeat, place)
+}
+
+fn is_final(place: Place) -> bool {
+    matches!(place, Place::Completed | Place::Failed)
 }
 
 /// Whether a scheduler that has made so many jobs makes no more.
@@ -119,6 +156,10 @@ pub(crate) fn spent(repeat: &Repeat, count: u64) -> bool {
 pub(crate) fn iteration(repeat: &Repeat, slot: Timestamp, now: Timestamp) -> (JobId, NewJob) {
     let id = JobId::of_iteration(&repeat.id, slot);
     let delay: Duration = slot.since(now);
-    let options = Arc::new(JobOptions { delay, ..repeat.options.clone() });
+    let start_before = match repeat.misfire {
+        Misfire::Skip { after } => Some(slot.plus(after)),
+        Misfire::One | Misfire::All => None,
+    };
+    let options = Arc::new(JobOptions { delay, start_before, ..repeat.options.clone() });
     (id.clone(), NewJob { id: Some(id), name: repeat.name.clone(), data: repeat.data.clone(), options })
 }

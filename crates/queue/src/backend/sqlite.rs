@@ -19,6 +19,7 @@ use super::*;
 use crate::error::{Failed, StoreError};
 use crate::event::Position;
 use crate::job::{JobId, QueueName, Record};
+use crate::repeat::Tick;
 use crate::state::Counts;
 use crate::time::Timestamp;
 
@@ -39,6 +40,7 @@ mod spend;
 #[cfg(test)]
 mod steps;
 mod take;
+mod ticks;
 mod turn;
 mod wake;
 mod writer;
@@ -171,7 +173,7 @@ impl Backend for Sqlite {
         if let Err(why) = edit.check() {
             return Err(Failed::before(why, edit));
         }
-        // A step of a scheduler is undone only together with the take before it, which is lazy too.
+        // A step of a scheduler that is undone, perhaps with the take before it, is made again by a rescuer.
         let lazy = |edit: &Edit| matches!(edit, Edit::Progress(..) | Edit::Log(..) | Edit::Advance(_));
         let lazy = edit.edits.iter().all(lazy);
         let sync = if lazy { Sync::Lazy } else { Sync::Full };
@@ -256,6 +258,12 @@ impl Backend for Sqlite {
         wanted.check(most)?;
         let (queue, wanted) = (queue.clone(), wanted.clone());
         self.readers.read(move |conn| repeat::list(conn, &queue, &wanted, most)).await
+    }
+
+    async fn ticks(&self, queue: &QueueName, id: &str, most: u32) -> Result<Vec<Tick>, StoreError> {
+        within(most as usize, MAX_READ as usize, "more than 1,000 ticks in one read")?;
+        let (queue, id) = (queue.clone(), id.to_owned());
+        self.readers.read(move |conn| ticks::list(conn, &queue, &id, most)).await
     }
 
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {

@@ -305,8 +305,9 @@ pub enum Edit {
     Schedule(Put),
     /// Removes a scheduler, and its job if that is delayed.
     Unschedule(Arc<str>),
-    /// Makes the next job of a scheduler that stands at a slot; `Missing` when it does not. Answers `Due`, or `Done` when it
-    /// makes no more; `WrongState` as with `Schedule`.
+    /// Makes the next job of a scheduler that stands at a slot, and notes what became of that slot; `Missing` when it does not
+    /// stand there. Answers `Due`, or `Done` when it makes no more; `WrongState` as with `Schedule`; `Locked` when the job in
+    /// the slot has to end first, and then only what became of the slot is noted.
     Advance(Advance),
 }
 
@@ -328,7 +329,7 @@ pub enum Edited {
     Missing,
     /// The job's state does not allow it.
     WrongState(State),
-    /// A worker holds the job.
+    /// A worker holds the job, or has still to end it.
     Locked,
     /// It was made: the scheduler's job is due then.
     Due(Timestamp),

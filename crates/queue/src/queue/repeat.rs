@@ -1,13 +1,16 @@
 //! Job schedulers as users see them, and the steps that workers take for them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Queue;
-use crate::backend::{Advance, Edit, EditAll, Edited, Put, Repeats, Scheduled};
+use crate::backend::{Advance, Edit, EditAll, Edited, MAX_EDIT, Put, Repeats, Scheduled};
 use crate::error::{ScheduleError, StoreError};
-use crate::job::JobId;
-use crate::repeat::Repeat;
+use crate::exit::FailureKind;
+use crate::job::{JobId, Record};
+use crate::repeat::{Fate, Repeat, Tick};
+use crate::state::State;
 use crate::time::Timestamp;
 
 /// Slots that are tried one after the other when jobs of an earlier definition stand in them (BullMQ: 32).
@@ -29,8 +32,10 @@ impl Queue {
     /// Putting the very same definition again changes nothing at all. Once nothing more is due, it is refused as ended, also
     /// while a last job still waits.
     ///
-    /// Slots that pass while no worker is there are left out but for the one that waits. A scheduler whose waiting job is
-    /// removed leaves that run out: a worker moves it on about a minute after its time.
+    /// Slots that pass while no worker is there are left out but for the one that waits, unless its
+    /// [`Misfire`](crate::Misfire) says otherwise; [`Overlap`](crate::Overlap) says whether runs may go on side by side;
+    /// [`ticks`](Self::ticks) tells what became of each slot. A scheduler whose waiting job is removed leaves that run out: a
+    /// worker moves it on about a minute after its time.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -61,8 +66,8 @@ impl Queue {
         Err(ScheduleError::Taken)
     }
 
-    /// Removes a scheduler and its delayed job; answers whether it was there. A job that is ready or active stays, as in
-    /// BullMQ.
+    /// Removes a scheduler with its ticks and its delayed job; answers whether it was there. A job that is ready, active or
+    /// waits for another try stays, as in BullMQ.
     pub async fn unschedule(&self, id: &str) -> Result<bool, StoreError> {
         Ok(self.edit_one(Edit::Unschedule(id.into())).await? == Some(Edited::Done))
     }
@@ -79,17 +84,54 @@ impl Queue {
         Ok(self.backend().repeats(self.name(), &wanted, 1).await?.found.pop())
     }
 
-    /// Makes the next jobs of the schedulers whose jobs were taken. Any number of times for the same job.
-    pub(crate) async fn advance(&self, taken: &[&JobId]) -> Result<(), StoreError> {
-        let taken: Vec<(&str, Timestamp)> = taken.iter().filter_map(|id| id.iteration()).collect();
-        if taken.is_empty() {
-            return Ok(());
+    /// What became of a scheduler's slots, newest first: at most `most`, which is at most 1,000. The newest 100
+    /// ([`MAX_TICKS`](crate::MAX_TICKS)) are kept, until the scheduler is removed; for an unknown one there are none.
+    ///
+    /// A tick is written in the step that makes the next job; with [`Overlap::Skip`](crate::Overlap::Skip) already when its
+    /// job is taken. A job that still waits has none yet. Slots that are left out one after the other are one tick.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use launchkit_queue::{Exit, Fate, Queue, Repeat, Schedule, Store, Worker};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let queue = Queue::new(&Store::memory(), "reports")?;
+    /// let hourly = Repeat::named("hourly", Schedule::Every(Duration::from_secs(3600)), "report", &7)?;
+    /// let slot = queue.schedule(hourly).await?;
+    /// let (ran, mut runs) = tokio::sync::mpsc::channel(1);
+    /// let worker = Worker::builder(&queue).on_rest(move |_| {
+    ///     let ran = ran.clone();
+    ///     async move { ran.send(()).await.map(|()| launchkit_queue::Payload::null()).map_err(Exit::from) }
+    /// });
+    /// worker.build()?.run_until(async { runs.recv().await.unwrap_or(()) }).await;
+    /// let ticks = queue.ticks("hourly", 10).await?;
+    /// assert_eq!((ticks.len(), ticks[0].fate, Some(ticks[0].first)), (1, Fate::Run, slot));
+    /// # Ok(()) }
+    /// ```
+    pub async fn ticks(&self, id: &str, most: u32) -> Result<Vec<Tick>, StoreError> {
+        self.backend().ticks(self.name(), id, most).await
+    }
+
+    /// Makes the next jobs of the schedulers that stand at the slots of these jobs, which were taken or have ended, as far as
+    /// their policy allows it yet. Any number of times for the same job.
+    pub(crate) async fn advance(&self, passed: &[Passed<'_>]) -> Result<(), StoreError> {
+        let now = self.clock().now();
+        for passed in passed.chunks(MAX_EDIT) {
+            let slots: HashMap<&str, Vec<(Timestamp, &Passed<'_>)>> = by_scheduler(passed);
+            if slots.is_empty() {
+                continue;
+            }
+            let ids: Vec<Arc<str>> = slots.keys().map(|id| Arc::from(*id)).collect();
+            let most = ids.len() as u32;
+            let found = self.backend().repeats(self.name(), &Repeats::Ids(ids), most).await?.found;
+            let step = |one: Scheduled| {
+                let slot = one.slot?;
+                let (_, passed) = slots.get(&*one.repeat.id)?.iter().find(|(of, _)| *of == slot)?;
+                let fate = Fate::of(slot, passed.taken, passed.unrun);
+                Some(step(one, Tick::one(fate, slot, passed.taken), now))
+            };
+            self.move_on(found.into_iter().filter_map(step).collect(), now).await?;
         }
-        let ids = taken.iter().map(|(id, _)| Arc::from(*id)).collect();
-        let found = self.backend().repeats(self.name(), &Repeats::Ids(ids), taken.len() as u32).await?.found;
-        let current =
-            |one: &Scheduled| taken.iter().any(|(id, slot)| **id == *one.repeat.id && one.slot == Some(*slot));
-        self.move_on(found.into_iter().filter(current).collect()).await
+        Ok(())
     }
 
     /// Moves on schedulers that have no live job, one bounded step from a place on; answers where to go on.
@@ -97,21 +139,22 @@ impl Queue {
         &self,
         after: Option<(Timestamp, Arc<str>)>,
     ) -> Result<Option<(Timestamp, Arc<str>)>, StoreError> {
-        let before = self.clock().now().minus(STUCK);
+        let now = self.clock().now();
+        let before = now.minus(STUCK);
         let page = self.backend().repeats(self.name(), &Repeats::Stuck { before, after }, STEP).await?;
-        self.move_on(page.found).await?;
+        let stuck: Vec<(Scheduled, Timestamp)> =
+            page.found.into_iter().filter_map(|one| one.slot.map(|slot| (one, slot))).collect();
+        if stuck.is_empty() {
+            return Ok(page.next);
+        }
+        let ids: Vec<JobId> = stuck.iter().map(|(one, slot)| JobId::of_iteration(&one.repeat.id, *slot)).collect();
+        let jobs = self.backend().get(self.name(), &ids).await?;
+        let steps = stuck.into_iter().zip(jobs).map(|((one, slot), job)| step(one, found_out(slot, job, now), now));
+        self.move_on(steps.collect(), now).await?;
         Ok(page.next)
     }
 
-    async fn move_on(&self, found: Vec<Scheduled>) -> Result<(), StoreError> {
-        let now = self.clock().now();
-        let step = |one: &Scheduled, slot: Timestamp| Advance {
-            id: one.repeat.id.clone(),
-            slot,
-            next: one.repeat.next(slot, now),
-        };
-        let mut steps: Vec<(Scheduled, Advance)> =
-            found.into_iter().filter_map(|one| one.slot.map(|slot| step(&one, slot)).map(|step| (one, step))).collect();
+    async fn move_on(&self, mut steps: Vec<(Scheduled, Advance)>, now: Timestamp) -> Result<(), StoreError> {
         for _ in 0..TRIES {
             if steps.is_empty() {
                 return Ok(());
@@ -123,10 +166,51 @@ impl Queue {
             let taken = taken.filter(|(_, edited)| matches!(edited, Edited::WrongState(_)));
             let further = |((one, step), _): ((Scheduled, Advance), Edited)| {
                 let next = step.next.and_then(|next| one.repeat.next(next, next));
-                (one, Advance { next, ..step })
+                let left = one.repeat.left_out(step.slot, next, now);
+                (one, Advance { next, left, ..step })
             };
             steps = taken.map(further).collect();
         }
         Ok(())
+    }
+}
+
+/// A scheduler's job that a worker has taken or ended.
+#[derive(Clone, Copy)]
+pub(crate) struct Passed<'a> {
+    pub(crate) job: &'a JobId,
+    /// When it was taken last.
+    pub(crate) taken: Timestamp,
+    /// Why its handler is not called, or was not.
+    pub(crate) unrun: Option<FailureKind>,
+}
+
+fn by_scheduler<'a, 'b>(passed: &'b [Passed<'a>]) -> HashMap<&'a str, Vec<(Timestamp, &'b Passed<'a>)>> {
+    let mut slots: HashMap<_, Vec<_>> = HashMap::new();
+    for one in passed {
+        if let Some((id, slot)) = one.job.iteration() {
+            slots.entry(id).or_default().push((slot, one));
+        }
+    }
+    slots
+}
+
+/// The step of a scheduler from the slot of a tick.
+fn step(one: Scheduled, tick: Tick, now: Timestamp) -> (Scheduled, Advance) {
+    let slot = tick.first;
+    let more = one.repeat.limit.is_none_or(|limit| one.count < limit);
+    let next = one.repeat.next(slot, now).filter(|_| more);
+    let left = one.repeat.left_out(slot, next, now).filter(|_| more);
+    let step = Advance { id: one.repeat.id.clone(), slot, next, tick, left };
+    (one, step)
+}
+
+/// What a rescuer makes of the slot of a scheduler that stands still.
+fn found_out(slot: Timestamp, job: Option<Record>, now: Timestamp) -> Tick {
+    let taken = job.as_ref().and_then(|job| job.processed_on);
+    let failed = job.and_then(|job| job.failure.filter(|_| job.state == State::Failed));
+    match taken {
+        Some(taken) => Tick::one(Fate::of(slot, taken, failed.map(|failed| failed.kind)), slot, taken),
+        None => Tick::one(Fate::Missed, slot, now),
     }
 }

@@ -127,6 +127,7 @@ fn lists_skip_what_is_left_out_and_repeat_what_comes_twice() {
 #[test]
 fn what_no_store_may_hold_is_refused() {
     let with = |options| Repeat { options, ..every(S) };
+    let misfire = |misfire| Repeat { misfire, ..every(S) };
     let dedup = JobOptions { deduplication: Some(Dedup::simple("d")), ..JobOptions::default() };
     let bad = [
         every(Duration::from_millis(999)),
@@ -146,6 +147,12 @@ fn what_no_store_may_hold_is_refused() {
         cron("0 0 0 1 1 * 2027", "UTC"),
         cron(&format!("{} * * * *", "1,".repeat(200) + "1"), "UTC"),
         cron("* * * * *", "Europe/Nowhere"),
+        cron("/5 * * * *", "UTC"),
+        cron("5/0 * * * *", "UTC"),
+        cron("5/15 0 0 1 1 * 2027", "UTC"),
+        misfire(Misfire::Skip { after: Duration::from_millis(999) }),
+        misfire(Misfire::Skip { after: MAX_DELAY + S }),
+        misfire(Misfire::Skip { after: S + Duration::from_micros(1) }),
         with(JobOptions { delay: S, ..JobOptions::default() }),
         with(dedup),
         with(JobOptions { start_before: Some(ms(1)), ..JobOptions::default() }),
@@ -164,4 +171,85 @@ fn a_definition_is_read_back_as_it_was_stored() {
     let text = serde_json::to_string(&repeat).unwrap();
     let read: Repeat = serde_json::from_str(&text).unwrap();
     assert_eq!(Repeat { data: repeat.data.clone(), ..read }, repeat);
+}
+
+#[test]
+fn policies_are_stored_only_when_they_are_not_the_defaults() {
+    let text = serde_json::to_string(&every(S)).unwrap();
+    assert!(!text.contains("misfire") && !text.contains("overlap"), "{text}");
+    for misfire in [Misfire::One, Misfire::Skip { after: S }, Misfire::All] {
+        let repeat = Repeat { misfire, overlap: Overlap::Skip, ..every(S) };
+        let read: Repeat = serde_json::from_str(&serde_json::to_string(&repeat).unwrap()).unwrap();
+        assert_eq!((read.misfire, read.overlap), (misfire, Overlap::Skip));
+    }
+    let text = serde_json::to_string(&Misfire::Skip { after: S }).unwrap();
+    assert_eq!(text, r#"{"skip":{"after":1000}}"#);
+}
+
+#[test]
+fn all_goes_from_slot_to_slot_and_no_further_back_than_a_year() {
+    let day = 24 * 3_600_000;
+    for repeat in [every(Duration::from_secs(24 * 3_600)), cron("0 0 * * *", "UTC")] {
+        let all = Repeat { misfire: Misfire::All, ..repeat };
+        assert_eq!(all.next(ms(0), ms(300 * day)), Some(ms(day)));
+        assert_eq!(all.next(ms(299 * day), ms(300 * day + 5)), Some(ms(300 * day)));
+        assert_eq!(all.next(ms(300 * day), ms(300 * day + 5)), Some(ms(301 * day)));
+        assert_eq!(all.next(ms(0), ms(400 * day + 5)), Some(ms(36 * day)));
+        let ended = Repeat { end: Some(ms(3 * day)), ..all };
+        assert_eq!(
+            (ended.next(ms(2 * day), ms(9 * day)), ended.next(ms(3 * day), ms(9 * day))),
+            (Some(ms(3 * day)), None)
+        );
+    }
+}
+
+#[test]
+fn slots_between_two_are_counted() {
+    let hour = 3_600_000;
+    for repeat in [every(Duration::from_secs(3_600)), cron("0 * * * *", "UTC")] {
+        let between = |slot, until| repeat.between(ms(slot), ms(until)).map(|(a, b, n)| (a.millis(), b.millis(), n));
+        assert_eq!(between(0, hour), None);
+        assert_eq!(between(5 * hour, 0), None);
+        assert_eq!(between(0, hour + 1), Some((hour, hour, 1)));
+        assert_eq!(between(0, 5 * hour), Some((hour, 4 * hour, 4)));
+    }
+}
+
+/// Beyond the bound the count stands still, and the last slot is still the last one.
+#[test]
+fn the_count_of_a_pattern_is_bounded() {
+    let last = |pattern, until| cron(pattern, "Europe/Berlin").between(utc("2026-01-01 00:00:00"), utc(until));
+    let hours = last("0 * * * *", "2026-02-11 17:00:00");
+    assert_eq!(hours, Some((utc("2026-01-01 01:00:00"), utc("2026-02-11 16:00:00"), 1_000)));
+    let hours = last("0 * * * *", "2031-07-31 17:30:00");
+    assert_eq!(hours, Some((utc("2026-01-01 01:00:00"), utc("2031-07-31 17:00:00"), MAX_COUNTED)));
+    let bursts = last("* * 2 1 1 *", "2029-06-01 00:00:00");
+    assert_eq!(bursts, Some((utc("2026-01-01 01:00:00"), utc("2029-01-01 01:59:59"), MAX_COUNTED)));
+}
+
+#[test]
+fn what_is_left_out_is_skipped_when_a_policy_asks_for_it_and_else_missed() {
+    let (slot, next, now) = (ms(0), Some(ms(5_000)), ms(4_500));
+    let tick = |fate| Some(Tick { fate, first: ms(1_000), last: ms(4_000), count: 4, at: now });
+    assert_eq!(every(S).left_out(slot, next, now), tick(Fate::Missed));
+    assert_eq!(Repeat { misfire: Misfire::All, ..every(S) }.left_out(slot, next, now), tick(Fate::Missed));
+    let skip = Repeat { misfire: Misfire::Skip { after: S }, ..every(S) };
+    assert_eq!(skip.left_out(slot, next, now), tick(Fate::Skipped));
+    assert_eq!(Repeat { overlap: Overlap::Skip, ..every(S) }.left_out(slot, next, now), tick(Fate::Skipped));
+    // Nothing follows: up to the end, which is the last slot that may be one.
+    let ended = Repeat { end: Some(ms(4_000)), ..every(S) };
+    assert_eq!(ended.left_out(slot, None, ms(99_000)).map(|left| (left.last, left.count)), Some((ms(4_000), 4)));
+    assert_eq!(ended.left_out(ms(4_000), None, ms(99_000)), None);
+}
+
+#[test]
+fn steps_from_a_value_and_the_week_of_one_day_are_read() {
+    let minutes = runs(&cron("50/5 0 * * *", "UTC"), "2026-01-01 00:00:00", 3);
+    assert_eq!(minutes, ["2026-01-01 00:50:00", "2026-01-01 00:55:00", "2026-01-02 00:50:00"]);
+    let days = runs(&cron("0 0 * * fri/2", "UTC"), "2026-01-01 00:00:00", 3);
+    assert_eq!(days, ["2026-01-02 00:00:00", "2026-01-04 00:00:00", "2026-01-09 00:00:00"]);
+    let sundays = runs(&cron("0 0 * * sun-SUN", "UTC"), "2026-01-01 00:00:00", 2);
+    assert_eq!(sundays, ["2026-01-04 00:00:00", "2026-01-11 00:00:00"]);
+    let weekend = runs(&cron("0 0 * * fri-sun", "UTC"), "2026-01-05 00:00:00", 3);
+    assert_eq!(weekend, ["2026-01-09 00:00:00", "2026-01-10 00:00:00", "2026-01-11 00:00:00"]);
 }

@@ -15,6 +15,7 @@ use crate::backend::{End, Held, Next, Take, TakeMode, Token, Turn, Turned, Verdi
 use crate::exit::Outcome;
 use crate::journal::{Begin, Carry, Ending};
 use crate::options::Keep;
+use crate::queue::Passed;
 
 /// The first and the longest wait before something that failed is tried again.
 pub(super) const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -72,14 +73,17 @@ pub(super) async fn go(
     let Some((turned, repeated)) = give_up.run_until_cancelled(turned(&shared, turn)).await else {
         return nothing;
     };
+    let mut passed: Vec<Passed<'_>> = turned.held.iter().map(|held| taken(&shared, held)).collect();
     for (finished, end) in finished.iter().zip(&turned.ends) {
         // After a repetition, a job that is not kept is gone because its end was carried out.
         let end = if repeated && *end == End::Gone { End::AlreadyApplied } else { *end };
         count(&shared, finished, end);
+        passed.extend(ended(finished, end));
         shared.held.remove(&finished.run);
     }
+    passed.retain(|one| one.job.iteration().is_some());
     let patience = shared.settings.lock_for / 3;
-    let advanced = give_up.run_until_cancelled(advanced(&shared, &turned.held));
+    let advanced = give_up.run_until_cancelled(advanced(&shared, &passed));
     if !matches!(tokio::time::timeout(patience, advanced).await, Ok(Some(()))) {
         tracing::warn!(queue = %shared.queue.name(), "schedulers may not have been moved on: no answer");
     }
@@ -123,13 +127,32 @@ async fn turned(shared: &Shared, mut turn: Turn) -> (Turned, bool) {
     }
 }
 
-/// The schedulers whose jobs were taken have their next ones made, before anything runs. What the store refuses for long is
-/// left to the rescuer, which moves on schedulers that stand still.
-async fn advanced(shared: &Shared, held: &[Held]) {
-    let taken: Vec<_> = held.iter().map(|held| &held.lock.id).filter(|id| id.iteration().is_some()).collect();
+fn taken<'a>(shared: &Shared, held: &'a Held) -> Passed<'a> {
+    let taken = shared.held.get(&held.lock, shared.queue.clock().now()).taken;
+    Passed { job: &held.lock.id, taken, unrun: held.failed_already.as_ref().map(|why| why.kind) }
+}
+
+/// A job that has ended for good, by this end.
+fn ended(finished: &Finished, end: End) -> Option<Passed<'_>> {
+    let applied = matches!(end, End::Applied | End::AlreadyApplied);
+    let why = match &finished.ending.outcome {
+        Outcome::Done(_) => None,
+        Outcome::Dead(failure) => Some(failure.kind),
+        Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => return None,
+    };
+    let unrun = why.filter(|_| finished.ran.is_none());
+    applied.then_some(Passed { job: &finished.run.lock.id, taken: finished.run.taken, unrun })
+}
+
+/// The schedulers whose jobs were taken have their next ones made before anything runs, or once those have ended, as their
+/// policy says. What the store refuses for long is left to the rescuer, which moves on schedulers that stand still.
+async fn advanced(shared: &Shared, passed: &[Passed<'_>]) {
+    if passed.is_empty() {
+        return;
+    }
     let mut wait = WAITS.0;
     for _ in 0..ADVANCES {
-        match shared.queue.advance(&taken).await {
+        match shared.queue.advance(passed).await {
             Ok(()) => return,
             Err(error) => {
                 tracing::error!(queue = %shared.queue.name(), %error, "schedulers have not been moved on");

@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use launchkit_queue::backend::*;
-use launchkit_queue::{Clock, JobId, JobOptions, Queue, Repeat, Schedule, State, Store, Timestamp};
+use launchkit_queue::{Clock, Fate, JobId, JobOptions, Queue, Repeat, Schedule, State, Store, Tick, Timestamp};
 
 use crate::Harness;
 use crate::given::*;
 
+mod policies;
 mod rest;
+mod ticks;
 
+pub use policies::*;
 pub use rest::*;
+pub use ticks::*;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -29,7 +33,12 @@ async fn put(q: &Given, repeat: Repeat, first: i64, now: i64) -> Edited {
 }
 
 async fn advance(q: &Given, id: &str, slot: i64, next: Option<i64>, now: i64) -> Edited {
-    q.edit(Edit::Advance(Advance { id: id.into(), slot: at(slot), next: next.map(at) }), at(now)).await
+    q.edit(step(id, slot, next, Fate::Run, now), at(now)).await
+}
+
+fn step(id: &str, slot: i64, next: Option<i64>, fate: Fate, now: i64) -> Edit {
+    let tick = Tick::one(fate, at(slot), at(now));
+    Edit::Advance(Advance { id: id.into(), slot: at(slot), next: next.map(at), tick, left: None })
 }
 
 /// The id of a scheduler's job.

@@ -19,6 +19,7 @@ mod fleet;
 mod harm;
 mod limits;
 mod metrics;
+mod policies;
 mod repeat;
 mod stops;
 
@@ -28,6 +29,7 @@ pub use fleet::*;
 pub use harm::*;
 pub use limits::*;
 pub use metrics::*;
+pub use policies::*;
 pub use repeat::*;
 pub use stops::*;
 

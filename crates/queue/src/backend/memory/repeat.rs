@@ -5,11 +5,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::lane::Lane;
-use crate::backend::repeat::{Old, iteration, plan, spent};
+use crate::backend::repeat::{Old, holds_up, is_stuck, iteration, plan, spent, standing};
 use crate::backend::*;
 use crate::event::Event;
 use crate::job::JobId;
-use crate::repeat::Repeat;
+use crate::repeat::{MAX_TICKS, Repeat, Tick};
 use crate::state::Place;
 use crate::time::Timestamp;
 
@@ -18,6 +18,7 @@ use crate::time::Timestamp;
 pub(super) struct Schedulers {
     all: BTreeMap<Arc<str>, Scheduled>,
     slots: BTreeSet<(Timestamp, Arc<str>)>,
+    ticks: BTreeMap<Arc<str>, BTreeMap<Timestamp, Tick>>,
 }
 
 impl Schedulers {
@@ -35,6 +36,17 @@ impl Schedulers {
         }
         Some(old)
     }
+
+    /// Notes what became of slots; the first word on a slot is kept.
+    fn note(&mut self, id: &Arc<str>, ticks: impl IntoIterator<Item = Tick>) {
+        let kept = self.ticks.entry(id.clone()).or_default();
+        for tick in ticks {
+            kept.entry(tick.first).or_insert(tick);
+        }
+        while kept.len() > MAX_TICKS {
+            kept.pop_first();
+        }
+    }
 }
 
 impl Lane {
@@ -42,7 +54,7 @@ impl Lane {
     pub(super) fn put_repeat(&mut self, put: &Put, now: Timestamp, told: &mut Vec<Event>) -> Edited {
         let id = &put.repeat.id;
         let found = self.schedulers.all.get(id);
-        let place = found.and_then(|old| old.slot).and_then(|slot| self.place_of(&JobId::of_iteration(id, slot)));
+        let place = found.and_then(|old| old.slot).and_then(|slot| self.standing(&JobId::of_iteration(id, slot)));
         let old = found.map(|old| Old { repeat: &old.repeat, slot: old.slot, count: old.count, place });
         let plan = plan(put, old.as_ref(), now);
         if let Some(slot) = plan.slot.filter(|slot| plan.make && plan.remove != Some(*slot))
@@ -57,16 +69,18 @@ impl Lane {
             self.make(&put.repeat, slot, now, told);
         }
         self.schedulers.store(Scheduled { repeat: put.repeat.clone(), slot: plan.slot, count: plan.count });
+        self.schedulers.note(id, plan.missed);
         plan.slot.map_or(Edited::Done, Edited::Due)
     }
 
-    /// Removes a definition, and its job if that is still delayed.
+    /// Removes a definition with its ticks, and its job if that still waits for its slot.
     pub(super) fn drop_repeat(&mut self, id: &Arc<str>, told: &mut Vec<Event>) -> Edited {
         let Some(old) = self.schedulers.remove(id) else {
             return Edited::Missing;
         };
+        self.schedulers.ticks.remove(id);
         let job = old.slot.map(|slot| JobId::of_iteration(id, slot));
-        if let Some(job) = job.filter(|job| self.place_of(job) == Some(Place::Delayed)) {
+        if let Some(job) = job.filter(|job| self.standing(job) == Some(Place::Delayed)) {
             self.withdraw(&job, told);
         }
         Edited::Done
@@ -77,8 +91,13 @@ impl Lane {
         let Some(old) = self.schedulers.all.get(&step.id).filter(|old| old.slot == Some(step.slot)).cloned() else {
             return Edited::Missing;
         };
+        if holds_up(&old.repeat, self.place_of(&JobId::of_iteration(&step.id, step.slot))) {
+            self.schedulers.note(&step.id, [step.tick]);
+            return Edited::Locked;
+        }
         let Some(next) = step.next.filter(|_| !spent(&old.repeat, old.count)) else {
             self.schedulers.store(Scheduled { slot: None, ..old });
+            self.schedulers.note(&step.id, step.ticks());
             return Edited::Done;
         };
         if let Some(taken) = self.jobs.get(&JobId::of_iteration(&step.id, next)) {
@@ -86,11 +105,16 @@ impl Lane {
         }
         self.make(&old.repeat, next, now, told);
         self.schedulers.store(Scheduled { slot: Some(next), count: old.count + 1, ..old });
+        self.schedulers.note(&step.id, step.ticks());
         Edited::Due(next)
     }
 
     fn place_of(&self, id: &JobId) -> Option<Place> {
         self.jobs.get(id).map(|job| job.place)
+    }
+
+    fn standing(&self, id: &JobId) -> Option<Place> {
+        self.jobs.get(id).map(|job| standing(job.place, job.started))
     }
 
     fn make(&mut self, repeat: &Repeat, slot: Timestamp, now: Timestamp, told: &mut Vec<Event>) {
@@ -123,10 +147,15 @@ impl Lane {
         let overdue = self.schedulers.slots.range((from, Bound::Unbounded));
         let overdue: Vec<_> = overdue.take_while(|(slot, _)| slot < before).take(most).collect();
         let next = overdue.last().filter(|_| overdue.len() == most).map(|(slot, id)| (*slot, id.clone()));
-        let stuck = |(slot, id): &&(Timestamp, Arc<str>)| {
-            !matches!(self.place_of(&JobId::of_iteration(id, *slot)), Some(Place::Ready | Place::Delayed))
+        let stuck = |(slot, id): &(Timestamp, Arc<str>)| {
+            let place = self.place_of(&JobId::of_iteration(id, *slot));
+            all.get(id).filter(|one| is_stuck(&one.repeat, place)).cloned()
         };
-        let stuck = overdue.iter().copied().filter(stuck);
-        RepeatPage { found: stuck.filter_map(|(_, id)| all.get(id).cloned()).collect(), next }
+        RepeatPage { found: overdue.into_iter().filter_map(stuck).collect(), next }
+    }
+
+    pub(super) fn ticks(&self, id: &str, most: u32) -> Vec<Tick> {
+        let kept = self.schedulers.ticks.get(id).into_iter().flat_map(|kept| kept.values().rev());
+        kept.take(most as usize).copied().collect()
     }
 }

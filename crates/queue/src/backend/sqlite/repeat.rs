@@ -8,7 +8,8 @@ use super::add;
 use super::fault::Fault;
 use super::lane::Lane;
 use super::row::{self, Row};
-use crate::backend::repeat::{Old, iteration, plan, spent};
+use super::ticks;
+use crate::backend::repeat::{Old, holds_up, is_stuck, iteration, plan, spent, standing};
 use crate::backend::*;
 use crate::event::Event;
 use crate::job::{JobId, Payload, QueueName};
@@ -33,7 +34,7 @@ pub(super) fn put(conn: &Connection, lane: &mut Lane, put: &Put, now: Timestamp)
         Some(slot) => Row::find(conn, lane, &JobId::of_iteration(id, slot))?,
         None => None,
     };
-    let place = job.as_ref().map(|job| job.place);
+    let place = job.as_ref().map(|job| stands(conn, job)).transpose()?;
     let old = found.as_ref().map(|old| Old { repeat: &old.repeat, slot: old.slot, count: old.count, place });
     let plan = plan(put, old.as_ref(), now);
     if let Some(slot) = plan.slot.filter(|slot| plan.make && plan.remove != Some(*slot))
@@ -52,19 +53,23 @@ pub(super) fn put(conn: &Connection, lane: &mut Lane, put: &Put, now: Timestamp)
     let slot = plan.slot.map(Timestamp::millis);
     let row = params![lane.q, &**id, slot, plan.count, text, put.repeat.data.as_str()];
     conn.prepare_cached(PUT)?.execute(row)?;
+    ticks::note(conn, lane, id, plan.missed)?;
     Ok(plan.slot.map_or(Edited::Done, Edited::Due))
 }
 
-/// Removes a definition, and its job if that is still delayed.
+/// Removes a definition with its ticks, and its job if that still waits for its slot.
 pub(super) fn remove(conn: &Connection, lane: &mut Lane, id: &str) -> Result<Edited, Fault> {
     let mut delete = conn.prepare_cached("DELETE FROM repeats WHERE q = ?1 AND id = ?2 RETURNING slot")?;
     let slot = delete.query_row(params![lane.q, id], |row| row.get::<_, Option<i64>>(0)).optional()?;
     let Some(slot) = slot else {
         return Ok(Edited::Missing);
     };
+    ticks::forget(conn, lane, id)?;
     if let Some(slot) = slot.map(Timestamp::from_millis) {
         let job = JobId::of_iteration(id, slot);
-        if let Some(row) = Row::find(conn, lane, &job)?.filter(|row| row.place == Place::Delayed) {
+        if let Some(row) = Row::find(conn, lane, &job)?
+            && stands(conn, &row)? == Place::Delayed
+        {
             withdraw(conn, lane, &row, job)?;
         }
     }
@@ -76,9 +81,15 @@ pub(super) fn advance(conn: &Connection, lane: &mut Lane, step: &Advance, now: T
     let Some(old) = find(conn, lane, &step.id)?.filter(|old| old.slot == Some(step.slot)) else {
         return Ok(Edited::Missing);
     };
+    let job = Row::find(conn, lane, &JobId::of_iteration(&step.id, step.slot))?;
+    if holds_up(&old.repeat, job.map(|job| job.place)) {
+        ticks::note(conn, lane, &step.id, [step.tick])?;
+        return Ok(Edited::Locked);
+    }
     let mut stand = conn.prepare_cached(MOVE)?;
     let Some(next) = step.next.filter(|_| !spent(&old.repeat, old.count)) else {
         stand.execute(params![lane.q, &*step.id, None::<i64>, old.count])?;
+        ticks::note(conn, lane, &step.id, step.ticks())?;
         return Ok(Edited::Done);
     };
     if let Some(taken) = Row::find(conn, lane, &JobId::of_iteration(&step.id, next))? {
@@ -86,6 +97,7 @@ pub(super) fn advance(conn: &Connection, lane: &mut Lane, step: &Advance, now: T
     }
     make(conn, lane, &old.repeat, next, now)?;
     stand.execute(params![lane.q, &*step.id, next.millis(), old.count + 1])?;
+    ticks::note(conn, lane, &step.id, step.ticks())?;
     Ok(Edited::Due(next))
 }
 
@@ -97,6 +109,11 @@ fn make(conn: &Connection, lane: &mut Lane, repeat: &Repeat, slot: Timestamp, no
     add::store(&mut insert, conn, lane, (&id, &job, &opts), now)?;
     lane.ring = true;
     Ok(())
+}
+
+fn stands(conn: &Connection, job: &Row) -> Result<Place, Fault> {
+    let mut started = conn.prepare_cached("SELECT started FROM jobs WHERE row = ?1")?;
+    Ok(standing(job.place, started.query_row([job.row], |row| row.get(0))?))
 }
 
 fn withdraw(conn: &Connection, lane: &mut Lane, row: &Row, id: JobId) -> Result<(), Fault> {
@@ -165,9 +182,10 @@ pub(super) fn list(conn: &Connection, queue: &QueueName, wanted: &Repeats, most:
             let next = overdue.last().filter(|_| overdue.len() == most as usize).cloned();
             let mut found = Vec::new();
             for (slot, id) in overdue {
-                let job = Row::find(conn, &lane, &JobId::of_iteration(&id, slot))?;
-                if !job.is_some_and(|job| matches!(job.place, Place::Ready | Place::Delayed)) {
-                    found.extend(readable(conn, &lane, &id)?);
+                let place = Row::find(conn, &lane, &JobId::of_iteration(&id, slot))?.map(|job| job.place);
+                // What waits is the common case, and needs no definition to be read.
+                if !matches!(place, Some(Place::Ready | Place::Delayed)) {
+                    found.extend(readable(conn, &lane, &id)?.filter(|one| is_stuck(&one.repeat, place)));
                 }
             }
             Ok(RepeatPage { found, next })

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::exit::{Failure, FailureKind, Outcome};
 use crate::job::Payload;
 use crate::options::{Dedup, JobOptions, Keep};
-use crate::repeat::{Repeat, Schedule};
+use crate::repeat::{Fate, Repeat, Schedule, Tick};
 use crate::state::State;
 
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
@@ -37,6 +37,11 @@ const FILL: &str = "
     INSERT INTO repeats (q, id, slot, made, def, data) SELECT 1, 'r-' || i, i, 1, replace(:def, 'r-0', 'r-' || i), '1' FROM n;
     INSERT INTO jobs (q, id, place, k1, k2, name, data, opts, priority, flags, created, since)
     SELECT 1, 'repeat:r-' || slot || ':' || slot, 1, 2000000, 0, 'n', '1', '', 0, 0, 0, 0 FROM repeats WHERE slot > 5;
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100), r (r) AS (VALUES (2), (9), (10))
+    INSERT INTO ticks (q, id, first, last, count, fate, at)
+    SELECT 1, 'r-' || r, i - 1000, i - 1000, 1, 'run', 0 FROM n, r;
+    INSERT INTO ticks (q, id, first, last, count, fate, at)
+    SELECT 1, id, slot - 1000000, slot, 1, 'late', 0 FROM repeats WHERE slot > 10;
     UPDATE queues SET delayed = 2 * :n - 5;";
 
 fn filled(path: &Path, jobs: u64) -> Connection {
@@ -204,6 +209,8 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
             id: format!("r-{number}").into(),
             slot: Timestamp::from_millis(number.into()),
             next: Some(later),
+            tick: Tick::one(Fate::Run, Timestamp::from_millis(number.into()), NOW),
+            left: Some(Tick { fate: Fate::Missed, first: NOW, last: NOW, count: 3, at: NOW }),
         })
     };
     let edits = vec![
@@ -254,6 +261,8 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
         let page = meter.read(&format!("{wanted:?}"), |conn| super::repeat::list(conn, &queue(), &wanted, 10));
         assert_eq!(page.found.len(), found, "{wanted:?}");
     }
+    let found = meter.read("ticks", |conn| ticks::list(conn, &queue(), "r-2", 1_000));
+    assert_eq!(found.len(), 100);
     meter.read("queues", read::queues);
     meter.costs
 }

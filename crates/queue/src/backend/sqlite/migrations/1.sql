@@ -80,6 +80,11 @@ CREATE TABLE repeats (
     PRIMARY KEY (q, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX repeats_slot ON repeats (q, slot, id) WHERE slot IS NOT NULL;
+-- What became of the slots of a scheduler; several that were left out one after the other are one row.
+CREATE TABLE ticks (
+    q INTEGER NOT NULL, id TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER NOT NULL,
+    fate TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (q, id, first)
+) STRICT, WITHOUT ROWID;
 
 -- Shared budgets that are not full: when they will be, in nanoseconds since the epoch, and when that was written.
 CREATE TABLE budgets (key TEXT PRIMARY KEY, full_at INTEGER NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;
