@@ -20,7 +20,7 @@ pub use clock::Clock;
 pub use error::*;
 pub use event::{BadPosition, Event, MAX_EVENT_VALUE, Position};
 pub use exit::{BoxError, Exit, Failure, FailureKind, MAX_MESSAGE, Outcome, Ran};
-pub use job::{Flaw, JobId, JobKind, MAX_NAME, MAX_PAYLOAD, Payload, QueueName, Record};
+pub use job::{ChildFailure, Flaw, JobId, JobKind, MAX_NAME, MAX_PAYLOAD, ParentRef, Payload, QueueName, Record};
 pub use options::{Dedup, JobOptions, Keep, MAX_DELAY, MAX_PRIORITY, MAX_TELEMETRY};
 pub use repeat::{MIN_EVERY, Repeat, Schedule};
 pub use state::{Counts, State, decide};

@@ -236,7 +236,7 @@ impl Queue {
             Some(Edited::Done | Edited::Due(_)) => Ok(()),
             Some(Edited::WrongState(state)) => Err(EditError::WrongState(state)),
             Some(Edited::Locked) => Err(EditError::Locked),
-            Some(Edited::Missing) | None => Err(EditError::Missing),
+            Some(Edited::Missing | Edited::NoParent) | None => Err(EditError::Missing),
         }
     }
 
