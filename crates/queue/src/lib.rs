@@ -14,7 +14,9 @@ mod repeat;
 mod state;
 mod time;
 
-pub use backend::{BUCKETS, Histogram, Minute, Pick, Rate, Scheduled};
+pub use backend::{
+    Added, BUCKETS, Child, ChildState, Children, Histogram, Minute, Pick, Rate, Refusal, Scheduled,
+};
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;
 pub use error::*;
@@ -33,7 +35,8 @@ mod worker;
 
 pub use journal::{Begin, Carry, Ending, Journal, JournalError};
 pub use queue::{
-    AddOne, Admin, DeadLetters, EventStream, Explanation, OutcomeError, Planned, Queue, Reason, Told, Why, explain,
+    AddOne, Admin, DeadLetters, EventStream, Explanation, Flow, FlowError, OutcomeError, Planned, Queue, Reason,
+    RemoveError, Removed, Told, Why, explain,
 };
 pub use store::Store;
 pub use worker::{Active, BadWorker, Cause, Handler, Report, Worker, WorkerBuilder};

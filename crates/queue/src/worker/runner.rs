@@ -44,7 +44,7 @@ pub(super) async fn run(shared: &Shared, held: &Held, run: &Arc<Run>, carry: Car
 
 /// One attempt from its start to its last word; `None` when nobody listens any more.
 async fn attempt(shared: &Shared, held: &Held, run: &Arc<Run>, carry: Carry) -> Option<Ran> {
-    let job = Active::new(held, run.clone(), carry);
+    let job = Active::new(&shared.queue, held, run.clone(), carry);
     let Some(answer) = start(shared, job) else {
         tracing::warn!(queue = %shared.queue.name(), job = %held.lock.id, name = %held.name, "no handler for this name: put off");
         return Some(Ran::Later(UNKNOWN_NAME_WAIT));
