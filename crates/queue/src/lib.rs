@@ -14,9 +14,7 @@ mod repeat;
 mod state;
 mod time;
 
-pub use backend::{
-    Added, BUCKETS, Child, ChildState, Children, Histogram, Minute, Pick, Rate, Refusal, Scheduled,
-};
+pub use backend::{Added, BUCKETS, Child, ChildState, Children, Histogram, Minute, Pick, Rate, Refusal, Scheduled};
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;
 pub use error::*;

@@ -130,7 +130,10 @@ fn climb<E>(
         let (name, stored) = match (at, parent) {
             (Some(at), _) => {
                 let node = &flow.nodes[at];
-                (node.job.id.clone().map(|id| (node.queue.clone(), id)), known[at].as_ref().and_then(|job| job.parent.clone()))
+                (
+                    node.job.id.clone().map(|id| (node.queue.clone(), id)),
+                    known[at].as_ref().and_then(|job| job.parent.clone()),
+                )
             }
             (None, Parent::Job(queue, id)) => {
                 let stored = find(&queue, &id)?.and_then(|job| job.parent);

@@ -234,7 +234,8 @@ impl World {
             return Edited::NoParent;
         };
         let family = self.lane(&link.parent.queue).family(&link);
-        let pending = family.and_then(|family| family.children.get(&link.number)).is_some_and(|member| member.mark.is_pending());
+        let pending =
+            family.and_then(|family| family.children.get(&link.number)).is_some_and(|member| member.mark.is_pending());
         if !pending {
             return Edited::NoParent;
         }

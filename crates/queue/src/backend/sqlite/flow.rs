@@ -157,7 +157,8 @@ fn moves(tx: &mut Tx<'_>, parent: i64, pending: i64, upshot: Upshot, now: Timest
         Upshot::Less if waits && pending == 0 => release(conn, lane, &row, id, delay(), now),
         Upshot::GoesOn if waits => release(conn, lane, &row, id, delay(), now),
         Upshot::Fails if !row.place.state(0).is_final() => {
-            conn.prepare_cached("UPDATE jobs SET flags = flags | ?2 WHERE row = ?1")?.execute([parent, CHILD_FAILED])?;
+            conn.prepare_cached("UPDATE jobs SET flags = flags | ?2 WHERE row = ?1")?
+                .execute([parent, CHILD_FAILED])?;
             if waits || row.place == Place::Delayed {
                 release(conn, lane, &row, id, None, now)?;
             }
@@ -236,8 +237,9 @@ pub(super) fn purge(conn: &Connection) -> Result<(), Fault> {
     let Some(f) = read.query_row([], |row| row.get::<_, i64>(0)).optional()? else {
         return Ok(());
     };
-    let mut forget = conn
-        .prepare_cached("DELETE FROM children WHERE rowid IN (SELECT rowid FROM children WHERE f = ?1 ORDER BY n LIMIT ?2)")?;
+    let mut forget = conn.prepare_cached(
+        "DELETE FROM children WHERE rowid IN (SELECT rowid FROM children WHERE f = ?1 ORDER BY n LIMIT ?2)",
+    )?;
     if (forget.execute([f, PURGE])? as i64) < PURGE {
         conn.prepare_cached("DELETE FROM families WHERE f = ?1")?.execute([f])?;
     }

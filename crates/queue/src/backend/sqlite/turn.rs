@@ -59,7 +59,9 @@ macro_rules! held {
 
 macro_rules! finish {
     () => {
-        held!("place = ?6, k1 = ?3, k2 = ?7, since = ?3, finished_on = ?3, made = made + 1, flags = (flags & ~1048) | ?8")
+        held!(
+            "place = ?6, k1 = ?3, k2 = ?7, since = ?3, finished_on = ?3, made = made + 1, flags = (flags & ~1048) | ?8"
+        )
     };
 }
 

@@ -19,7 +19,8 @@ use crate::state::{Place, State};
 use crate::time::Timestamp;
 
 const FAMILY: &str = "INSERT INTO families (row, q, id) VALUES (?1, ?2, ?3)";
-const ADOPT: &str = "UPDATE families SET total = total + 1, pending = pending + 1, last = last + 1 WHERE row = ?1 RETURNING f, last";
+const ADOPT: &str =
+    "UPDATE families SET total = total + 1, pending = pending + 1, last = last + 1 WHERE row = ?1 RETURNING f, last";
 const CHILD_OF: &str = "INSERT INTO children (f, n, q, id, mark, policy) VALUES (?1, ?2, ?3, ?4, 1, ?5)";
 const LINK: &str = "INSERT INTO links (row, f, n, policy) VALUES (?1, ?2, ?3, ?4) \
     ON CONFLICT (row) DO UPDATE SET f = excluded.f, n = excluded.n, policy = excluded.policy";
@@ -127,7 +128,8 @@ fn store_parent(
     let flags = if options.lifo { LIFO } else { 0 } | if inline { 0 } else { BODY };
     let (time, turn) = (now.millis(), lane.back());
     let (place, data_here) = (Place::WaitingChildren as i64, inline.then_some(data));
-    let row = params![lane.q, id.as_str(), place, time, turn, &*job.name, data_here, opts, options.priority, flags, time];
+    let row =
+        params![lane.q, id.as_str(), place, time, turn, &*job.name, data_here, opts, options.priority, flags, time];
     conn.prepare_cached(INSERT)?.execute(row)?;
     if !inline {
         let body = params![conn.last_insert_rowid(), data];

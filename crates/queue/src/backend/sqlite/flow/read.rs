@@ -23,9 +23,8 @@ pub(in super::super) fn parent(conn: &Connection, row: i64, flags: i64) -> Resul
         return Ok(None);
     }
     let mut read = conn.prepare_cached(PARENT_OF)?;
-    let found = read.query_row([row], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
-    });
+    let found =
+        read.query_row([row], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?)));
     let Some((queue, id, number)) = found.optional()? else {
         return Ok(None);
     };
