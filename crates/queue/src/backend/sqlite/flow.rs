@@ -245,3 +245,6 @@ pub(super) fn purge(conn: &Connection) -> Result<(), Fault> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
