@@ -38,7 +38,11 @@ pub(in super::super) fn children(
     after: u64,
     most: u32,
 ) -> Result<Children, Fault> {
-    let Some((f, pending)) = family(conn, queue, id)? else {
+    let Some(lane) = Lane::find(conn, queue)? else {
+        return Ok(Children::default());
+    };
+    let job = Row::find(conn, &lane, id)?.map_or((0, 0), |row| (row.row, row.flags));
+    let Some((f, pending)) = family(conn, job)? else {
         return Ok(Children::default());
     };
     let after = i64::try_from(after).unwrap_or(i64::MAX);
@@ -52,9 +56,9 @@ pub(in super::super) fn children(
     Ok(Children { children, pending, next })
 }
 
-/// How many children are pending, and the first of those.
-pub(in super::super) fn pending(conn: &Connection, queue: &QueueName, id: &JobId) -> Result<(u32, Vec<Child>), Fault> {
-    let Some((f, pending)) = family(conn, queue, id)? else {
+/// How many children of the job in this row, with these flags, are pending, and the first of those.
+pub(in super::super) fn pending(conn: &Connection, job: (i64, i64)) -> Result<(u32, Vec<Child>), Fault> {
+    let Some((f, pending)) = family(conn, job)? else {
         return Ok((0, Vec::new()));
     };
     let mut read = conn.prepare_cached(PENDING)?;
@@ -66,15 +70,12 @@ pub(in super::super) fn pending(conn: &Connection, queue: &QueueName, id: &JobId
     Ok((pending, children))
 }
 
-fn family(conn: &Connection, queue: &QueueName, id: &JobId) -> Result<Option<(i64, u32)>, Fault> {
-    let Some(lane) = Lane::find(conn, queue)? else {
+fn family(conn: &Connection, (row, flags): (i64, i64)) -> Result<Option<(i64, u32)>, Fault> {
+    if flags & PARENT == 0 {
         return Ok(None);
-    };
-    let Some(row) = Row::find(conn, &lane, id)?.filter(|row| row.flags & PARENT != 0) else {
-        return Ok(None);
-    };
+    }
     let mut read = conn.prepare_cached("SELECT f, pending FROM families WHERE row = ?1")?;
-    Ok(read.query_row([row.row], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+    Ok(read.query_row([row], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
 /// A damaged mark shows as pending: nothing has been heard of that child.
