@@ -26,6 +26,7 @@ use crate::time::Timestamp;
 mod bounds;
 mod dedup;
 mod facts;
+pub(crate) mod flow;
 mod limits;
 pub mod memory;
 mod metrics;
@@ -38,6 +39,7 @@ pub mod verbs;
 
 pub use bounds::*;
 pub use facts::*;
+pub use flow::{AddFlow, Child, ChildState, Children, Flowed, Node, Parent, Refusal, Refused, Under};
 pub(crate) use limits::Room;
 pub use limits::{Limits, MAX_RATE_TIME, Rate};
 pub use metrics::{BUCKETS, Histogram, MAX_MINUTES, Minute};
@@ -53,6 +55,10 @@ pub trait Backend: Send + Sync + 'static {
     /// Adds jobs in order, all or none. A job whose own id exists already is left as it is and answered as such;
     /// likewise the owner of its deduplication id.
     async fn add(&self, add: Add, now: Timestamp) -> Result<Vec<Added>, Failed<Add>>;
+
+    /// Adds jobs that wait for each other, over several queues, parents before their children, all or none. Those whose own
+    /// id exists already are left as they are and linked; what cannot be linked is refused with everything else.
+    async fn add_flow(&self, flow: AddFlow, now: Timestamp) -> Result<Flowed, Failed<AddFlow>>;
 
     /// Ends held jobs and takes new ones, in one trip; either part may be empty. Each verdict has its own answer: one
     /// that cannot be applied does not touch the others.
@@ -94,6 +100,10 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Reads log lines of a job, oldest first, from the `skip`-th kept one on; at most [`MAX_READ`].
     async fn logs(&self, queue: &QueueName, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError>;
+
+    /// Reads children of a job in the order in which they were added, from the one after number `after` on; at most
+    /// [`MAX_READ`]. What they ended with stays readable after they are gone themselves, as long as their parent is there.
+    async fn children(&self, queue: &QueueName, id: &JobId, after: u64, most: u32) -> Result<Children, StoreError>;
 
     /// Reads events after a position; at most [`MAX_READ`] and what shares a transaction with the last of them.
     async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError>;

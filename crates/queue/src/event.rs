@@ -30,6 +30,12 @@ pub enum Event {
     },
     /// A job waits until `due`.
     Delayed { id: JobId, due: Timestamp },
+    /// A parent waits for its children; `prev` is absent when it was added so.
+    WaitingChildren {
+        id: JobId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prev: Option<State>,
+    },
     /// A worker took a job.
     Active { id: JobId, prev: State },
     /// A job completed; `result` is absent when it is null, longer than 4 kB or nested very deeply.
@@ -80,6 +86,7 @@ impl Event {
             Event::Added { id, .. }
             | Event::Waiting { id, .. }
             | Event::Delayed { id, .. }
+            | Event::WaitingChildren { id, .. }
             | Event::Active { id, .. }
             | Event::Completed { id, .. }
             | Event::Failed { id, .. }
@@ -99,6 +106,7 @@ impl Event {
             Event::Added { .. } => "added",
             Event::Waiting { .. } => "waiting",
             Event::Delayed { .. } => "delayed",
+            Event::WaitingChildren { .. } => "waiting-children",
             Event::Active { .. } => "active",
             Event::Completed { .. } => "completed",
             Event::Failed { .. } => "failed",

@@ -38,6 +38,9 @@ pub enum Exit {
     /// Whoever does the work says that it is asked too often: not a try. The job goes back in front, and the whole queue
     /// starts nothing for this long (BullMQ's `rateLimit` with its `RateLimitError`).
     SlowDown(Duration),
+    /// Run again when the children that this job has are done: not a try (BullMQ's `moveToWaitingChildren` with its
+    /// `WaitingChildrenError`). With none pending it runs again at once, and sees all results.
+    AwaitChildren,
 }
 
 impl Exit {
@@ -95,11 +98,14 @@ pub enum FailureKind {
     Expired,
     /// What the store holds of the job cannot be read.
     Damaged,
+    /// A child failed for good, and its parent is to fail with it.
+    #[serde(rename = "child-failed")]
+    Child,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [FailureKind; 8] = [
+    pub const ALL: [FailureKind; 9] = [
         FailureKind::Error,
         FailureKind::Panic,
         FailureKind::Timeout,
@@ -108,6 +114,7 @@ impl FailureKind {
         FailureKind::Canceled,
         FailureKind::Expired,
         FailureKind::Damaged,
+        FailureKind::Child,
     ];
 }
 
@@ -122,6 +129,8 @@ pub enum Ran {
     Later(Duration),
     /// The handler asked for the whole queue to wait.
     SlowDown(Duration),
+    /// The handler asked to wait for the job's children.
+    AwaitChildren,
     /// The worker stopped before the attempt ended.
     Interrupted,
 }
@@ -146,6 +155,8 @@ pub enum Outcome {
     Back,
     /// Given back likewise, and nothing of the queue starts before this time.
     SlowDown(Timestamp),
+    /// Waits for its children; with none pending, given back. Not counted.
+    AwaitChildren,
 }
 
 #[cfg(test)]

@@ -12,6 +12,10 @@ use crate::options::JobOptions;
 use crate::state::State;
 use crate::time::Timestamp;
 
+mod parent;
+
+pub use parent::{ChildFailure, ParentRef};
+
 /// The longest id, queue name or job name, in bytes.
 pub const MAX_NAME: usize = 255;
 /// The largest payload or result, in bytes of JSON text.
@@ -219,6 +223,8 @@ pub struct Record {
     pub result: Option<Payload>,
     /// Why the last attempt failed; stays after a later success, as in BullMQ.
     pub failure: Option<Failure>,
+    /// Its parent, as long as that is there.
+    pub parent: Option<ParentRef>,
 }
 
 /// What is wrong with a text that should name something.

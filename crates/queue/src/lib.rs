@@ -14,13 +14,15 @@ mod repeat;
 mod state;
 mod time;
 
-pub use backend::{BUCKETS, Budget, Histogram, Minute, Pick, Rate, Scheduled, Spend, Spent};
+pub use backend::{
+    Added, BUCKETS, Budget, Child, ChildState, Children, Histogram, Minute, Pick, Rate, Refusal, Scheduled, Spend, Spent,
+};
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;
 pub use error::*;
 pub use event::{BadPosition, Event, MAX_EVENT_VALUE, Position};
 pub use exit::{BoxError, Exit, Failure, FailureKind, MAX_MESSAGE, Outcome, Ran};
-pub use job::{Flaw, JobId, JobKind, MAX_NAME, MAX_PAYLOAD, Payload, QueueName, Record};
+pub use job::{ChildFailure, Flaw, JobId, JobKind, MAX_NAME, MAX_PAYLOAD, ParentRef, Payload, QueueName, Record};
 pub use options::{Dedup, JobOptions, Keep, MAX_DELAY, MAX_PRIORITY, MAX_TELEMETRY};
 pub use repeat::{
     Fate, LATE_AFTER, MAX_CATCH_UP, MAX_COUNTED, MAX_TICKS, MIN_EVERY, Misfire, Overlap, Repeat, Schedule, Tick,
@@ -35,7 +37,8 @@ mod worker;
 
 pub use journal::{Begin, Carry, Ending, Journal, JournalError};
 pub use queue::{
-    AddOne, Admin, DeadLetters, EventStream, Explanation, OutcomeError, Planned, Queue, Reason, Told, Why, explain,
+    AddOne, Admin, DeadLetters, EventStream, Explanation, Flow, FlowError, OutcomeError, Planned, Queue, Reason,
+    RemoveError, Removed, Told, Why, explain,
 };
 pub use store::Store;
 pub use worker::{Active, BadWorker, Cause, Handler, Report, Worker, WorkerBuilder};

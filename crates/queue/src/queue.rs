@@ -20,6 +20,7 @@ mod add;
 mod admin;
 mod events;
 mod explain;
+mod flow;
 mod repeat;
 
 pub(crate) use repeat::Passed;
@@ -28,6 +29,7 @@ pub use add::{AddOne, Planned};
 pub use admin::{Admin, DeadLetters};
 pub use events::{EventStream, Told};
 pub use explain::{Explanation, Reason, Why, explain};
+pub use flow::{Flow, FlowError, RemoveError, Removed};
 
 /// A queue of a store. Cloning it is cheap; making one touches nothing.
 ///
@@ -238,7 +240,7 @@ impl Queue {
             Some(Edited::Done | Edited::Due(_)) => Ok(()),
             Some(Edited::WrongState(state)) => Err(EditError::WrongState(state)),
             Some(Edited::Locked) => Err(EditError::Locked),
-            Some(Edited::Missing) | None => Err(EditError::Missing),
+            Some(Edited::Missing | Edited::NoParent) | None => Err(EditError::Missing),
         }
     }
 

@@ -204,6 +204,7 @@ pub fn decide(ran: Ran, made: u32, options: &JobOptions, now: Timestamp, draw: f
         Ran::Done(result) => Outcome::Done(result),
         Ran::Later(wait) => Outcome::Later(now.plus(wait)),
         Ran::SlowDown(wait) => Outcome::SlowDown(now.plus(wait)),
+        Ran::AwaitChildren => Outcome::AwaitChildren,
         Ran::Interrupted => Outcome::Back,
         Ran::Failed(failure) => after_failure(failure, made, options, now, draw),
     }
@@ -225,7 +226,8 @@ fn is_final_kind(kind: FailureKind) -> bool {
         | FailureKind::GaveUp
         | FailureKind::Canceled
         | FailureKind::Expired
-        | FailureKind::Damaged => true,
+        | FailureKind::Damaged
+        | FailureKind::Child => true,
     }
 }
 

@@ -7,6 +7,7 @@ pub mod dedup;
 pub mod edit;
 pub mod events;
 pub mod explain;
+pub mod flow;
 pub mod limits;
 pub mod locks;
 pub mod metrics;
@@ -276,6 +277,46 @@ macro_rules! conformance {
                 a_budget_is_shared_by_all_handles,
                 a_spend_out_of_bounds_is_refused,
                 a_budget_is_there_after_reopening;
+            flow:
+                parents_wait_while_leaves_are_ready,
+                the_last_child_releases_its_parent_in_front,
+                a_parent_of_the_same_queue_is_taken_in_the_turn_of_its_last_child,
+                a_parent_with_a_delay_is_delayed_from_its_release,
+                a_release_wakes_a_waiter_of_the_parents_queue,
+                a_tree_over_three_queues_runs_from_its_leaves_up,
+                flows_are_there_after_reopening,
+                a_failed_child_without_a_policy_is_named,
+                a_failed_child_fails_its_parent_and_that_its_own,
+                failing_a_parent_waits_for_nothing,
+                a_parent_can_go_on_without_its_children,
+                an_ignored_failure_counts_as_done,
+                a_removed_failure_leaves_no_trace,
+                an_attempt_that_will_be_tried_again_tells_no_parent,
+                a_child_that_is_not_kept_counts_all_the_same,
+                a_retried_child_is_pending_again,
+                a_removed_child_is_waited_for_no_longer,
+                a_failed_child_that_goes_releases_its_parent,
+                results_outlive_their_children,
+                a_detached_child_is_nobodys,
+                children_of_a_removed_parent_run_on,
+                a_tree_is_removed_unless_a_worker_holds_any_of_it,
+                children_that_have_not_begun_are_removed,
+                a_job_that_is_there_becomes_a_child,
+                a_child_of_another_parent_is_refused_with_its_flow,
+                a_flow_added_twice_is_there_once,
+                a_parent_gets_more_children,
+                children_of_an_ended_parent_are_refused,
+                a_job_never_waits_for_itself,
+                a_running_parent_waits_for_children_that_it_added,
+                waiting_for_nothing_gives_the_job_back,
+                a_running_parent_that_is_to_fail_waits_for_nothing,
+                a_parent_may_end_before_its_children,
+                a_handler_adds_children_and_sees_their_results,
+                flows_out_of_bounds_are_refused_and_handed_back,
+                a_parent_has_at_most_ten_thousand_children,
+                children_are_read_in_pages,
+                unfit_flows_are_refused_by_name,
+                a_flow_outlives_every_fault_of_its_workers;
             worker: a_worker_completes_jobs_and_its_caller_reads_the_outcome,
                 a_handler_that_fails_twice_succeeds_at_its_third_try,
                 a_handler_that_always_fails_is_failed_after_its_last_try,

@@ -31,7 +31,7 @@ const LATE: Duration = Duration::from_millis(300);
 /// What a script is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
-    /// `add`
+    /// `add`, `add_flow`
     Add,
     /// `turn`
     Turn,
@@ -173,6 +173,10 @@ impl Backend for Faulty {
         write!(self, Add, add, add, now)
     }
 
+    async fn add_flow(&self, flow: AddFlow, now: Timestamp) -> Result<Flowed, Failed<AddFlow>> {
+        write!(self, Add, add_flow, flow, now)
+    }
+
     async fn turn(&self, turn: Turn, now: Timestamp) -> Result<Turned, Failed<Turn>> {
         write!(self, Turn, turn, turn, now)
     }
@@ -223,6 +227,10 @@ impl Backend for Faulty {
 
     async fn logs(&self, queue: &QueueName, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError> {
         plain!(self, Read, logs(queue, id, skip, most))
+    }
+
+    async fn children(&self, queue: &QueueName, id: &JobId, after: u64, most: u32) -> Result<Children, StoreError> {
+        plain!(self, Read, children(queue, id, after, most))
     }
 
     async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {

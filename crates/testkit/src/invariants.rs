@@ -34,6 +34,10 @@ async fn check_queue(backend: &dyn Backend, queue: &QueueName) {
         for job in jobs {
             assert!(seen.insert(job.id.clone()), "{queue}: {} is in one state only", job.id);
             check_job(&job, state);
+            if state == State::WaitingChildren {
+                let children = backend.children(queue, &job.id, 0, 1).await.expect("children can be read");
+                assert!(children.pending > 0, "{queue}: {} waits for somebody", job.id);
+            }
         }
     }
     assert_eq!(seen.len() as u64, counts.total(), "{queue}: the total is the sum");

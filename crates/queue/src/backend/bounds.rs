@@ -9,6 +9,8 @@ use crate::error::StoreError;
 
 /// The most jobs in one add.
 pub const MAX_ADD: usize = 10_000;
+/// The most children of one job, those that have ended included.
+pub const MAX_CHILDREN: usize = 10_000;
 /// The most verdicts, and the most jobs taken, in one turn.
 pub const MAX_TURN: usize = 1_000;
 /// The most locks in one beat.

@@ -1,11 +1,15 @@
 //! What a store knows about where a job stands: one bounded read.
 
+use super::flow::Child;
 use super::verbs::Info;
 use crate::job::{JobId, Record};
 use crate::time::Timestamp;
 
 /// Ready jobs in front of another that are counted at the most.
 pub const MAX_AHEAD: u32 = 10_000;
+
+/// Pending children of a job that are looked at.
+pub const MAX_PENDING: u32 = 10;
 
 /// What [`crate::explain`] goes by.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +22,10 @@ pub struct Facts {
     pub ahead: u32,
     /// The running owner of its deduplication id, at whose end a job is added that the queue does not hold yet.
     pub follows: Option<JobId>,
+    /// How many children of it are pending.
+    pub pending: u32,
+    /// Up to [`MAX_PENDING`] of those, the ones first that have failed without a word on what becomes of their parent.
+    pub children: Vec<Child>,
     /// The queue and its workers.
     pub info: Info,
 }

@@ -20,6 +20,7 @@ use crate::time::Timestamp;
 
 mod add;
 mod dedup;
+mod flow;
 mod lane;
 mod moves;
 mod reads;
@@ -110,7 +111,8 @@ impl World {
     fn turn(&mut self, turn: Turn, now: Timestamp) -> Turned {
         let lane = self.lane(&turn.queue);
         let ended = lane.settle_all(turn.ends, now);
-        lane.take_all(turn.take, &turn.worker, ended, now)
+        self.pass_on(&turn.queue, now);
+        self.lane(&turn.queue).take_all(turn.take, &turn.worker, ended, now)
     }
 
     fn lane(&mut self, queue: &QueueName) -> &mut Lane {
@@ -125,6 +127,10 @@ impl Backend for Memory {
     async fn add(&self, add: Add, now: Timestamp) -> Result<Vec<Added>, Failed<Add>> {
         let queue = add.queue.clone();
         self.write(&queue, add, Add::check, |lane, add| lane.add(add.jobs, now))
+    }
+
+    async fn add_flow(&self, flow: AddFlow, now: Timestamp) -> Result<Flowed, Failed<AddFlow>> {
+        self.write_any(flow, AddFlow::check, |world, flow| world.add_flow(flow, now))
     }
 
     async fn turn(&self, turn: Turn, now: Timestamp) -> Result<Turned, Failed<Turn>> {
@@ -160,13 +166,15 @@ impl Backend for Memory {
     }
 
     async fn edit(&self, edit: EditAll, now: Timestamp) -> Result<Vec<Edited>, Failed<EditAll>> {
-        let queue = edit.queue.clone();
-        self.write(&queue, edit, EditAll::check, |lane, edit| lane.edit(edit.edits, now))
+        self.write_any(edit, EditAll::check, |world, edit| world.edit(edit, now))
     }
 
     async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>> {
-        let queue = sweep.queue.clone();
-        self.write(&queue, sweep, Sweep::check, |lane, sweep| lane.sweep(&sweep, now))
+        self.write_any(sweep, Sweep::check, |world, sweep| {
+            let swept = world.lane(&sweep.queue).sweep(&sweep, now);
+            world.pass_on(&sweep.queue, now);
+            swept
+        })
     }
 
     async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError> {
@@ -198,6 +206,11 @@ impl Backend for Memory {
     async fn logs(&self, queue: &QueueName, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError> {
         within(most as usize, MAX_READ as usize, "more than 1,000 log lines in one read")?;
         Ok(self.world()?.look(queue, |lane| lane.logs(id, skip, most)))
+    }
+
+    async fn children(&self, queue: &QueueName, id: &JobId, after: u64, most: u32) -> Result<Children, StoreError> {
+        within(most as usize, MAX_READ as usize, "more than 1,000 children in one read")?;
+        Ok(self.world()?.look(queue, |lane| lane.children(id, after, most)))
     }
 
     async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {

@@ -29,6 +29,7 @@ mod checkpoint;
 mod dedup;
 mod edit;
 mod fault;
+mod flow;
 mod lane;
 mod minutes;
 mod read;
@@ -108,6 +109,15 @@ impl Backend for Sqlite {
         let bytes = add.jobs.iter().map(|job| job.data.as_str().len()).sum();
         let ticket = ticket(Urgency::Second, Sync::Full, add.jobs.len(), bytes);
         self.write(ticket, add, now, add::add).await
+    }
+
+    async fn add_flow(&self, flow: AddFlow, now: Timestamp) -> Result<Flowed, Failed<AddFlow>> {
+        if let Err(why) = flow.check() {
+            return Err(Failed::before(why, flow));
+        }
+        let bytes = flow.nodes.iter().map(|node| node.job.data.as_str().len()).sum();
+        let ticket = ticket(Urgency::Second, Sync::Full, flow.nodes.len(), bytes);
+        self.write(ticket, flow, now, flow::add).await
     }
 
     async fn turn(&self, turn: Turn, now: Timestamp) -> Result<Turned, Failed<Turn>> {
@@ -230,6 +240,12 @@ impl Backend for Sqlite {
         within(most as usize, MAX_READ as usize, "more than 1,000 log lines in one read")?;
         let (queue, id) = (queue.clone(), id.clone());
         self.readers.read(move |conn| read::logs(conn, &queue, &id, skip, most)).await
+    }
+
+    async fn children(&self, queue: &QueueName, id: &JobId, after: u64, most: u32) -> Result<Children, StoreError> {
+        within(most as usize, MAX_READ as usize, "more than 1,000 children in one read")?;
+        let (queue, id) = (queue.clone(), id.clone());
+        self.readers.read(move |conn| flow::children(conn, &queue, &id, after, most)).await
     }
 
     async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {

@@ -303,6 +303,8 @@ pub enum Edit {
     /// taken is replaced. Answers `Due`, or `Done` when its limit is reached; `WrongState`, and nothing is changed, when a job
     /// of an earlier definition stands in the slot.
     Schedule(Put),
+    /// Takes a pending child from its parent, which no longer waits for it; [`Edited::NoParent`] when it is none.
+    Detach(JobId),
     /// Removes a scheduler, and its job if that is delayed.
     Unschedule(Arc<str>),
     /// Makes the next job of a scheduler that stands at a slot, and notes what became of that slot; `Missing` when it does not
@@ -331,6 +333,8 @@ pub enum Edited {
     WrongState(State),
     /// A worker holds the job, or has still to end it.
     Locked,
+    /// No parent waits for the job.
+    NoParent,
     /// It was made: the scheduler's job is due then.
     Due(Timestamp),
 }

@@ -47,6 +47,10 @@ impl Planned {
         self
     }
 
+    pub(super) fn set_id(&mut self, id: String) {
+        self.id = Some(id);
+    }
+
     pub(super) fn check(self) -> Result<NewJob, AddError> {
         self.options.check()?;
         Ok(NewJob {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::backend::{Facts, MAX_AHEAD, Rate};
+use crate::backend::{Child, Facts, MAX_AHEAD, Rate};
 use crate::job::Record;
 use crate::state::State;
 use crate::time::Timestamp;
@@ -113,9 +113,7 @@ pub fn explain(facts: &Facts, now: Timestamp) -> Explanation {
         State::Delayed => delayed(facts, job, now),
         State::Active => active(facts, job, now),
         State::Completed | State::Failed => vec![finished(job)],
-        State::WaitingChildren => {
-            vec![Reason::new(Why::WaitingForChildren, "It waits for its children.").since(job.since)]
-        }
+        State::WaitingChildren => vec![waiting_children(facts, job)],
     };
     Explanation { state: Some(job.state), reasons }
 }
@@ -171,6 +169,25 @@ fn active(facts: &Facts, job: &Record, now: Timestamp) -> Vec<Reason> {
     );
     let lost = Reason { details, ..Reason::new(Why::LockLost, message).since(facts.lock_until) };
     no_workers(facts).into_iter().chain([lost]).collect()
+}
+
+fn waiting_children(facts: &Facts, job: &Record) -> Reason {
+    let name = |child: &Child| format!("{}:{}", child.queue, child.id);
+    let stuck: Vec<String> = facts.children.iter().filter(|child| child.reason.is_some()).map(name).collect();
+    let message = match (stuck.first(), facts.pending) {
+        (Some(child), _) => format!(
+            "Its child {child} failed, and nothing says what then becomes of its parent: retry it or remove it, or add \
+             flows with a policy."
+        ),
+        (None, 1) => match facts.children.first() {
+            Some(child) => format!("It waits for its child {}.", name(child)),
+            None => "It waits for a child.".to_owned(),
+        },
+        (None, pending) => format!("It waits for {pending} children."),
+    };
+    let children: Vec<String> = facts.children.iter().map(name).collect();
+    let reason = Reason::new(Why::WaitingForChildren, message).since(job.since);
+    reason.with("pending", facts.pending).with("children", children).with("failed", stuck)
 }
 
 fn finished(job: &Record) -> Reason {

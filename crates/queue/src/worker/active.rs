@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::held::Run;
-use crate::backend::Held;
-use crate::error::BadPayload;
+use crate::backend::{Added, Children, Held};
+use crate::error::{BadPayload, StoreError};
 use crate::job::{JobId, Payload};
 use crate::journal::Carry;
 use crate::options::JobOptions;
+use crate::queue::{Flow, FlowError, Queue};
 
 /// Why a handler should stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +40,11 @@ struct Facts {
     started: u32,
     stalls: u32,
     carry: Carry,
+    queue: Queue,
 }
 
 impl Active<Payload> {
-    pub(super) fn new(held: &Held, run: Arc<Run>, carry: Carry) -> Self {
+    pub(super) fn new(queue: &Queue, held: &Held, run: Arc<Run>, carry: Carry) -> Self {
         let facts = Facts {
             name: held.name.clone(),
             options: held.options.clone(),
@@ -50,6 +52,7 @@ impl Active<Payload> {
             started: held.started,
             stalls: held.stalls,
             carry,
+            queue: queue.clone(),
         };
         Self { data: held.data.clone(), run, facts: Arc::new(facts) }
     }
@@ -127,6 +130,38 @@ impl<D> Active<D> {
     /// after five seconds when it was canceled, after one second at shutdown.
     pub async fn canceled(&self) -> Cause {
         self.run.told().await
+    }
+
+    /// Adds children to this job while it runs; then [`Exit::AwaitChildren`](crate::Exit::AwaitChildren) waits for them.
+    /// With ids of their own they are added only once, however often the handler runs; see [`Queue::add_children`].
+    ///
+    /// ```
+    /// use launchkit_queue::{Active, Exit, Flow, JobKind};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Report { parts: u32 }
+    /// # impl JobKind for Report { const NAME: &'static str = "report"; type Output = usize; }
+    /// async fn report(job: Active<Report>) -> Result<usize, Exit> {
+    ///     let done = job.children(0, 1_000).await?;
+    ///     if done.children.is_empty() {
+    ///         let part = |n| Flow::named(job.queue(), "part", &n).id(format!("{}-{n}", job.id()));
+    ///         job.add_children((0..job.data().parts).map(part).collect()).await?;
+    ///         return Err(Exit::AwaitChildren);
+    ///     }
+    ///     Ok(done.children.iter().filter(|child| child.result.is_some()).count())
+    /// }
+    /// ```
+    pub async fn add_children(&self, flows: Vec<Flow>) -> Result<Vec<Added>, FlowError> {
+        self.facts.queue.add_children(self.id(), flows).await
+    }
+
+    /// Children of this job with what they ended with, in the order in which they were added, from the one after number
+    /// `after` on; at most 1,000.
+    pub async fn children(&self, after: u64, most: u32) -> Result<Children, StoreError> {
+        self.facts.queue.children(self.id(), after, most).await
+    }
+
+    /// The queue that it is in.
+    pub fn queue(&self) -> &Queue {
+        &self.facts.queue
     }
 
     /// What the journal attached to this run, if it is of this type.

@@ -44,7 +44,7 @@ pub(super) async fn run(shared: &Shared, held: &Held, run: &Arc<Run>, carry: Car
 
 /// One attempt from its start to its last word; `None` when nobody listens any more.
 async fn attempt(shared: &Shared, held: &Held, run: &Arc<Run>, carry: Carry) -> Option<Ran> {
-    let job = Active::new(held, run.clone(), carry);
+    let job = Active::new(&shared.queue, held, run.clone(), carry);
     let Some(answer) = start(shared, job) else {
         tracing::warn!(queue = %shared.queue.name(), job = %held.lock.id, name = %held.name, "no handler for this name: put off");
         return Some(Ran::Later(UNKNOWN_NAME_WAIT));
@@ -97,6 +97,7 @@ fn seen(ended: Ended) -> Ran {
         Ok(Ok(result)) => Ran::Done(result),
         Ok(Err(Exit::Later(wait))) => Ran::Later(wait),
         Ok(Err(Exit::SlowDown(wait))) => Ran::SlowDown(wait),
+        Ok(Err(Exit::AwaitChildren)) => Ran::AwaitChildren,
         Ok(Err(Exit::GiveUp(error))) => Ran::Failed(Failure::new(FailureKind::GaveUp, &error.to_string())),
         Ok(Err(Exit::Fail(error))) => {
             let kind = if error.is::<Panicked>() { FailureKind::Panic } else { FailureKind::Error };

@@ -138,7 +138,7 @@ fn ended(finished: &Finished, end: End) -> Option<Passed<'_>> {
     let why = match &finished.ending.outcome {
         Outcome::Done(_) => None,
         Outcome::Dead(failure) => Some(failure.kind),
-        Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => return None,
+        _ => return None,
     };
     let unrun = why.filter(|_| finished.ran.is_none());
     applied.then_some(Passed { job: &finished.run.lock.id, taken: finished.run.taken, unrun })
@@ -212,7 +212,7 @@ fn verdict(finished: &Finished) -> Verdict {
     let keep = match ending.outcome {
         Outcome::Done(_) => ending.held.options.keep_completed,
         Outcome::Dead(_) => ending.held.options.keep_failed,
-        Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => Keep::ALL,
+        _ => Keep::ALL,
     };
     Verdict { lock: finished.run.lock.clone(), outcome: ending.outcome.clone(), keep, ran: finished.ran }
 }
@@ -225,7 +225,7 @@ fn count(shared: &Shared, finished: &Finished, end: End) {
             Outcome::Done(_) => add(&tally.done),
             Outcome::Retry { .. } => add(&tally.retried),
             Outcome::Dead(_) => add(&tally.dead),
-            Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => add(&tally.returned),
+            Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) | Outcome::AwaitChildren => add(&tally.returned),
         },
         End::LockLost | End::Gone => {
             tracing::warn!(queue = %shared.queue.name(), job = %finished.run.lock.id, ?end, "an end came too late and was dropped");

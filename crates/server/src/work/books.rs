@@ -123,6 +123,7 @@ impl Books {
             Decision::GivenBack { until: Some(at) } => Outcome::Later(Timestamp::from_millis(at)),
             Decision::GivenBack { until: None } => match ending.outcome {
                 Outcome::SlowDown(until) => Outcome::SlowDown(until),
+                Outcome::AwaitChildren => Outcome::AwaitChildren,
                 _ => Outcome::Back,
             },
             Decision::Canceled => {
@@ -146,7 +147,7 @@ fn finish(ending: &Ending) -> Option<Finish> {
         }
         (Outcome::Retry { failure, .. } | Outcome::Dead(failure), said) => failed(failure, said),
         (Outcome::Later(at), _) => What::GiveBack { until: Some(at.millis()) },
-        (Outcome::Back | Outcome::SlowDown(_), _) => What::GiveBack { until: None },
+        (Outcome::Back | Outcome::SlowDown(_) | Outcome::AwaitChildren, _) => What::GiveBack { until: None },
     };
     Some(Finish { id: begun.run.id.clone(), generation: begun.run.generation, run: begun.run.run, what })
 }
@@ -164,6 +165,7 @@ fn failed(failure: &Failure, said: Option<&Said>) -> What {
         (FailureKind::Timeout, _) => error("timeout", message, true),
         (FailureKind::Stalled, _) => error("stalled", "the workers that ran this job vanished", false),
         (FailureKind::Damaged, _) => error("internal", "the queue's record of this job is damaged", false),
+        (FailureKind::Child, _) => error("failed", message, false),
         (FailureKind::Expired, _) => error("expired", "no worker started the job in time", false),
     };
     What::Failed { error, usage: None, retry_at: None }

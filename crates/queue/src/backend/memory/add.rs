@@ -66,6 +66,8 @@ impl Lane {
             result: None,
             failure: None,
             logs: Default::default(),
+            link: None,
+            family: None,
         };
         self.insert(id, job);
     }

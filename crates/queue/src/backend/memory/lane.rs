@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::Bell;
 use super::dedup::Dedups;
+use super::flow::{Family, Link};
 use super::repeat::Schedulers;
+use crate::backend::flow::News;
 use crate::backend::{Limits, MAX_EVENTS, MAX_MINUTES, Minute, Token, WorkerInfo};
 use crate::event::{Event, Position};
 use crate::exit::Failure;
@@ -43,6 +45,8 @@ pub(super) struct Job {
     pub(super) result: Option<Payload>,
     pub(super) failure: Option<Failure>,
     pub(super) logs: VecDeque<Arc<str>>,
+    pub(super) link: Option<Link>,
+    pub(super) family: Option<Box<Family>>,
 }
 
 impl Job {
@@ -66,6 +70,8 @@ pub(super) struct Lane {
     next_id: u64,
     tail: i64,
     head: i64,
+    /// What a verb has done to children; passed on to their parents when it is through with this queue.
+    pub(super) news: Vec<(JobId, Link, News)>,
     pub(super) events: VecDeque<(Position, Event)>,
     pub(super) trimmed: Position,
     seq: u64,
@@ -87,6 +93,7 @@ impl Lane {
             next_id: 0,
             tail: 0,
             head: 0,
+            news: Vec::new(),
             events: VecDeque::new(),
             trimmed: Position::START,
             seq: 0,
@@ -124,6 +131,9 @@ impl Lane {
         let job = self.jobs.remove(id)?;
         *self.counts.slot(job.state()) -= 1;
         self.order.remove(&(job.place, job.key));
+        if let Some(link) = &job.link {
+            self.news.push((id.clone(), link.clone(), News::Gone));
+        }
         Some(job)
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::lane::{Job, Key, Lane};
+use crate::backend::flow::News;
 use crate::backend::*;
 use crate::event::Event;
 use crate::exit::Outcome;
@@ -73,6 +74,8 @@ impl Lane {
         match verdict.outcome {
             Outcome::Done(result) => {
                 let completed = Event::completed(id.clone(), &result);
+                let news = job.link.clone().map(|link| (id.clone(), link, News::Completed(result.clone())));
+                self.news.extend(news);
                 job.result = (!result.is_null()).then_some(result);
                 if let Some(dedup) = dedup {
                     self.ended(&dedup, id, now, told);
@@ -84,6 +87,9 @@ impl Lane {
                 let made = job.made + 1;
                 let exhausted = made >= job.options.attempts;
                 job.failure = Some(failure.clone());
+                let gone = verdict.keep.count == Some(0);
+                let news = News::Failed { reason: failure.message.clone(), gone };
+                self.news.extend(job.link.clone().map(|link| (id.clone(), link, news)));
                 if let Some(dedup) = dedup {
                     self.ended(&dedup, id, now, told);
                 }
@@ -99,7 +105,8 @@ impl Lane {
                 self.again(id, at, now, told);
             }
             Outcome::Later(at) => self.again(id, at, now, told),
-            Outcome::Back | Outcome::SlowDown(_) => {
+            Outcome::AwaitChildren if job.must_wait() => self.await_children(id, now, told),
+            Outcome::Back | Outcome::SlowDown(_) | Outcome::AwaitChildren => {
                 if let Outcome::SlowDown(until) = verdict.outcome {
                     self.limits.hold(until);
                 }
@@ -146,6 +153,7 @@ impl Lane {
             job.made += 1;
             job.finished_on = Some(now);
             (job.stalled_out, job.canceled) = (false, false);
+            job.family.iter_mut().for_each(|family| family.doom = None);
         }
         self.place(id, place, key, now);
         self.evict(place, keep, now);
@@ -261,7 +269,7 @@ impl Lane {
             started: job.started,
             stalls: job.stalls,
             timestamp: job.timestamp,
-            failed_already: doom.failure(job.processed_on.unwrap_or(now)),
+            failed_already: doom.failure(job.processed_on.unwrap_or(now)).or_else(|| job.failed_child()),
         })
     }
 
@@ -315,15 +323,7 @@ impl Lane {
         Rescued { more: expired.len() == rescue.most as usize, jobs: expired }
     }
 
-    pub(super) fn edit(&mut self, edits: Vec<Edit>, now: Timestamp) -> Vec<Edited> {
-        let mut told = Vec::new();
-        let edited = edits.into_iter().map(|edit| self.edit_one(edit, now, &mut told)).collect();
-        self.tell(told);
-        self.bell.work.notify_one();
-        edited
-    }
-
-    fn edit_one(&mut self, edit: Edit, now: Timestamp, told: &mut Vec<Event>) -> Edited {
+    pub(super) fn edit_one(&mut self, edit: Edit, now: Timestamp, told: &mut Vec<Event>) -> Edited {
         let id = match &edit {
             Edit::Progress(id, _)
             | Edit::Log(id, _)
@@ -331,7 +331,8 @@ impl Lane {
             | Edit::Promote(id)
             | Edit::Retry(id, _)
             | Edit::Remove(id)
-            | Edit::Cancel(id) => id.clone(),
+            | Edit::Cancel(id)
+            | Edit::Detach(id) => id.clone(),
             Edit::FreeDedup(key) if self.dedups.free_by_hand(key, now) => return Edited::Done,
             Edit::FreeDedup(_) => return Edited::Missing,
             Edit::Schedule(put) => return self.put_repeat(put, now, told),
@@ -364,6 +365,8 @@ impl Lane {
             }
             Edit::Cancel(_) if state.is_final() => return Edited::WrongState(state),
             Edit::Cancel(_) => job.canceled = true,
+            // Answered where parents are known: see `flow`.
+            Edit::Detach(_) => return Edited::NoParent,
             // Answered above: they are about no job.
             Edit::FreeDedup(_) | Edit::Schedule(_) | Edit::Unschedule(_) | Edit::Advance(_) => {}
         }
@@ -376,6 +379,7 @@ impl Lane {
         };
         (job.processed_on, job.finished_on, job.result) = (None, None, None);
         job.failure = None;
+        self.news.extend(job.link.clone().map(|link| (id.clone(), link, News::Again)));
         if made == Made::Reset {
             (job.made, job.started, job.stalls) = (0, 0, 0);
         }

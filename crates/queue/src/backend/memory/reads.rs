@@ -1,5 +1,6 @@
 //! What readers see of a queue in memory. Nothing here changes anything.
 
+use super::flow::Link;
 use super::lane::{Key, Lane};
 use crate::backend::*;
 use crate::event::Position;
@@ -28,6 +29,7 @@ impl Lane {
             progress: job.progress.clone(),
             result: job.result.clone(),
             failure: job.failure.clone(),
+            parent: job.link.as_ref().and_then(Link::living),
         })
     }
 
@@ -76,6 +78,8 @@ impl Lane {
         let before =
             |end: Key| self.walk(Place::Ready).take_while(|(key, _)| *key < end).take(MAX_AHEAD as usize + 1).count();
         Facts {
+            pending: held.map_or(0, |job| job.pending() as u32),
+            children: self.pending_children(id),
             job: self.record(id),
             lock_until: key(Place::Active).map(|key| Timestamp::from_millis(key.0)),
             ahead: key(Place::Ready).map_or(0, |key| before(key) as u32),

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::fault::Fault;
+use super::flow;
 use super::row::{CANCELED, Row, STALLED_OUT};
 use super::scribe::Tx;
 use crate::backend::*;
@@ -40,6 +41,7 @@ pub(super) fn beat(tx: &mut Tx<'_>, (beat, now): &(Beat, Timestamp)) -> Result<B
     .execute(params![lane.q, &*beat.worker.id, now.millis(), info])?;
     conn.prepare_cached("DELETE FROM workers WHERE q = ?1 AND seen <= ?2")?
         .execute(params![lane.q, now.minus(WORKER_GONE).millis()])?;
+    flow::purge(conn)?;
     Ok(beaten)
 }
 

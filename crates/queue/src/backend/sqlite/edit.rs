@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use super::dedup;
 use super::fault::Fault;
+use super::flow;
 use super::lane::Lane;
 use super::read;
 use super::repeat;
 use super::row::{self, BODY, CANCELED, INLINE, LOGS, Lifo, Row, SIDE};
 use super::scribe::Tx;
 use super::turn::side;
+use crate::backend::flow::News;
 use crate::backend::*;
 use crate::event::Event;
 use crate::job::{JobId, Payload, QueueName};
@@ -18,8 +20,13 @@ use crate::state::{Place, State};
 use crate::time::Timestamp;
 
 pub(super) fn edit(tx: &mut Tx<'_>, (all, now): &(EditAll, Timestamp)) -> Result<Vec<Edited>, Fault> {
-    let (conn, _, lane) = tx.lane(&all.queue)?;
-    all.edits.iter().map(|edit| edit_one(conn, lane, edit, *now)).collect()
+    let mut edited = Vec::with_capacity(all.edits.len());
+    for edit in &all.edits {
+        let (conn, _, lane) = tx.lane(&all.queue)?;
+        edited.push(edit_one(conn, lane, edit, *now)?);
+        flow::pass_on(tx, &all.queue, *now)?;
+    }
+    Ok(edited)
 }
 
 pub(super) fn control(tx: &mut Tx<'_>, (queue, what): &(QueueName, Control)) -> Result<(), Fault> {
@@ -51,7 +58,8 @@ fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> 
         | Edit::Promote(id)
         | Edit::Retry(id, _)
         | Edit::Remove(id)
-        | Edit::Cancel(id) => id,
+        | Edit::Cancel(id)
+        | Edit::Detach(id) => id,
         Edit::FreeDedup(key) if dedup::free(conn, lane, key, now)? => return Ok(Edited::Done),
         Edit::FreeDedup(_) => return Ok(Edited::Missing),
         Edit::Schedule(put) => return repeat::put(conn, lane, put, now),
@@ -91,6 +99,8 @@ fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> 
             set_flag(conn, &row, CANCELED)?;
             lane.ring = true;
         }
+        Edit::Detach(_) if !flow::detach(conn, lane, &row, id)? => return Ok(Edited::NoParent),
+        Edit::Detach(_) => {}
         // Answered above: they are about no job.
         Edit::FreeDedup(_) | Edit::Schedule(_) | Edit::Unschedule(_) | Edit::Advance(_) => {}
     }
@@ -115,6 +125,7 @@ pub(super) fn revive(
          stalls = stalls * ?2 WHERE row = ?1",
     )?
     .execute(params![row.row, keep])?;
+    flow::note(conn, lane, (row.row, row.flags), id, News::Again)?;
     row.make_ready(conn, lane, Lifo::Honoured, now.millis())?;
     lane.tell(Event::Waiting { id: id.clone(), prev: Some(row.place.state(row.priority)) });
     Ok(())
@@ -221,5 +232,6 @@ pub(super) fn sweep(tx: &mut Tx<'_>, (sweep, now): &(Sweep, Timestamp)) -> Resul
     if matches!(sweep.what, SweepWhat::Clean(..)) && !sweep.dry {
         lane.tell(Event::Cleaned { count: done.len() as u64 });
     }
+    flow::pass_on(tx, &sweep.queue, *now)?;
     Ok(Swept { done, scanned, next })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
+use super::flow::Word;
 use super::minutes;
 use crate::backend::{Limits, MAX_EVENTS, Minute, Rate, Room};
 use crate::event::{Event, Position};
@@ -29,6 +30,8 @@ pub(super) struct Lane {
     pub(super) counts: Counts,
     /// Whether somebody who waits for work should look.
     pub(super) ring: bool,
+    /// What a verb has done to children here; passed on to their parents when it is through with this queue.
+    pub(super) words: Vec<Word>,
     next_id: i64,
     tail: i64,
     head: i64,
@@ -75,6 +78,7 @@ impl Lane {
                 trimmed: Position { seq: row.get(15)?, index: row.get(16)? },
                 limits: limits(row)?,
                 ring: false,
+                words: Vec::new(),
                 told: Vec::new(),
                 counted: BTreeMap::new(),
             })

@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use tokio::sync::Semaphore;
 
 use super::fault::Fault;
+use super::flow;
 use super::lane::Lane;
 use super::row::{self, BODY, SIDE};
 use super::schema;
@@ -151,6 +152,7 @@ fn record(conn: &Connection, row: &SqlRow<'_>) -> Result<Record, Fault> {
         progress: progress.map(Payload::stored),
         result: result.map(Payload::stored),
         failure: failure.map(|text| decode::<Failure>("failure", &text)).transpose()?,
+        parent: flow::parent(conn, number, flags)?,
     })
 }
 
@@ -222,11 +224,12 @@ pub(super) fn facts(conn: &Connection, queue: &QueueName, id: &JobId, now: Times
     let mut facts = Facts { info: info(conn, queue, now)?, ..Facts::default() };
     let Some(lane) = Lane::find(conn, queue)? else { return Ok(facts) };
     facts.job = get(conn, queue, std::slice::from_ref(id))?.pop().flatten();
-    let mut order = conn.prepare_cached("SELECT place, k1, k2 FROM jobs WHERE q = ?1 AND id = ?2")?;
+    let mut order = conn.prepare_cached("SELECT place, k1, k2, row, flags FROM jobs WHERE q = ?1 AND id = ?2")?;
     let order = order.query_row(params![lane.q, id.as_str()], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, (row.get(3)?, row.get(4)?)))
     });
-    if let Some((number, k1, k2)) = order.optional()? {
+    if let Some((number, k1, k2, parent)) = order.optional()? {
+        (facts.pending, facts.children) = flow::pending(conn, parent)?;
         match row::place(number)? {
             Place::Ready => {
                 let args = params![lane.q, k1, k2, MAX_AHEAD + 1];

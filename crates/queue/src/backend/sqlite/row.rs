@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
+use super::flow;
 use super::lane::Lane;
 use crate::job::JobId;
 use crate::options::JobOptions;
@@ -22,6 +23,12 @@ pub(super) const STALLED_OUT: i64 = 16;
 pub(super) const LIFO: i64 = 32;
 /// Its options name a deduplication id.
 pub(super) const DEDUP: i64 = 64;
+/// It is the child of a job.
+pub(super) const CHILD: i64 = 128;
+/// It has children.
+pub(super) const PARENT: i64 = 512;
+/// A child of it has failed, and it is to fail too.
+pub(super) const CHILD_FAILED: i64 = 1024;
 
 /// A job as moves need it.
 #[derive(Debug)]
@@ -60,6 +67,7 @@ impl Row {
 
     /// Removes the job with everything that hangs on it.
     pub(super) fn remove(&self, conn: &Connection, lane: &mut Lane) -> Result<(), Fault> {
+        flow::removing(conn, lane, self)?;
         conn.prepare_cached("DELETE FROM jobs WHERE row = ?1")?.execute([self.row])?;
         lane.left(self.place.state(self.priority));
         remove_sides(conn, self.row, self.flags)
@@ -67,7 +75,8 @@ impl Row {
 
     /// Puts the job among the ready ones: at the back, or in front when it asks for LIFO and that counts here.
     pub(super) fn make_ready(&self, conn: &Connection, lane: &mut Lane, lifo: Lifo, now: i64) -> Result<(), Fault> {
-        let in_front = lifo == Lifo::Honoured && self.flags & LIFO != 0 && self.priority == 0;
+        let asks = lifo == Lifo::Honoured && self.flags & LIFO != 0 && self.priority == 0;
+        let in_front = asks || lifo == Lifo::Front;
         let turn = if in_front { lane.front() } else { lane.back() };
         conn.prepare_cached("UPDATE jobs SET place = 0, k1 = priority, k2 = ?2, since = ?3 WHERE row = ?1")?
             .execute(params![self.row, turn, now])?;
@@ -83,11 +92,15 @@ pub(super) enum Lifo {
     Honoured,
     /// Promotion ignores it, as in BullMQ.
     Ignored,
+    /// In front of its class in any case: a parent whose children are done.
+    Front,
 }
 
 /// Removes what hangs on a job that is gone.
 pub(super) fn remove_sides(conn: &Connection, row: i64, flags: i64) -> Result<(), Fault> {
     let sides = [
+        (CHILD, "DELETE FROM links WHERE row = ?1"),
+        (PARENT, "UPDATE families SET row = NULL WHERE row = ?1"),
         (BODY, "DELETE FROM bodies WHERE row = ?1"),
         (SIDE, "DELETE FROM sides WHERE row = ?1"),
         (LOGS, "DELETE FROM logs WHERE row = ?1"),

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::*;
 use crate::event::Event;
 use crate::exit::{Failure, FailureKind, Outcome};
-use crate::job::Payload;
+use crate::job::{ChildFailure, Payload};
 use crate::options::{Dedup, JobOptions, Keep};
 use crate::repeat::{Fate, Repeat, Schedule, Tick};
 use crate::state::State;
@@ -42,7 +42,22 @@ const FILL: &str = "
     SELECT 1, 'r-' || r, i - 1000, i - 1000, 1, 'run', 0 FROM n, r;
     INSERT INTO ticks (q, id, first, last, count, fate, at)
     SELECT 1, id, slot - 1000000, slot, 1, 'late', 0 FROM repeats WHERE slot > 10;
-    UPDATE queues SET delayed = 2 * :n - 5;";
+    UPDATE queues SET delayed = 2 * :n - 5;
+    INSERT INTO queues (name, waiting_children) VALUES ('parents', :n);
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :n)
+    INSERT INTO jobs (row, q, id, place, k1, k2, name, data, opts, priority, flags, created, since)
+    SELECT 100000000 + i, 2, 'p-' || i, 3, i, i, 'n', '1', '', 0, 512, 0, 0 FROM n;
+    INSERT INTO families (f, row, q, id, total, pending, last)
+    SELECT k2, row, q, id, 3, 3, 3 FROM jobs WHERE q = 2;
+    WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3)
+    INSERT INTO jobs (row, q, id, place, k1, k2, name, data, opts, priority, flags, created, since, token)
+    SELECT 200000000 + 10 * f + i, 1, 'c-' || f || '-' || i, CASE i WHEN 1 THEN 2 ELSE 0 END, CASE i WHEN 1 THEN 2000000 ELSE 9 END,
+        f, 'n', '1', '', 9, 128, 0, 0, CASE i WHEN 1 THEN 't' END FROM families, n;
+    INSERT INTO links SELECT row, k2, (row - 200000000) % 10, 0 FROM jobs WHERE flags = 128;
+    INSERT INTO children SELECT f, n, 1, 'c-' || f || '-' || n, 1, 0, NULL FROM links;
+    INSERT INTO families (q, id) SELECT 2, 'gone-' || f FROM families;
+    INSERT INTO children SELECT f, 1, 1, 'x', 1, 0, NULL FROM families WHERE row IS NULL;
+    UPDATE queues SET active = active + :n, prioritized = 2 * :n WHERE q = 1;";
 
 fn filled(path: &Path, jobs: u64) -> Connection {
     let conn = schema::writer(path).unwrap();
@@ -179,6 +194,36 @@ fn costs(folder: &Path, jobs: u64) -> Vec<(String, u64)> {
         let ended = meter.write(&what, turn((11..=20).map(verdict).collect(), None), turn::turn);
         assert_eq!(ended.ends, [End::Applied; 10], "{what}");
     }
+
+    let child = |number: u32| Lock { id: JobId::stored(format!("c-{number}-1")), ..held(0) };
+    for (what, outcome, keep) in [
+        ("child done", Outcome::Done(Payload::null()), Keep::ALL),
+        ("child done, not kept", Outcome::Done(Payload::null()), Keep::NONE),
+        ("child dead", Outcome::Dead(failure()), Keep::ALL),
+        ("nobody waits for", Outcome::AwaitChildren, Keep::ALL),
+    ] {
+        let verdict = |n| Verdict { lock: child(n), outcome: outcome.clone(), keep, ran: None };
+        let ended = meter.write(what, turn((1..=10).map(verdict).collect(), None), turn::turn);
+        assert_eq!(ended.ends, [End::Applied; 10], "{what}");
+    }
+    let parents = QueueName::new("parents").unwrap();
+    let under = |parent, on_failure| Some(Under { parent, on_failure });
+    let node = |queue: &QueueName, parent| Node { queue: queue.clone(), job: new(2), parent };
+    let nodes = vec![
+        node(&parents, None),
+        node(&queue(), under(Parent::Node(0), ChildFailure::Wait)),
+        node(&queue(), under(Parent::Job(parents.clone(), JobId::stored("p-7")), ChildFailure::Ignore)),
+    ];
+    let added = meter.write("add a flow", AddFlow { nodes }, flow::add);
+    assert!(matches!(added, Flowed::Added(added) if added.len() == 3));
+    let part = |n: u32| JobId::stored(format!("c-9-{n}"));
+    let edits = vec![Edit::Remove(part(2)), Edit::Detach(part(3)), Edit::Remove(JobId::stored("c-8-2"))];
+    assert_eq!(meter.write("edit children", EditAll { queue: queue(), edits }, edit::edit), [Edited::Done; 3]);
+    let edits = vec![Edit::Remove(JobId::stored("p-5"))];
+    assert_eq!(meter.write("remove a parent", EditAll { queue: parents.clone(), edits }, edit::edit), [Edited::Done]);
+    let page = meter.read("children", |conn| flow::children(conn, &parents, &JobId::stored("p-3"), 1, 10));
+    assert_eq!((page.children.len(), page.pending), (2, 3));
+    meter.read("facts of a parent", |conn| read::facts(conn, &parents, &JobId::stored("p-3"), NOW));
 
     let worker =
         WorkerInfo { id: "w".into(), name: "w".into(), slots: 1, started: NOW, version: "0".into(), rate: None };

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::fault::Fault;
+use super::flow;
 use super::lane::Lane;
 use super::row::{self, CANCELED, OptionsCache, Row, STALLED_OUT};
 use crate::backend::*;
@@ -117,7 +118,7 @@ fn read_one(conn: &Connection, cache: &mut OptionsCache, row: &SqlRow<'_>, token
         started,
         stalls: row.get(10)?,
         timestamp: Timestamp::from_millis(row.get(7)?),
-        failed_already: damage.or_else(|| doom.failure(processed_on)),
+        failed_already: damage.or_else(|| doom.failure(processed_on)).or(flow::failed_child(conn, number, flags)?),
     })
 }
 

@@ -4,10 +4,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::dedup;
 use super::fault::Fault;
+use super::flow;
 use super::lane::Lane;
 use super::row::{self, DEDUP, Row, SIDE};
 use super::scribe::Tx;
 use super::take::take;
+use crate::backend::flow::News;
 use crate::backend::*;
 use crate::event::Event;
 use crate::exit::{Failure, Outcome};
@@ -18,6 +20,7 @@ use crate::time::Timestamp;
 
 pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<Turned, Fault> {
     let (ends, finished) = settle(tx, turn, *now)?;
+    flow::pass_on(tx, &turn.queue, *now)?;
     let (conn, cache, lane) = tx.lane(&turn.queue)?;
     let (held, next) = match &turn.take {
         Some(wish) => take(conn, cache, lane, wish, &turn.worker, *now)?,
@@ -56,7 +59,9 @@ macro_rules! held {
 
 macro_rules! finish {
     () => {
-        held!("place = ?6, k1 = ?3, k2 = ?7, since = ?3, finished_on = ?3, made = made + 1, flags = (flags & ~24) | ?8")
+        held!(
+            "place = ?6, k1 = ?3, k2 = ?7, since = ?3, finished_on = ?3, made = made + 1, flags = (flags & ~1048) | ?8"
+        )
     };
 }
 
@@ -74,6 +79,8 @@ const AGAIN: &str = concat!(
     " RETURNING priority"
 );
 const BACK: &str = concat!(held!("place = 0, k1 = priority, k2 = ?6, since = ?3"), " RETURNING priority");
+
+const AWAIT: &str = concat!(held!("place = 3, k1 = ?3, k2 = ?6, since = ?3"), " RETURNING priority");
 
 struct Settling<'a> {
     conn: &'a Connection,
@@ -105,7 +112,14 @@ impl Settling<'_> {
                 applied.then(|| self.side(row, "failure", &text)).transpose()?.is_some()
             }
             Outcome::Later(at) => self.again(row, verdict, *at, None)?,
-            Outcome::Back | Outcome::SlowDown(_) => {
+            Outcome::AwaitChildren if flow::must_wait(self.conn, row)? => {
+                let turn = self.lane.back();
+                let mut wait = self.conn.prepare_cached(AWAIT)?;
+                let args = params![row, verdict.lock.token.as_str(), self.now.millis(), self.lane.q, id.as_str(), turn];
+                let priority = wait.query_row(args, |row| row.get::<_, u32>(0)).optional()?;
+                priority.map(|priority| flow::waits(self.lane, id, priority)).is_some()
+            }
+            Outcome::Back | Outcome::SlowDown(_) | Outcome::AwaitChildren => {
                 let turn = self.lane.front();
                 let mut back = self.conn.prepare_cached(BACK)?;
                 let args = params![row, verdict.lock.token.as_str(), self.now.millis(), self.lane.q, id.as_str(), turn];
@@ -174,6 +188,7 @@ impl Settling<'_> {
                 return Ok(false);
             };
             tied = opts.map(|opts| (opts, flags));
+            self.tell_parent((row, flags), verdict)?;
             row::remove_sides(self.conn, row, flags)?;
             self.lane.left(State::Active);
             self.evictions.push((place, Keep::ALL, 1));
@@ -184,9 +199,10 @@ impl Settling<'_> {
             if self.conn.prepare_cached(FINISH)?.execute(args)? == 0 {
                 let mut finish = self.conn.prepare_cached(FINISH_TIED)?;
                 tied = finish.query_row(args, |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-                if tied.is_none() {
+                let Some((_, flags)) = tied else {
                     return Ok(false);
-                }
+                };
+                self.tell_parent((row, flags), verdict)?;
             }
             if let Some(value) = value {
                 self.side(row, column, value)?;
@@ -208,6 +224,18 @@ impl Settling<'_> {
             _ => return Ok(true),
         });
         Ok(true)
+    }
+
+    /// Whoever waits for a job hears how it ended.
+    fn tell_parent(&mut self, job: (i64, i64), verdict: &Verdict) -> Result<(), Fault> {
+        let news = match &verdict.outcome {
+            Outcome::Done(result) => News::Completed(result.clone()),
+            Outcome::Dead(failure) => {
+                News::Failed { reason: failure.message.clone(), gone: verdict.keep.count == Some(0) }
+            }
+            _ => return Ok(()),
+        };
+        flow::note(self.conn, self.lane, job, &verdict.lock.id, news)
     }
 
     /// To delayed, or to the back of its class when `at` has come. With a failure text the attempt counts.

@@ -102,3 +102,21 @@ CREATE TABLE minutes (
 CREATE TABLE workers (
     q INTEGER NOT NULL, id TEXT NOT NULL, seen INTEGER NOT NULL, info TEXT NOT NULL, PRIMARY KEY (q, id)
 ) STRICT, WITHOUT ROWID;
+
+-- A job that has children, or had them when it was removed (row is NULL): its name, how many children there are and how many
+-- of them are pending, the last number given, and why it is to fail. Numbers are never used again.
+CREATE TABLE families (
+    f INTEGER PRIMARY KEY AUTOINCREMENT, row INTEGER, q INTEGER NOT NULL, id TEXT NOT NULL,
+    total INTEGER NOT NULL DEFAULT 0, pending INTEGER NOT NULL DEFAULT 0, last INTEGER NOT NULL DEFAULT 0, doom TEXT
+) STRICT;
+CREATE UNIQUE INDEX families_row ON families (row) WHERE row IS NOT NULL;
+CREATE INDEX families_left ON families (f) WHERE row IS NULL;
+-- What a family knows of its n-th child; mark and policy: see `Mark` and `POLICIES` in flow.rs. value: a result, or a reason.
+CREATE TABLE children (
+    f INTEGER NOT NULL, n INTEGER NOT NULL, q INTEGER NOT NULL, id TEXT NOT NULL,
+    mark INTEGER NOT NULL, policy INTEGER NOT NULL, value TEXT
+) STRICT;
+CREATE UNIQUE INDEX children_of ON children (f, n);
+CREATE INDEX children_pending ON children (f, mark, n) WHERE mark < 2;
+-- The family in which a job is a child, by the job's row.
+CREATE TABLE links (row INTEGER PRIMARY KEY, f INTEGER NOT NULL, n INTEGER NOT NULL, policy INTEGER NOT NULL) STRICT;

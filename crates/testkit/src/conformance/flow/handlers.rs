@@ -1,0 +1,134 @@
+//! Parents that run: children added by handlers, waiting, and going on.
+
+use std::time::Duration;
+
+use launchkit_queue::backend::Shared;
+use launchkit_queue::{Active, Clock, Event, Exit, Flow, Queue, Store, Told, Worker};
+
+use super::*;
+
+/// Not counted, and told; released like any other parent. A verdict that is repeated is known.
+pub async fn a_running_parent_waits_for_children_that_it_added(h: &impl Harness) {
+    let (p, c) = queues(h);
+    let held = p.held("p", JobOptions { delay: Duration::ZERO, ..priority(2) }, T0).await;
+    fresh(&p, vec![beneath(&c, "a", (&p, "p"), ChildFailure::Wait)], at(1)).await;
+    let before = p.newest().await;
+    assert_eq!(p.end(&held.lock, Outcome::AwaitChildren, at(2)).await, End::Applied);
+    assert_eq!(p.end(&held.lock, Outcome::AwaitChildren, at(2)).await, End::AlreadyApplied);
+    let waiting = Event::WaitingChildren { id: id("p"), prev: Some(State::Active) };
+    assert_eq!(p.events_after(before).await.into_iter().map(|(_, event)| event).collect::<Vec<_>>(), [waiting]);
+    let job = p.get("p").await;
+    assert_eq!((job.state, job.made, job.since), (State::WaitingChildren, 0, at(2)));
+    end(&c, "a", done(), at(3)).await;
+    let held = p.one(at(4)).await;
+    assert_eq!((held.made, held.started, known(&p, "p").await.0), (0, 2, vec!["a Completed 7".to_owned()]));
+}
+
+/// In front, to see all results at once: also when the last child ends in the same turn.
+pub async fn waiting_for_nothing_gives_the_job_back(h: &impl Harness) {
+    let q = Given::on(h);
+    let p = q.hold("p", plain(), T0).await;
+    q.waiting(&["behind"], T0).await;
+    q.settle(&p, Outcome::AwaitChildren, at(1)).await;
+    assert_eq!((q.list(State::Waiting).await, q.get("p").await.made), (vec!["p".to_owned(), "behind".into()], 0));
+    let p = q.one(at(2)).await.lock;
+    fresh(&q, vec![beneath(&q, "a", (&q, "p"), ChildFailure::Wait)], at(3)).await;
+    let rest = q.take(9, at(4)).await;
+    let ends = vec![verdict(&p, Outcome::AwaitChildren), verdict(&rest[1].lock, done())];
+    assert_eq!(q.turn(ends, None, at(5)).await.ends, [End::Applied; 2]);
+    assert_eq!((q.list(State::Waiting).await, rest[1].lock.id.as_str()), (vec!["p".to_owned()], "a"));
+}
+
+/// A parent whose child has failed meanwhile does not wait for others: its next taker fails it.
+pub async fn a_running_parent_that_is_to_fail_waits_for_nothing(h: &impl Harness) {
+    let (p, c) = queues(h);
+    let held = p.held("p", plain(), T0).await;
+    let fail = ChildFailure::FailParent;
+    fresh(&p, vec![beneath(&c, "a", (&p, "p"), fail), beneath(&c, "b", (&p, "p"), fail)], at(1)).await;
+    end(&c, "a", dead(), at(2)).await;
+    assert_eq!(p.get("p").await.state, State::Active);
+    p.settle(&held.lock, Outcome::AwaitChildren, at(3)).await;
+    let held = p.one(at(4)).await;
+    assert_eq!(held.failed_already.as_ref().map(|why| &*why.message), Some("child texts:a failed"));
+    // A job that is to fail and ends well all the same has ended well, like a canceled one.
+    p.settle(&held.lock, done(), at(5)).await;
+    assert_eq!(p.get("p").await.state, State::Completed);
+}
+
+/// They run on, and what they end with is still noted.
+pub async fn a_parent_may_end_before_its_children(h: &impl Harness) {
+    let (p, c) = queues(h);
+    let held = p.held("p", plain(), T0).await;
+    let nodes = ["a", "b"].map(|text| beneath(&c, text, (&p, "p"), ChildFailure::FailParent));
+    fresh(&p, nodes.to_vec(), at(1)).await;
+    p.settle(&held.lock, done(), at(2)).await;
+    end(&c, "a", done(), at(3)).await;
+    end(&c, "b", dead(), at(4)).await;
+    assert_eq!(p.get("p").await.state, State::Completed);
+    assert_eq!(known(&p, "p").await, (vec!["a Completed 7".into(), "b Failed boom".into()], 0));
+}
+
+/// Through workers: a handler adds parts, waits, and adds up what they answered; one whose part fails is not run again.
+pub async fn a_handler_adds_children_and_sees_their_results(h: &impl Harness) {
+    if h.backend().promises().shared == Shared::Process {
+        tokio::time::pause();
+    }
+    let store = Store::over(h.backend(), Clock::runtime(T0));
+    let [sums, parts] = ["sums", "parts"].map(|name| Queue::new(&store, name).expect("a name"));
+    let below = parts.clone();
+    let sum = move |job: Active<Payload>| {
+        let below = below.clone();
+        async move {
+            let known = job.children(0, 100).await?;
+            if known.children.is_empty() {
+                let part = |n: u32| {
+                    let flow = Flow::named(&below, "part", &n).id(format!("{}-{n}", job.id()));
+                    flow.on_failure(ChildFailure::FailParent)
+                };
+                job.add_children(job.data().decode::<Vec<u32>>()?.into_iter().map(part).collect()).await?;
+                return Err(Exit::AwaitChildren);
+            }
+            let results = known.children.iter().filter_map(|child| child.result.as_ref());
+            let total: u32 = results.map(|result| result.decode::<u32>().expect("a number")).sum();
+            Ok(Payload::encode(&total)?)
+        }
+    };
+    let part = |job: Active<Payload>| async move {
+        match job.data().decode::<u32>()? {
+            0 => Err(Exit::give_up("nothing")),
+            n => Ok(Payload::encode(&(n * n))?),
+        }
+    };
+    let (stop, stopped) = tokio::sync::watch::channel(());
+    let told = || {
+        let mut stopped = stopped.clone();
+        // Either way it is time to stop.
+        async move { drop(stopped.changed().await) }
+    };
+    let above = Worker::builder(&sums).on_rest(sum).build().expect("a worker").run_until(told());
+    let beside = Worker::builder(&parts).on_rest(part).build().expect("a worker").run_until(told());
+    let case = async {
+        let good = sums.add_named("sum", [1, 2, 3]).id("good").await.expect("added").id().clone();
+        let bad = sums.add_named("sum", [4, 0]).id("bad").await.expect("added").id().clone();
+        let mut events = sums.events(launchkit_queue::Position::START);
+        let mut left = 2;
+        while left > 0 {
+            if let Told::Event(_, Event::Completed { .. } | Event::Failed { .. }) = events.next().await.expect("events")
+            {
+                left -= 1;
+            }
+        }
+        let (good, bad) =
+            (sums.get(&good).await.expect("read").expect("there"), sums.get(&bad).await.expect("read").expect("there"));
+        assert_eq!((good.result, good.made, good.started), (Some(json("14")), 1, 2));
+        assert_eq!(
+            (bad.state, bad.failure.expect("why").message.as_ref(), bad.started),
+            (State::Failed, "child parts:bad-0 failed", 2)
+        );
+        drop(stop);
+    };
+    let guarded =
+        tokio::time::timeout(Duration::from_secs(120), async { tokio::join!(Box::pin(above), Box::pin(beside), case) });
+    let (above, _, ()) = guarded.await.expect("the case ends");
+    assert_eq!((above.done, above.returned, above.dead), (1, 2, 1));
+}
