@@ -38,6 +38,9 @@ pub enum Exit {
     /// Whoever does the work says that it is asked too often: not a try. The job goes back in front, and the whole queue
     /// starts nothing for this long (BullMQ's `rateLimit` with its `RateLimitError`).
     SlowDown(Duration),
+    /// The same for the job's group: it goes back in front of its group, and only that group starts nothing for this long
+    /// (BullMQ Pro's `rateLimitGroup`). A job without a group slows down the queue.
+    SlowDownGroup(Duration),
 }
 
 impl Exit {
@@ -122,6 +125,8 @@ pub enum Ran {
     Later(Duration),
     /// The handler asked for the whole queue to wait.
     SlowDown(Duration),
+    /// The handler asked for the job's group to wait.
+    SlowDownGroup(Duration),
     /// The worker stopped before the attempt ended.
     Interrupted,
 }
@@ -146,6 +151,8 @@ pub enum Outcome {
     Back,
     /// Given back likewise, and nothing of the queue starts before this time.
     SlowDown(Timestamp),
+    /// Given back likewise, and nothing of its group starts before this time.
+    SlowDownGroup(Timestamp),
 }
 
 #[cfg(test)]

@@ -131,6 +131,11 @@ pub(crate) fn dedup_id(id: &str) -> Result<(), Flaw> {
     flaw(id).filter(|flaw| *flaw != Flaw::Colon).map_or(Ok(()), Err)
 }
 
+/// Checks the id of a group: 1 to 255 bytes without control characters.
+pub(crate) fn group_id(id: &str) -> Result<(), Flaw> {
+    dedup_id(id)
+}
+
 /// Checks the id of a scheduler: 1 to 255 bytes without control characters.
 pub(crate) fn repeat_id(id: &str) -> Result<(), Flaw> {
     dedup_id(id)

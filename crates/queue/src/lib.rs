@@ -14,14 +14,16 @@ mod repeat;
 mod state;
 mod time;
 
-pub use backend::{BUCKETS, Histogram, Minute, Pick, Rate, Scheduled};
+pub use backend::{
+    BUCKETS, GroupDefaults, GroupInfo, GroupSettings, GroupStatus, Histogram, MAX_WEIGHT, Minute, Pick, Rate, Scheduled,
+};
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;
 pub use error::*;
 pub use event::{BadPosition, Event, MAX_EVENT_VALUE, Position};
 pub use exit::{BoxError, Exit, Failure, FailureKind, MAX_MESSAGE, Outcome, Ran};
 pub use job::{Flaw, JobId, JobKind, MAX_NAME, MAX_PAYLOAD, Payload, QueueName, Record};
-pub use options::{Dedup, JobOptions, Keep, MAX_DELAY, MAX_PRIORITY, MAX_TELEMETRY};
+pub use options::{Dedup, Group, JobOptions, Keep, MAX_DELAY, MAX_PRIORITY, MAX_TELEMETRY};
 pub use repeat::{MIN_EVERY, Repeat, Schedule};
 pub use state::{Counts, State, decide};
 pub use time::Timestamp;
@@ -33,7 +35,8 @@ mod worker;
 
 pub use journal::{Begin, Carry, Ending, Journal, JournalError};
 pub use queue::{
-    AddOne, Admin, DeadLetters, EventStream, Explanation, OutcomeError, Planned, Queue, Reason, Told, Why, explain,
+    AddOne, Admin, DeadLetters, EventStream, Explanation, Groups, OutcomeError, Planned, Queue, Reason, Told, Why,
+    explain,
 };
 pub use store::Store;
 pub use worker::{Active, BadWorker, Cause, Handler, Report, Worker, WorkerBuilder};

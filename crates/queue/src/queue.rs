@@ -20,12 +20,14 @@ mod add;
 mod admin;
 mod events;
 mod explain;
+mod groups;
 mod repeat;
 
 pub use add::{AddOne, Planned};
 pub use admin::{Admin, DeadLetters};
 pub use events::{EventStream, Told};
 pub use explain::{Explanation, Reason, Why, explain};
+pub use groups::Groups;
 
 /// A queue of a store. Cloning it is cheap; making one touches nothing.
 ///

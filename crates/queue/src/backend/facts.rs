@@ -1,5 +1,6 @@
 //! What a store knows about where a job stands: one bounded read.
 
+use super::groups::GroupInfo;
 use super::verbs::Info;
 use crate::job::Record;
 use crate::time::Timestamp;
@@ -14,8 +15,11 @@ pub struct Facts {
     pub job: Option<Record>,
     /// When the lock of an active job ends.
     pub lock_until: Option<Timestamp>,
-    /// How many ready jobs are taken before this ready one; [`MAX_AHEAD`] and one more when there are more than that.
+    /// How many ready jobs are taken before this ready one, of a group's job: how many of its group; [`MAX_AHEAD`] and one
+    /// more when there are more than that.
     pub ahead: u32,
+    /// Its group, if it belongs to one that is there.
+    pub group: Option<GroupInfo>,
     /// The queue and its workers.
     pub info: Info,
 }

@@ -14,11 +14,13 @@ use super::*;
 use crate::error::{Failed, StoreError};
 use crate::event::Position;
 use crate::job::{JobId, QueueName, Record};
+use crate::options::Group;
 use crate::state::Counts;
 use crate::time::Timestamp;
 
 mod add;
 mod dedup;
+mod groups;
 mod lane;
 mod moves;
 mod reads;
@@ -165,9 +167,21 @@ impl Backend for Memory {
         self.write(&queue, sweep, Sweep::check, |lane, sweep| lane.sweep(&sweep, now))
     }
 
-    async fn control(&self, queue: &QueueName, what: Control, _now: Timestamp) -> Result<(), StoreError> {
+    async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError> {
         what.check()?;
-        self.world()?.lane(queue).control(what);
+        self.world()?.lane(queue).control(what, now);
+        Ok(())
+    }
+
+    async fn group(
+        &self,
+        queue: &QueueName,
+        group: &Group,
+        what: GroupControl,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        what.check(group)?;
+        self.world()?.lane(queue).order_group(group, what, now);
         Ok(())
     }
 
@@ -214,6 +228,11 @@ impl Backend for Memory {
     async fn repeats(&self, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError> {
         wanted.check(most)?;
         Ok(self.world()?.look(queue, |lane| lane.repeats(wanted, most)))
+    }
+
+    async fn groups(&self, queue: &QueueName, wanted: &GroupsWanted, most: u32) -> Result<Vec<GroupInfo>, StoreError> {
+        wanted.check(most)?;
+        Ok(self.world()?.look(queue, |lane| lane.groups.read(wanted, most)))
     }
 
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {

@@ -74,7 +74,11 @@ impl Minute {
         match verdict.outcome {
             Outcome::Done(_) => self.completed += 1,
             Outcome::Dead(_) => self.failed += 1,
-            Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => {}
+            Outcome::Retry { .. }
+            | Outcome::Later(_)
+            | Outcome::Back
+            | Outcome::SlowDown(_)
+            | Outcome::SlowDownGroup(_) => {}
         }
         if let Some(ran) = verdict.ran {
             self.run.add(ran);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::groups::GroupDefaults;
 use super::limits::{Limits, Rate};
 use super::repeat::{Advance, Put};
 use crate::event::{Event, Position};
@@ -172,9 +173,9 @@ pub enum Next {
     More,
     /// Nothing is ready; a delayed job is due at this time.
     At(Timestamp),
-    /// Jobs are ready, and none may start before this time.
+    /// Jobs are ready, and none may start before this time; or a delayed job is due then.
     Limited(Timestamp),
-    /// Jobs are ready, and as many are active as may be.
+    /// Jobs are ready, and as many are active as may be; or their groups are paused or full.
     Full,
     /// The queue is paused.
     Paused,
@@ -350,6 +351,9 @@ pub enum Control {
     HoldUntil(Timestamp),
     /// Forget the starts of the running window, and any hold.
     ClearRate,
+    /// What holds for the groups that have no setting of their own. It holds at once; that a group may start more than
+    /// before comes true at the next takes, for 200 groups at each.
+    GroupDefaults(GroupDefaults),
 }
 
 /// A wish for one page of jobs.
@@ -405,6 +409,10 @@ pub struct Info {
     pub paused: bool,
     /// How many may start.
     pub limits: Limits,
+    /// Groups that hold jobs or settings.
+    pub groups: u64,
+    /// What holds for groups that have no setting of their own.
+    pub group_defaults: GroupDefaults,
     /// When the job that would be taken next became ready.
     pub oldest_ready: Option<Timestamp>,
     /// Workers heard of within [`WORKER_GONE`](super::WORKER_GONE).

@@ -189,7 +189,8 @@ fn verdict(finished: &Finished) -> Verdict {
     let keep = match ending.outcome {
         Outcome::Done(_) => ending.held.options.keep_completed,
         Outcome::Dead(_) => ending.held.options.keep_failed,
-        Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => Keep::ALL,
+        Outcome::Retry { .. } | Outcome::Later(_) | Outcome::Back => Keep::ALL,
+        Outcome::SlowDown(_) | Outcome::SlowDownGroup(_) => Keep::ALL,
     };
     Verdict { lock: finished.run.lock.clone(), outcome: ending.outcome.clone(), keep, ran: finished.ran }
 }
@@ -202,7 +203,9 @@ fn count(shared: &Shared, finished: &Finished, end: End) {
             Outcome::Done(_) => add(&tally.done),
             Outcome::Retry { .. } => add(&tally.retried),
             Outcome::Dead(_) => add(&tally.dead),
-            Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) => add(&tally.returned),
+            Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) | Outcome::SlowDownGroup(_) => {
+                add(&tally.returned)
+            }
         },
         End::LockLost | End::Gone => {
             tracing::warn!(queue = %shared.queue.name(), job = %finished.run.lock.id, ?end, "an end came too late and was dropped");

@@ -122,7 +122,7 @@ impl Books {
             }
             Decision::GivenBack { until: Some(at) } => Outcome::Later(Timestamp::from_millis(at)),
             Decision::GivenBack { until: None } => match ending.outcome {
-                Outcome::SlowDown(until) => Outcome::SlowDown(until),
+                slowed @ (Outcome::SlowDown(_) | Outcome::SlowDownGroup(_)) => slowed,
                 _ => Outcome::Back,
             },
             Decision::Canceled => {
@@ -146,7 +146,7 @@ fn finish(ending: &Ending) -> Option<Finish> {
         }
         (Outcome::Retry { failure, .. } | Outcome::Dead(failure), said) => failed(failure, said),
         (Outcome::Later(at), _) => What::GiveBack { until: Some(at.millis()) },
-        (Outcome::Back | Outcome::SlowDown(_), _) => What::GiveBack { until: None },
+        (Outcome::Back | Outcome::SlowDown(_) | Outcome::SlowDownGroup(_), _) => What::GiveBack { until: None },
     };
     Some(Finish { id: begun.run.id.clone(), generation: begun.run.generation, run: begun.run.run, what })
 }

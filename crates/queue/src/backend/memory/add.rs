@@ -41,8 +41,12 @@ impl Lane {
             (Place::Delayed, (due.millis(), self.back()))
         } else {
             told.push(Event::Waiting { id: id.clone(), prev: None });
-            let turn = if options.lifo && options.priority == 0 { self.front() } else { self.back() };
-            (Place::Ready, (i64::from(options.priority), turn))
+            let front = options.lifo && options.priority == 0;
+            let key = match &options.group {
+                Some(group) => self.key_of_new(group, front, now),
+                None => (i64::from(options.priority), if front { self.front() } else { self.back() }),
+            };
+            (Place::Ready, key)
         };
         let job = Job {
             name: new.name,

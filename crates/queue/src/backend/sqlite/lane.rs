@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
+use super::groups::Groups;
 use super::minutes;
 use crate::backend::{Limits, MAX_EVENTS, Minute, Rate, Room};
 use crate::event::{Event, Position};
@@ -29,6 +30,9 @@ pub(super) struct Lane {
     pub(super) counts: Counts,
     /// Whether somebody who waits for work should look.
     pub(super) ring: bool,
+    /// Whether any job of it has ever belonged to a group.
+    pub(super) grouped: bool,
+    groups: Option<Box<Groups>>,
     next_id: i64,
     tail: i64,
     head: i64,
@@ -42,7 +46,7 @@ pub(super) struct Lane {
 
 const LOAD: &str = "SELECT q, paused, next_id, tail, head, waiting, prioritized, delayed, active, waiting_children, \
     completed, failed, event_seq, event_last, events_kept, trimmed_seq, trimmed_last, \
-    concurrency, rate_max, rate_per, used, window_start, hold_until FROM queues WHERE name = ?1";
+    concurrency, rate_max, rate_per, used, window_start, hold_until, grouped FROM queues WHERE name = ?1";
 
 const STORE: &str = "UPDATE queues SET paused = ?2, next_id = ?3, tail = ?4, head = ?5, waiting = ?6, \
     prioritized = ?7, delayed = ?8, active = ?9, waiting_children = ?10, completed = ?11, failed = ?12, \
@@ -75,6 +79,8 @@ impl Lane {
                 trimmed: Position { seq: row.get(15)?, index: row.get(16)? },
                 limits: limits(row)?,
                 ring: false,
+                grouped: row.get(23)?,
+                groups: None,
                 told: Vec::new(),
                 counted: BTreeMap::new(),
             })
@@ -93,6 +99,9 @@ impl Lane {
 
     /// Writes the row and the events back.
     pub(super) fn store(&mut self, conn: &Connection) -> Result<(), Fault> {
+        if let Some(groups) = &mut self.groups {
+            groups.store(conn, self.q)?;
+        }
         self.store_events(conn)?;
         for (number, counted) in std::mem::take(&mut self.counted) {
             minutes::store(conn, self.q, number, &counted)?;
@@ -124,6 +133,15 @@ impl Lane {
             limits.until.millis(),
         ])?;
         Ok(())
+    }
+
+    /// Its groups; whoever has no job of any does not ask.
+    pub(super) fn groups(&mut self, conn: &Connection) -> Result<&mut Groups, Fault> {
+        let groups = match self.groups.take() {
+            Some(groups) => groups,
+            None => Box::new(Groups::load(conn, self)?),
+        };
+        Ok(self.groups.insert(groups))
     }
 
     pub(super) fn next_id(&mut self) -> i64 {

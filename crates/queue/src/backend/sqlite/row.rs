@@ -5,10 +5,12 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
+use super::groups;
 use super::lane::Lane;
 use crate::job::JobId;
 use crate::options::JobOptions;
 use crate::state::Place;
+use crate::time::Timestamp;
 
 /// Payloads up to this many bytes stay in the hot row.
 pub(super) const INLINE: usize = 1024;
@@ -22,6 +24,8 @@ pub(super) const STALLED_OUT: i64 = 16;
 pub(super) const LIFO: i64 = 32;
 /// Its options name a deduplication id.
 pub(super) const DEDUP: i64 = 64;
+/// Its options name a group. While it is ready or active, the bits from the sixteenth on are the group's number.
+pub(super) const GROUPED: i64 = 256;
 
 /// A job as moves need it.
 #[derive(Debug)]
@@ -59,18 +63,31 @@ impl Row {
     }
 
     /// Removes the job with everything that hangs on it.
-    pub(super) fn remove(&self, conn: &Connection, lane: &mut Lane) -> Result<(), Fault> {
+    pub(super) fn remove(&self, conn: &Connection, lane: &mut Lane, now: Timestamp) -> Result<(), Fault> {
         conn.prepare_cached("DELETE FROM jobs WHERE row = ?1")?.execute([self.row])?;
         lane.left(self.place.state(self.priority));
+        if self.flags & GROUPED != 0 {
+            groups::removed(conn, lane, self, now)?;
+        }
         remove_sides(conn, self.row, self.flags)
     }
 
     /// Puts the job among the ready ones: at the back, or in front when it asks for LIFO and that counts here.
-    pub(super) fn make_ready(&self, conn: &Connection, lane: &mut Lane, lifo: Lifo, now: i64) -> Result<(), Fault> {
-        let in_front = lifo == Lifo::Honoured && self.flags & LIFO != 0 && self.priority == 0;
-        let turn = if in_front { lane.front() } else { lane.back() };
-        conn.prepare_cached("UPDATE jobs SET place = 0, k1 = priority, k2 = ?2, since = ?3 WHERE row = ?1")?
-            .execute(params![self.row, turn, now])?;
+    pub(super) fn make_ready(
+        &self,
+        conn: &Connection,
+        lane: &mut Lane,
+        lifo: Lifo,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let asks = lifo == Lifo::Honoured && self.flags & LIFO != 0;
+        if self.flags & GROUPED != 0 {
+            groups::make_ready(conn, lane, self.row, asks, now)?;
+        } else {
+            let turn = if asks && self.priority == 0 { lane.front() } else { lane.back() };
+            conn.prepare_cached("UPDATE jobs SET place = 0, k1 = priority, k2 = ?2, since = ?3 WHERE row = ?1")?
+                .execute(params![self.row, turn, now.millis()])?;
+        }
         lane.moved(self.priority, self.place, Place::Ready);
         lane.ring = true;
         Ok(())

@@ -19,7 +19,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, Fault> {
     refuse_network(path)?;
     let mut conn = Connection::open(path)?;
     conn.busy_timeout(BUSY)?;
-    conn.set_prepared_statement_cache_capacity(96);
+    conn.set_prepared_statement_cache_capacity(128);
     set(&conn, "journal_mode", "wal")?;
     // Our own checkpoints run beside the writer, not inside a commit.
     set(&conn, "wal_autocheckpoint", "0")?;
