@@ -63,10 +63,10 @@ pub(in super::super) fn hand_out(
         }
         let job = match candidate {
             Candidate::Read(job) => job,
-            Candidate::InLine(row) => match read_row(conn, cache, row, by.wish, now)? {
-                Some(job) => job,
-                None => continue,
-            },
+            Candidate::InLine(row) => {
+                let gone = || Fault::Damaged { what: "jobs", why: format!("the row {row} has vanished") };
+                read_row(conn, cache, row, by.wish, now)?.ok_or_else(gone)?
+            }
         };
         let turn = lane.back();
         lock.execute(params![job.held.lock.row, until, by.wish.token.as_str(), now.millis(), by.worker, turn])?;

@@ -37,7 +37,7 @@ const STORE_FAIR: &str = "UPDATE fairs SET time = ?2, number = ?3, groups = ?4, 
     concurrency = ?8, rate_max = ?9, rate_per = ?10 WHERE q = ?1";
 
 /// What a group's row says, in the order that `standing` reads.
-macro_rules! select {
+macro_rules! row_where {
     ($rest:literal) => {
         concat!(
             "SELECT id, number, weight, paused, concurrency, rate_max, rate_per, used, window_start, hold_until, last, \
@@ -46,9 +46,9 @@ macro_rules! select {
         )
     };
 }
-pub(super) const BY_NUMBER: &str = select!("number = ?2");
-pub(super) const BY_ID: &str = select!("id = ?2");
-pub(super) const AFTER: &str = select!("id > ?2 ORDER BY id LIMIT ?3");
+pub(super) const BY_NUMBER: &str = row_where!("number = ?2");
+pub(super) const BY_ID: &str = row_where!("id = ?2");
+pub(super) const AFTER: &str = row_where!("id > ?2 ORDER BY id LIMIT ?3");
 
 const INSERT: &str = "INSERT INTO groups (q, number, weight, paused, concurrency, rate_max, rate_per, used, window_start, \
     hold_until, last, waiting, active, head, idle, due, id) \
