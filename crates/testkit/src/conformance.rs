@@ -294,7 +294,8 @@ macro_rules! conformance {
                 groups_are_read_in_pages_with_their_counts,
                 unfit_groups_are_refused,
                 groups_are_there_after_reopening,
-                a_job_of_a_group_is_explained;
+                a_job_of_a_group_is_explained,
+                any_history_of_groups_goes_as_specified;
             worker: a_worker_completes_jobs_and_its_caller_reads_the_outcome,
                 a_handler_that_fails_twice_succeeds_at_its_third_try,
                 a_handler_that_always_fails_is_failed_after_its_last_try,

@@ -171,7 +171,7 @@ pub enum End {
 pub enum Next {
     /// There may be more: ask again when there is room.
     More,
-    /// Nothing is ready; a delayed job is due at this time.
+    /// Nothing is ready, or only jobs whose groups are paused or full; a delayed job is due at this time.
     At(Timestamp),
     /// Jobs are ready, and none may start before this time; or a delayed job is due then.
     Limited(Timestamp),

@@ -9,11 +9,13 @@ use launchkit_queue::{Group, JobOptions, State, Timestamp};
 use crate::Harness;
 use crate::given::*;
 
+mod history;
 mod limits;
 mod moves;
 mod settings;
 mod ways;
 
+pub use history::*;
 pub use limits::*;
 pub use moves::*;
 pub use settings::*;

@@ -15,6 +15,8 @@ use crate::time::Timestamp;
 mod hand_out;
 mod read;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(super) use hand_out::{By, hand_out};
 pub(super) use read::{facts, list, totals};
