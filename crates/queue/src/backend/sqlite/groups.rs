@@ -282,8 +282,7 @@ fn settle(conn: &Connection, lane: &mut Lane, mut standing: Standing, now: Times
         },
         Move::Lower(key) => lower(conn, lane, key, &standing)?,
     }
-    lane.groups(conn)?.put(standing);
-    Ok(())
+    table::put(conn, lane, standing)
 }
 
 fn lower(conn: &Connection, lane: &mut Lane, key: Key, standing: &Standing) -> Result<(), Fault> {

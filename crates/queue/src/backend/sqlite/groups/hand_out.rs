@@ -78,7 +78,7 @@ pub(in super::super) fn hand_out(
                 None => standing = table::miscounted(conn, lane, standing)?,
             }
         }
-        lane.groups(conn)?.put(standing);
+        table::put(conn, lane, standing)?;
         held.push(taken(lane, job, now));
     }
     for (key, (_, candidate)) in order {

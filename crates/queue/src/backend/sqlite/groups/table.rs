@@ -72,12 +72,23 @@ impl Groups {
         Ok(Self { fair, stored: fair, all, numbers, touched })
     }
 
-    /// A group as it stands now.
-    pub(super) fn put(&mut self, standing: Standing) {
-        if let Some(cached) = self.all.get_mut(&standing.number) {
+    /// A group as it stands now; one that is worth nothing goes.
+    pub(super) fn put(&mut self, conn: &Connection, q: i64, standing: Standing) -> Result<(), Fault> {
+        let number = standing.number;
+        let Some(cached) = self.all.get_mut(&number) else { return Ok(()) };
+        if !standing.forgettable() {
             cached.standing = standing;
-            self.touched.insert(standing.number);
+            self.touched.insert(number);
+            return Ok(());
         }
+        if cached.stored.is_some() {
+            conn.prepare_cached(DELETE)?.execute(params![q, number])?;
+        }
+        self.numbers.remove(&cached.id);
+        self.all.remove(&number);
+        self.touched.remove(&number);
+        self.fair.groups = self.fair.groups.saturating_sub(1);
+        Ok(())
     }
 
     fn known(&mut self, id: Group, standing: Standing, stored: Option<Standing>) -> Standing {
@@ -86,21 +97,12 @@ impl Groups {
         standing
     }
 
-    /// Writes back what was touched; what is worth nothing goes.
+    /// Writes back what was touched.
     fn flush(&mut self, conn: &Connection, q: i64) -> Result<(), Fault> {
         for number in std::mem::take(&mut self.touched) {
             let Some(cached) = self.all.get_mut(&number).filter(|cached| cached.stored != Some(cached.standing)) else {
                 continue;
             };
-            if cached.standing.forgettable() {
-                if cached.stored.is_some() {
-                    conn.prepare_cached(DELETE)?.execute(params![q, number])?;
-                }
-                self.numbers.remove(&cached.id);
-                self.all.remove(&number);
-                self.fair.groups = self.fair.groups.saturating_sub(1);
-                continue;
-            }
             let (known, now) = (cached.stored.replace(cached.standing), cached.standing);
             let id = cached.id.as_str();
             write(conn, q, &now, known.is_none().then_some(id))?;
@@ -121,6 +123,12 @@ impl Groups {
         }
         Ok(())
     }
+}
+
+/// A group as it stands now; one that is worth nothing goes.
+pub(super) fn put(conn: &Connection, lane: &mut Lane, standing: Standing) -> Result<(), Fault> {
+    let q = lane.q;
+    lane.groups(conn)?.put(conn, q, standing)
 }
 
 /// Writes back what was touched, so that the table can be asked.
