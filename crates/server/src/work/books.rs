@@ -122,7 +122,8 @@ impl Books {
             }
             Decision::GivenBack { until: Some(at) } => Outcome::Later(Timestamp::from_millis(at)),
             Decision::GivenBack { until: None } => match ending.outcome {
-                slowed @ (Outcome::SlowDown(_) | Outcome::SlowDownGroup(_)) => slowed,
+                Outcome::SlowDown(until) => Outcome::SlowDown(until),
+                Outcome::SlowDownGroup(until) => Outcome::SlowDownGroup(until),
                 _ => Outcome::Back,
             },
             Decision::Canceled => {
