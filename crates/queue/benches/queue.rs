@@ -54,6 +54,12 @@ async fn main() {
                 rates(&base, move |q| complete(q, 100, BACKLOG, evicting.clone())).await,
             );
         }
+        if wanted("complete groups") {
+            for groups in [10, 10_000] {
+                let name = format!("completed, concurrency 100, {groups} groups take turns");
+                line(&name, rates(&base, move |q| take_turns(q, groups)).await);
+            }
+        }
         if wanted("pick-up") {
             let queue = copy(&base).await;
             println!("{:<58} {}", "pick-up at 100 jobs/s offered", pick_up(&queue.0).await);
@@ -147,6 +153,17 @@ async fn complete(queue: Queue, slots: usize, jobs: usize, options: JobOptions) 
         queue.add_all((0..BULK).map(|_| planned(&options)).collect()).await.unwrap();
     }
     jobs as f64 / work_off(&queue, slots).await.as_secs_f64()
+}
+
+/// The same backlog, spread over groups.
+async fn take_turns(queue: Queue, groups: usize) -> f64 {
+    let options = |n: usize| Arc::new(JobOptions { group: Some(format!("tenant-{n}").into()), ..keep_all() });
+    let options: Vec<Arc<JobOptions>> = (0..groups).map(options).collect();
+    for n in 0..BACKLOG / BULK {
+        let jobs = (n * BULK..(n + 1) * BULK).map(|n| planned(&options[n % groups]));
+        queue.add_all(jobs.collect()).await.unwrap();
+    }
+    BACKLOG as f64 / work_off(&queue, 100).await.as_secs_f64()
 }
 
 /// Works until the queue says that it is drained, which it says in the transaction of the last completion.

@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use crate::error::{Failed, StoreError};
 use crate::event::Position;
 use crate::job::{JobId, QueueName, Record};
+use crate::options::Group;
 use crate::repeat::Tick;
 use crate::state::Counts;
 use crate::time::Timestamp;
@@ -27,6 +28,7 @@ mod bounds;
 mod dedup;
 mod facts;
 pub(crate) mod flow;
+mod groups;
 mod limits;
 pub mod memory;
 mod metrics;
@@ -40,6 +42,7 @@ pub mod verbs;
 pub use bounds::*;
 pub use facts::*;
 pub use flow::{AddFlow, Child, ChildState, Children, Flowed, Node, Parent, Refusal, Refused, Under};
+pub use groups::{GroupControl, GroupDefaults, GroupInfo, GroupSettings, GroupStatus, GroupsWanted, MAX_WEIGHT};
 pub(crate) use limits::Room;
 pub use limits::{Limits, MAX_RATE_TIME, Rate};
 pub use metrics::{BUCKETS, Histogram, MAX_MINUTES, Minute};
@@ -88,6 +91,18 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Pauses, resumes or limits a queue.
     async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Sets, pauses, resumes or holds one group; it need not hold jobs.
+    async fn group(
+        &self,
+        queue: &QueueName,
+        group: &Group,
+        what: GroupControl,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Reads groups, at most `most` of them, which is at most [`MAX_READ`].
+    async fn groups(&self, queue: &QueueName, wanted: &GroupsWanted, most: u32) -> Result<Vec<GroupInfo>, StoreError>;
 
     /// Reads jobs by id; at most [`MAX_READ`].
     async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError>;

@@ -109,6 +109,12 @@ pub enum BadOptions {
     /// A deduplication id is owned for 1 ms to 365 days, or without a limit.
     #[error("a deduplication id cannot be owned for {0:?}")]
     DedupTtl(Duration),
+    /// Unfit to be the id of a group.
+    #[error("bad group id: {0}")]
+    Group(Flaw),
+    /// Within a group the order is that of the adding.
+    #[error("a job of a group cannot have a priority")]
+    GroupPriority,
     /// Telemetry metadata ends at 4 kB.
     #[error("{0} bytes of telemetry metadata are more than {MAX_TELEMETRY}")]
     Telemetry(usize),

@@ -41,6 +41,9 @@ pub enum Exit {
     /// Run again when the children that this job has are done: not a try (BullMQ's `moveToWaitingChildren` with its
     /// `WaitingChildrenError`). With none pending it runs again at once, and sees all results.
     AwaitChildren,
+    /// The same for the job's group: it goes back in front of its group, and only that group starts nothing for this long
+    /// (BullMQ Pro's `rateLimitGroup`). A job without a group slows down the queue.
+    SlowDownGroup(Duration),
 }
 
 impl Exit {
@@ -131,6 +134,8 @@ pub enum Ran {
     SlowDown(Duration),
     /// The handler asked to wait for the job's children.
     AwaitChildren,
+    /// The handler asked for the job's group to wait.
+    SlowDownGroup(Duration),
     /// The worker stopped before the attempt ended.
     Interrupted,
 }
@@ -157,6 +162,8 @@ pub enum Outcome {
     SlowDown(Timestamp),
     /// Waits for its children; with none pending, given back. Not counted.
     AwaitChildren,
+    /// Given back likewise, and nothing of its group starts before this time.
+    SlowDownGroup(Timestamp),
 }
 
 #[cfg(test)]

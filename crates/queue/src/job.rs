@@ -130,7 +130,7 @@ pub(crate) fn job_name(name: &str) -> Result<Arc<str>, BadName> {
     }
 }
 
-/// Checks a name that is no part of a key (a deduplication id, a scheduler, a budget): 1 to 255 bytes without control
+/// Checks a name that is no part of a key (a deduplication id, a group, a scheduler, a budget): 1 to 255 bytes without control
 /// characters.
 pub(crate) fn label(text: &str) -> Result<(), Flaw> {
     flaw(text).filter(|flaw| *flaw != Flaw::Colon).map_or(Ok(()), Err)

@@ -15,7 +15,8 @@ mod state;
 mod time;
 
 pub use backend::{
-    Added, BUCKETS, Budget, Child, ChildState, Children, Histogram, Minute, Pick, Rate, Refusal, Scheduled, Spend, Spent,
+    Added, BUCKETS, Budget, Child, ChildState, Children, GroupDefaults, GroupInfo, GroupSettings, GroupStatus,
+    Histogram, MAX_WEIGHT, Minute, Pick, Rate, Refusal, Scheduled, Spend, Spent,
 };
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;
@@ -23,7 +24,7 @@ pub use error::*;
 pub use event::{BadPosition, Event, MAX_EVENT_VALUE, Position};
 pub use exit::{BoxError, Exit, Failure, FailureKind, MAX_MESSAGE, Outcome, Ran};
 pub use job::{ChildFailure, Flaw, JobId, JobKind, MAX_NAME, MAX_PAYLOAD, ParentRef, Payload, QueueName, Record};
-pub use options::{Dedup, JobOptions, Keep, MAX_DELAY, MAX_PRIORITY, MAX_TELEMETRY};
+pub use options::{Dedup, Group, JobOptions, Keep, MAX_DELAY, MAX_PRIORITY, MAX_TELEMETRY};
 pub use repeat::{
     Fate, LATE_AFTER, MAX_CATCH_UP, MAX_COUNTED, MAX_TICKS, MIN_EVERY, Misfire, Overlap, Repeat, Schedule, Tick,
 };
@@ -37,8 +38,8 @@ mod worker;
 
 pub use journal::{Begin, Carry, Ending, Journal, JournalError};
 pub use queue::{
-    AddOne, Admin, DeadLetters, EventStream, Explanation, Flow, FlowError, OutcomeError, Planned, Queue, Reason,
-    RemoveError, Removed, Told, Why, explain,
+    AddOne, Admin, DeadLetters, EventStream, Explanation, Flow, FlowError, Groups, OutcomeError, Planned, Queue,
+    Reason, RemoveError, Removed, Told, Why, explain,
 };
 pub use store::Store;
 pub use worker::{Active, BadWorker, Cause, Handler, Report, Worker, WorkerBuilder};

@@ -10,8 +10,11 @@ use crate::error::BadOptions;
 use crate::time::Timestamp;
 
 mod dedup;
+mod group;
 
 pub use dedup::Dedup;
+pub(crate) use group::GROUPED_CLASS;
+pub use group::Group;
 
 /// The largest priority (BullMQ: 2^21 − 1).
 pub const MAX_PRIORITY: u32 = 2_097_151;
@@ -58,6 +61,10 @@ pub struct JobOptions {
     /// Dropped when another job owns the same deduplication id.
     #[serde(rename = "de", skip_serializing_if = "is_default")]
     pub deduplication: Option<Dedup>,
+    /// Takes turns with the jobs of other groups; goes together with no priority. With `lifo` it goes to the front of its
+    /// group.
+    #[serde(rename = "gr", skip_serializing_if = "is_default")]
+    pub group: Option<Group>,
     /// What a tracer wants its worker to know, as it wants to say it (a `traceparent`, say); at most 4 kB. Carried and not
     /// read (BullMQ `telemetry.metadata`).
     #[serde(rename = "tm", skip_serializing_if = "is_default")]
@@ -78,6 +85,7 @@ impl Default for JobOptions {
             start_before: None,
             keep_logs: None,
             deduplication: None,
+            group: None,
             telemetry: None,
         }
     }
@@ -101,7 +109,18 @@ impl JobOptions {
         if let Some(text) = self.telemetry.as_deref().filter(|text| text.len() > MAX_TELEMETRY) {
             return Err(BadOptions::Telemetry(text.len()));
         }
+        if let Some(group) = &self.group {
+            group.check()?;
+            if self.priority > 0 {
+                return Err(BadOptions::GroupPriority);
+            }
+        }
         self.deduplication.as_ref().map_or(Ok(()), Dedup::check)
+    }
+
+    /// The class that the job is in while it is ready: its priority, or the one of all groups.
+    pub(crate) fn class(&self) -> u32 {
+        if self.group.is_some() { GROUPED_CLASS } else { self.priority }
     }
 }
 
@@ -187,10 +206,11 @@ mod tests {
             lifo: true,
             deduplication: Some(Dedup { reschedule: true, ..Dedup::debounce("a:b", Duration::from_millis(40)) }),
             telemetry: Some("00-a".into()),
+            group: Some("t:7".into()),
         };
         let text = serde_json::to_string(&options).unwrap();
         let stored = r#""de":{"id":"a:b","ttl":40,"extend":true,"replace":true,"reschedule":true}"#;
-        assert!(text.contains(stored), "{text}");
+        assert!(text.contains(stored) && text.contains(r#""gr":"t:7""#), "{text}");
         assert_eq!(serde_json::from_str::<JobOptions>(&text).unwrap(), options);
     }
 
@@ -217,7 +237,9 @@ mod tests {
         let dedups = ["", "a\u{7}", &long].map(Dedup::simple).into_iter();
         let dedups = dedups.chain([Duration::ZERO, MAX_DELAY * 2].map(|ttl| Dedup::throttle("d", ttl)));
         let dedups = dedups.map(|dedup| JobOptions { deduplication: Some(dedup), ..JobOptions::default() });
-        for options in bad.into_iter().chain(dedups) {
+        let group = |group: &str, priority| JobOptions { group: Some(group.into()), priority, ..JobOptions::default() };
+        let groups = [group("", 0), group("a\n", 0), group(&long, 0), group("a", 1)];
+        for options in bad.into_iter().chain(dedups).chain(groups) {
             assert!(options.check().is_err(), "{options:?}");
         }
         assert!(JobOptions { priority: MAX_PRIORITY, ..JobOptions::default() }.check().is_ok());

@@ -21,6 +21,7 @@ mod admin;
 mod events;
 mod explain;
 mod flow;
+mod groups;
 mod repeat;
 
 pub(crate) use repeat::Passed;
@@ -30,6 +31,7 @@ pub use admin::{Admin, DeadLetters};
 pub use events::{EventStream, Told};
 pub use explain::{Explanation, Reason, Why, explain};
 pub use flow::{Flow, FlowError, RemoveError, Removed};
+pub use groups::Groups;
 
 /// A queue of a store. Cloning it is cheap; making one touches nothing.
 ///

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 pub enum State {
     /// Ready to run, without a priority.
     Waiting,
-    /// Ready to run, with a priority.
+    /// Ready to run, with a priority or in a group.
     Prioritized,
     /// Not due yet.
     Delayed,
@@ -56,6 +56,11 @@ impl State {
     /// Whether a job in this state has ended for good.
     pub fn is_final(self) -> bool {
         matches!(self, State::Completed | State::Failed)
+    }
+
+    /// Whether a job in this state may be taken when its turn comes.
+    pub fn is_ready(self) -> bool {
+        matches!(self, State::Waiting | State::Prioritized)
     }
 
     /// The state of a job that is ready to run with this priority.
@@ -155,7 +160,7 @@ impl Doom {
 pub struct Counts {
     /// Ready without a priority.
     pub waiting: u64,
-    /// Ready with a priority.
+    /// Ready with a priority or in a group.
     pub prioritized: u64,
     /// Not due yet.
     pub delayed: u64,
@@ -205,6 +210,8 @@ pub fn decide(ran: Ran, made: u32, options: &JobOptions, now: Timestamp, draw: f
         Ran::Later(wait) => Outcome::Later(now.plus(wait)),
         Ran::SlowDown(wait) => Outcome::SlowDown(now.plus(wait)),
         Ran::AwaitChildren => Outcome::AwaitChildren,
+        Ran::SlowDownGroup(wait) if options.group.is_some() => Outcome::SlowDownGroup(now.plus(wait)),
+        Ran::SlowDownGroup(wait) => Outcome::SlowDown(now.plus(wait)),
         Ran::Interrupted => Outcome::Back,
         Ran::Failed(failure) => after_failure(failure, made, options, now, draw),
     }
@@ -285,5 +292,15 @@ mod tests {
             panic!()
         };
         assert_eq!(at.millis(), 15);
+    }
+
+    #[test]
+    fn a_job_without_a_group_slows_down_the_queue() {
+        let slow = |options: &JobOptions| {
+            decide(Ran::SlowDownGroup(Duration::from_millis(5)), 0, options, Timestamp::from_millis(10), 0.0)
+        };
+        let until = Timestamp::from_millis(15);
+        assert_eq!(slow(&options(1)), Outcome::SlowDown(until));
+        assert_eq!(slow(&JobOptions { group: Some("g".into()), ..options(1) }), Outcome::SlowDownGroup(until));
     }
 }

@@ -8,6 +8,7 @@ pub mod edit;
 pub mod events;
 pub mod explain;
 pub mod flow;
+pub mod groups;
 pub mod limits;
 pub mod locks;
 pub mod metrics;
@@ -317,6 +318,42 @@ macro_rules! conformance {
                 children_are_read_in_pages,
                 unfit_flows_are_refused_by_name,
                 a_flow_outlives_every_fault_of_its_workers;
+            groups:
+                a_tenant_with_many_jobs_delays_another_by_one_turn,
+                jobs_without_a_group_go_first,
+                groups_take_turns_and_within_one_the_oldest_goes_first,
+                a_weight_is_a_share_of_the_turns,
+                a_group_that_was_away_has_no_claim_to_turns_missed,
+                a_new_weight_holds_at_once,
+                a_queues_own_limits_stand_above_its_groups,
+                groups_of_two_queues_are_independent,
+                resuming_a_take_of_groups_returns_the_same_jobs,
+                a_paused_group_gives_out_nothing_and_the_others_go_on,
+                no_more_of_a_group_are_active_than_its_cap,
+                a_group_starts_no_more_than_its_rate,
+                doomed_jobs_of_a_group_do_not_count_as_starts,
+                defaults_hold_for_groups_without_settings,
+                lifted_defaults_reach_every_group,
+                a_hold_keeps_one_group_back_until_its_time,
+                many_groups_whose_time_has_come_are_woken_in_steps,
+                slowing_down_a_group_gives_the_job_back_and_holds_the_group,
+                every_way_out_of_active_frees_the_groups_slot,
+                a_vanished_worker_keeps_no_slot_of_a_group,
+                a_given_back_job_goes_to_the_front_of_its_group,
+                stalled_jobs_go_to_the_front_of_their_group,
+                lifo_goes_to_the_front_of_the_group,
+                retried_jobs_go_to_the_back_of_their_group,
+                delayed_jobs_join_their_group_when_they_are_due,
+                deduplicated_and_scheduled_jobs_have_groups,
+                removing_a_head_brings_the_next,
+                draining_reaches_every_job_of_every_group,
+                a_group_without_jobs_or_settings_is_forgotten,
+                a_group_is_remembered_while_its_window_or_hold_lasts,
+                groups_are_read_in_pages_with_their_counts,
+                unfit_groups_are_refused,
+                groups_are_there_after_reopening,
+                a_job_of_a_group_is_explained,
+                any_history_of_groups_goes_as_specified;
             worker: a_worker_completes_jobs_and_its_caller_reads_the_outcome,
                 a_handler_that_fails_twice_succeeds_at_its_third_try,
                 a_handler_that_always_fails_is_failed_after_its_last_try,
@@ -377,7 +414,10 @@ macro_rules! conformance {
                 each_misfire_policy_does_what_it_says_about_missed_slots,
                 runs_that_must_not_overlap_wait_for_each_other,
                 no_end_of_a_run_ends_a_schedule_without_overlap,
-                a_worker_killed_at_any_call_leaves_every_schedule_going;
+                a_worker_killed_at_any_call_leaves_every_schedule_going,
+                a_handler_can_slow_its_group_down,
+                an_idle_worker_starts_a_group_when_its_window_is_over,
+                a_groups_cap_holds_over_all_workers;
         }
     };
 }

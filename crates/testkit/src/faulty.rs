@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use launchkit_queue::backend::*;
-use launchkit_queue::{Counts, Failed, Happened, JobId, Position, QueueName, Record, StoreError, Tick, Timestamp};
+use launchkit_queue::{
+    Counts, Failed, Group, Happened, JobId, Position, QueueName, Record, StoreError, Tick, Timestamp,
+};
 use tokio::sync::watch;
 
 /// How a call fails.
@@ -211,6 +213,20 @@ impl Backend for Faulty {
 
     async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError> {
         plain!(self, Control, control(queue, what, now))
+    }
+
+    async fn group(
+        &self,
+        queue: &QueueName,
+        group: &Group,
+        what: GroupControl,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        plain!(self, Control, group(queue, group, what, now))
+    }
+
+    async fn groups(&self, queue: &QueueName, wanted: &GroupsWanted, most: u32) -> Result<Vec<GroupInfo>, StoreError> {
+        plain!(self, Read, groups(queue, wanted, most))
     }
 
     async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError> {

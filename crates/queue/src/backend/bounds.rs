@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::groups::{GroupDefaults, GroupsWanted};
 use super::repeat::Repeats;
 use super::sweep::*;
 use super::verbs::*;
@@ -80,6 +81,13 @@ impl Repeats {
     }
 }
 
+impl GroupsWanted {
+    pub(crate) fn check(&self, most: u32) -> Result<(), StoreError> {
+        let ids = if let GroupsWanted::Ids(ids) = self { ids.len() } else { 0 };
+        within(ids.max(most as usize), MAX_READ as usize, "more than 1,000 groups in one read")
+    }
+}
+
 impl Sweep {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         if matches!(self.what, SweepWhat::Clean(state, _) if !state.is_final()) {
@@ -93,6 +101,7 @@ impl Control {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         match self {
             Control::Rate(Some(rate)) => rate.check(),
+            Control::GroupDefaults(GroupDefaults { rate: Some(rate), .. }) => rate.check(),
             _ => Ok(()),
         }
     }

@@ -1,6 +1,7 @@
 //! What a store knows about where a job stands: one bounded read.
 
 use super::flow::Child;
+use super::groups::GroupInfo;
 use super::verbs::Info;
 use crate::job::{JobId, Record};
 use crate::time::Timestamp;
@@ -18,7 +19,8 @@ pub struct Facts {
     pub job: Option<Record>,
     /// When the lock of an active job ends.
     pub lock_until: Option<Timestamp>,
-    /// How many ready jobs are taken before this ready one; [`MAX_AHEAD`] and one more when there are more than that.
+    /// How many ready jobs are taken before this ready one, of a group's job: how many of its group; [`MAX_AHEAD`] and one
+    /// more when there are more than that.
     pub ahead: u32,
     /// The running owner of its deduplication id, at whose end a job is added that the queue does not hold yet.
     pub follows: Option<JobId>,
@@ -26,6 +28,8 @@ pub struct Facts {
     pub pending: u32,
     /// Up to [`MAX_PENDING`] of those, the ones first that have failed without a word on what becomes of their parent.
     pub children: Vec<Child>,
+    /// Its group, if it belongs to one that is there.
+    pub group: Option<GroupInfo>,
     /// The queue and its workers.
     pub info: Info,
 }

@@ -56,7 +56,7 @@ impl Rate {
     }
 
     /// The end of the window that began then; `None` when it is over, or when the clock was set back to before it.
-    fn window_end(&self, start: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn window_end(&self, start: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let end = start.plus(self.per);
         (start <= now && now < end).then_some(end)
     }

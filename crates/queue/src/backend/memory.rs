@@ -14,6 +14,7 @@ use super::*;
 use crate::error::{Failed, StoreError};
 use crate::event::Position;
 use crate::job::{JobId, QueueName, Record};
+use crate::options::Group;
 use crate::repeat::Tick;
 use crate::state::Counts;
 use crate::time::Timestamp;
@@ -21,6 +22,7 @@ use crate::time::Timestamp;
 mod add;
 mod dedup;
 mod flow;
+mod groups;
 mod lane;
 mod moves;
 mod reads;
@@ -182,9 +184,21 @@ impl Backend for Memory {
         Ok(self.world()?.budgets.spend(&spends, now))
     }
 
-    async fn control(&self, queue: &QueueName, what: Control, _now: Timestamp) -> Result<(), StoreError> {
+    async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError> {
         what.check()?;
-        self.world()?.lane(queue).control(what);
+        self.world()?.lane(queue).control(what, now);
+        Ok(())
+    }
+
+    async fn group(
+        &self,
+        queue: &QueueName,
+        group: &Group,
+        what: GroupControl,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        what.check(group)?;
+        self.world()?.lane(queue).order_group(group, what, now);
         Ok(())
     }
 
@@ -241,6 +255,11 @@ impl Backend for Memory {
     async fn ticks(&self, queue: &QueueName, id: &str, most: u32) -> Result<Vec<Tick>, StoreError> {
         within(most as usize, MAX_READ as usize, "more than 1,000 ticks in one read")?;
         Ok(self.world()?.look(queue, |lane| lane.ticks(id, most)))
+    }
+
+    async fn groups(&self, queue: &QueueName, wanted: &GroupsWanted, most: u32) -> Result<Vec<GroupInfo>, StoreError> {
+        wanted.check(most)?;
+        Ok(self.world()?.look(queue, |lane| lane.groups.read(wanted, most)))
     }
 
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {

@@ -78,6 +78,7 @@ impl Minute {
             | Outcome::Later(_)
             | Outcome::Back
             | Outcome::SlowDown(_)
+            | Outcome::SlowDownGroup(_)
             | Outcome::AwaitChildren => {}
         }
         if let Some(ran) = verdict.ran {

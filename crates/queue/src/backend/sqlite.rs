@@ -19,6 +19,7 @@ use super::*;
 use crate::error::{Failed, StoreError};
 use crate::event::Position;
 use crate::job::{JobId, QueueName, Record};
+use crate::options::Group;
 use crate::repeat::Tick;
 use crate::state::Counts;
 use crate::time::Timestamp;
@@ -30,6 +31,7 @@ mod dedup;
 mod edit;
 mod fault;
 mod flow;
+mod groups;
 mod lane;
 mod minutes;
 mod read;
@@ -212,10 +214,29 @@ impl Backend for Sqlite {
         self.write(ticket, spends, now, spend::spend).await.map_err(|failed| failed.why)
     }
 
-    async fn control(&self, queue: &QueueName, what: Control, _now: Timestamp) -> Result<(), StoreError> {
+    async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError> {
         what.check()?;
         let ticket = ticket(Urgency::First, Sync::Full, 1, 0);
-        self.writer.write(ticket, (queue.clone(), what), edit::control).await.map_err(|failed| failed.why)
+        self.writer.write(ticket, (queue.clone(), what, now), edit::control).await.map_err(|failed| failed.why)
+    }
+
+    async fn group(
+        &self,
+        queue: &QueueName,
+        group: &Group,
+        what: GroupControl,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        what.check(group)?;
+        let ticket = ticket(Urgency::First, Sync::Full, 1, 0);
+        let order = (queue.clone(), group.clone(), what, now);
+        self.writer.write(ticket, order, groups::control).await.map_err(|failed| failed.why)
+    }
+
+    async fn groups(&self, queue: &QueueName, wanted: &GroupsWanted, most: u32) -> Result<Vec<GroupInfo>, StoreError> {
+        wanted.check(most)?;
+        let (queue, wanted) = (queue.clone(), wanted.clone());
+        self.readers.read(move |conn| groups::list(conn, &queue, &wanted, most)).await
     }
 
     async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError> {

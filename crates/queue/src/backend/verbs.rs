@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::groups::GroupDefaults;
 use super::limits::{Limits, Rate};
 use super::repeat::{Advance, Put};
 use crate::event::{Event, Position};
@@ -170,11 +171,11 @@ pub enum End {
 pub enum Next {
     /// There may be more: ask again when there is room.
     More,
-    /// Nothing is ready; a delayed job is due at this time.
+    /// Nothing is ready, or only jobs whose groups are paused or full; a delayed job is due at this time.
     At(Timestamp),
-    /// Jobs are ready, and none may start before this time.
+    /// Jobs are ready, and none may start before this time; or a delayed job is due then.
     Limited(Timestamp),
-    /// Jobs are ready, and as many are active as may be.
+    /// Jobs are ready, and as many are active as may be; or their groups are paused or full.
     Full,
     /// The queue is paused.
     Paused,
@@ -355,6 +356,9 @@ pub enum Control {
     HoldUntil(Timestamp),
     /// Forget the starts of the running window, and any hold.
     ClearRate,
+    /// What holds for the groups that have no setting of their own. It holds at once; that a group may start more than
+    /// before comes true at the next takes, for 200 groups at each.
+    GroupDefaults(GroupDefaults),
 }
 
 /// A wish for one page of jobs.
@@ -410,6 +414,10 @@ pub struct Info {
     pub paused: bool,
     /// How many may start.
     pub limits: Limits,
+    /// Groups that hold jobs or settings.
+    pub groups: u64,
+    /// What holds for groups that have no setting of their own.
+    pub group_defaults: GroupDefaults,
     /// When the job that would be taken next became ready.
     pub oldest_ready: Option<Timestamp>,
     /// Workers heard of within [`WORKER_GONE`](super::WORKER_GONE).

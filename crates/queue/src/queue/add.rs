@@ -12,7 +12,7 @@ use crate::backend::{Added, NewJob};
 use crate::backoff::Backoff;
 use crate::error::{AddError, BadPayload};
 use crate::job::{JobId, JobKind, Payload, job_name};
-use crate::options::{Dedup, JobOptions, Keep};
+use crate::options::{Dedup, Group, JobOptions, Keep};
 use crate::time::Timestamp;
 
 /// A job to be added, for [`Queue::add_all`].
@@ -152,6 +152,12 @@ impl<'a> AddOne<'a> {
     /// Dropped when another job owns the same deduplication id; see [`Dedup`].
     pub fn deduplicate(mut self, dedup: Dedup) -> Self {
         self.options.deduplication = Some(dedup);
+        self
+    }
+
+    /// Takes turns with the jobs of other groups; see [`Group`].
+    pub fn group(mut self, group: impl Into<Group>) -> Self {
+        self.options.group = Some(group.into());
         self
     }
 

@@ -8,6 +8,8 @@ use crate::job::Record;
 use crate::state::State;
 use crate::time::Timestamp;
 
+mod group;
+
 /// Why a job is where it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Explanation {
@@ -47,9 +49,15 @@ pub enum Why {
     RateLimited,
     /// As many jobs of the queue are active as may be.
     ConcurrencyLimit,
+    /// Its group gives out no jobs.
+    GroupPaused,
+    /// As many jobs of its group are active as may be.
+    GroupConcurrency,
+    /// As many jobs of its group have started as may in a time, or the group has been told to wait.
+    GroupRateLimited,
     /// Children of it have not ended.
     WaitingForChildren,
-    /// Others are taken before it, or every slot is taken; `ahead` says how many.
+    /// Others are taken before it, or every slot is taken; `ahead` says how many, of a group's job: how many of its group.
     BehindOthers,
     /// Nobody works on the queue.
     NoWorkers,
@@ -120,6 +128,7 @@ pub fn explain(facts: &Facts, now: Timestamp) -> Explanation {
 
 fn ready(facts: &Facts, job: &Record, now: Timestamp) -> Vec<Reason> {
     let shut = paused(facts).into_iter().chain(rate_limited(facts, now)).chain(full(facts));
+    let shut = shut.chain(group::shut(facts, now));
     let mut reasons: Vec<Reason> = shut.chain(no_workers(facts)).collect();
     let slots: usize = facts.info.workers.iter().map(|worker| worker.slots).sum();
     let active = facts.info.counts.active;
@@ -131,8 +140,9 @@ fn ready(facts: &Facts, job: &Record, now: Timestamp) -> Vec<Reason> {
         ahead if ahead > MAX_AHEAD => format!("More than {MAX_AHEAD} jobs are taken before it."),
         ahead => format!("{ahead} jobs are taken before it."),
     };
-    let behind = Reason::new(Why::BehindOthers, message).since(job.since);
-    reasons.push(behind.with("ahead", facts.ahead).with("active", active).with("slots", slots));
+    let behind = Reason::new(Why::BehindOthers, group::message(facts, job, message)).since(job.since);
+    let behind = behind.with("ahead", facts.ahead).with("active", active).with("slots", slots);
+    reasons.push(group::beside(facts, job, behind));
     reasons
 }
 

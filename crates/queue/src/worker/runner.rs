@@ -98,6 +98,7 @@ fn seen(ended: Ended) -> Ran {
         Ok(Err(Exit::Later(wait))) => Ran::Later(wait),
         Ok(Err(Exit::SlowDown(wait))) => Ran::SlowDown(wait),
         Ok(Err(Exit::AwaitChildren)) => Ran::AwaitChildren,
+        Ok(Err(Exit::SlowDownGroup(wait))) => Ran::SlowDownGroup(wait),
         Ok(Err(Exit::GiveUp(error))) => Ran::Failed(Failure::new(FailureKind::GaveUp, &error.to_string())),
         Ok(Err(Exit::Fail(error))) => {
             let kind = if error.is::<Panicked>() { FailureKind::Panic } else { FailureKind::Error };

@@ -225,7 +225,11 @@ fn count(shared: &Shared, finished: &Finished, end: End) {
             Outcome::Done(_) => add(&tally.done),
             Outcome::Retry { .. } => add(&tally.retried),
             Outcome::Dead(_) => add(&tally.dead),
-            Outcome::Later(_) | Outcome::Back | Outcome::SlowDown(_) | Outcome::AwaitChildren => add(&tally.returned),
+            Outcome::Later(_)
+            | Outcome::Back
+            | Outcome::SlowDown(_)
+            | Outcome::SlowDownGroup(_)
+            | Outcome::AwaitChildren => add(&tally.returned),
         },
         End::LockLost | End::Gone => {
             tracing::warn!(queue = %shared.queue.name(), job = %finished.run.lock.id, ?end, "an end came too late and was dropped");

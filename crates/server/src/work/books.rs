@@ -124,6 +124,7 @@ impl Books {
             Decision::GivenBack { until: None } => match ending.outcome {
                 Outcome::SlowDown(until) => Outcome::SlowDown(until),
                 Outcome::AwaitChildren => Outcome::AwaitChildren,
+                Outcome::SlowDownGroup(until) => Outcome::SlowDownGroup(until),
                 _ => Outcome::Back,
             },
             Decision::Canceled => {
@@ -147,7 +148,9 @@ fn finish(ending: &Ending) -> Option<Finish> {
         }
         (Outcome::Retry { failure, .. } | Outcome::Dead(failure), said) => failed(failure, said),
         (Outcome::Later(at), _) => What::GiveBack { until: Some(at.millis()) },
-        (Outcome::Back | Outcome::SlowDown(_) | Outcome::AwaitChildren, _) => What::GiveBack { until: None },
+        (Outcome::Back | Outcome::SlowDown(_) | Outcome::SlowDownGroup(_) | Outcome::AwaitChildren, _) => {
+            What::GiveBack { until: None }
+        }
     };
     Some(Finish { id: begun.run.id.clone(), generation: begun.run.generation, run: begun.run.run, what })
 }

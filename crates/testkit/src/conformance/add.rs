@@ -60,6 +60,7 @@ pub async fn a_job_is_stored_as_it_was_given(h: &impl Harness) {
         start_before: Some(at(90_000)),
         keep_logs: Some(6),
         deduplication: Some(Dedup { keep_last_if_active: true, ..Dedup::debounce("d: é", Duration::from_millis(1)) }),
+        group: None,
         telemetry: Some("00-é".into()),
     };
     let texts = [r#"{ "a" : 1.0,  "é\u00e9\n":"\"日本 🦀" }"#.to_owned(), format!("\"{}\"", "x".repeat(1 << 20))];

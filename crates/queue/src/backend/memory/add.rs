@@ -1,6 +1,6 @@
 //! Adding jobs in memory.
 
-use super::lane::{Job, Lane};
+use super::lane::{Job, Key, Lane};
 use crate::backend::{Added, NewJob};
 use crate::event::Event;
 use crate::job::JobId;
@@ -41,9 +41,18 @@ impl Lane {
             (Place::Delayed, (due.millis(), self.back()))
         } else {
             told.push(Event::Waiting { id: id.clone(), prev: None });
-            let turn = if options.lifo && options.priority == 0 { self.front() } else { self.back() };
-            (Place::Ready, (i64::from(options.priority), turn))
+            let front = options.lifo && options.priority == 0;
+            let key = match &options.group {
+                Some(group) => self.key_of_new(group, front, now),
+                None => (i64::from(options.priority), if front { self.front() } else { self.back() }),
+            };
+            (Place::Ready, key)
         };
+        self.insert_new(id, new, (place, key), now);
+    }
+
+    /// A new job gets its place.
+    pub(super) fn insert_new(&mut self, id: JobId, new: NewJob, (place, key): (Place, Key), now: Timestamp) {
         let job = Job {
             name: new.name,
             data: new.data,

@@ -100,7 +100,7 @@ impl Lane {
                 self.own(key, id, until, now);
             }
             Ruling::Replace(old, until) => {
-                self.discard(&old.job);
+                self.discard(&old.job, now);
                 self.dedups.lasts.remove(&old.job);
                 told.push(Event::Removed { id: old.job.clone(), prev: State::Delayed });
                 told.push(says(id, &old.job));

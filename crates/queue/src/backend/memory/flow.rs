@@ -100,12 +100,9 @@ impl Lane {
 
     /// Stores a parent, which waits from the beginning.
     fn store_parent(&mut self, id: JobId, job: NewJob, now: Timestamp, told: &mut Vec<Event>) {
-        let first = told.len();
-        self.store(id.clone(), job, now, told);
-        // It becomes ready, or delayed, when its children have ended.
-        told.truncate(first + 1);
+        told.push(Event::Added { id: id.clone(), name: job.name.clone() });
         let key = (now.millis(), self.back());
-        self.place(&id, Place::WaitingChildren, key, now);
+        self.insert_new(id.clone(), job, (Place::WaitingChildren, key), now);
         told.push(Event::WaitingChildren { id, prev: None });
     }
 
@@ -119,8 +116,7 @@ impl Lane {
             self.place(id, Place::Delayed, key, now);
             self.tell(vec![Event::Delayed { id: id.clone(), due }]);
         } else {
-            let key = (i64::from(options.priority), self.front());
-            self.place(id, Place::Ready, key, now);
+            self.put_ready(id, true, now);
             self.tell(vec![Event::Waiting { id: id.clone(), prev: Some(prev) }]);
         }
         self.bell.work.notify_one();

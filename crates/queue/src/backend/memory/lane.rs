@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::Bell;
 use super::dedup::Dedups;
 use super::flow::{Family, Link};
+use super::groups::Groups;
 use super::repeat::Schedulers;
 use crate::backend::flow::News;
 use crate::backend::{Limits, MAX_EVENTS, MAX_MINUTES, Minute, Token, WorkerInfo};
@@ -51,7 +52,7 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn state(&self) -> State {
-        self.place.state(self.options.priority)
+        self.place.state(self.options.class())
     }
 }
 
@@ -64,6 +65,7 @@ pub(super) struct Lane {
     pub(super) paused: bool,
     pub(super) dedups: Dedups,
     pub(super) schedulers: Schedulers,
+    pub(super) groups: Groups,
     pub(super) limits: Limits,
     pub(super) minutes: BTreeMap<i64, Minute>,
     pub(super) workers: BTreeMap<Arc<str>, (WorkerInfo, Timestamp)>,
@@ -87,6 +89,7 @@ impl Lane {
             paused: false,
             dedups: Dedups::default(),
             schedulers: Schedulers::default(),
+            groups: Groups::default(),
             limits: Limits::default(),
             minutes: BTreeMap::new(),
             workers: BTreeMap::new(),
@@ -127,19 +130,20 @@ impl Lane {
         self.jobs.insert(id, job);
     }
 
-    pub(super) fn remove(&mut self, id: &JobId) -> Option<Job> {
+    pub(super) fn remove(&mut self, id: &JobId, now: Timestamp) -> Option<Job> {
         let job = self.jobs.remove(id)?;
         *self.counts.slot(job.state()) -= 1;
         self.order.remove(&(job.place, job.key));
         if let Some(link) = &job.link {
             self.news.push((id.clone(), link.clone(), News::Gone));
         }
+        self.removed_from_group(&job, now);
         Some(job)
     }
 
     /// Removes a job by somebody's wish: its deduplication id is free.
-    pub(super) fn discard(&mut self, id: &JobId) {
-        if let Some(job) = self.remove(id)
+    pub(super) fn discard(&mut self, id: &JobId, now: Timestamp) {
+        if let Some(job) = self.remove(id, now)
             && let Some(dedup) = &job.options.deduplication
         {
             self.dedups.removed(&dedup.id, id);
@@ -156,9 +160,19 @@ impl Lane {
         if job.place != place {
             job.since = now;
         }
+        let ends = job.place == Place::Active && !matches!(place, Place::Active | Place::Ready);
+        let group = job.options.group.clone().filter(|_| ends);
         (job.place, job.key) = (place, key);
         *self.counts.slot(job.state()) += 1;
         self.order.insert((place, key), id.clone());
+        if let Some(group) = group {
+            self.ended_in_group(&group, now);
+        }
+    }
+
+    /// The job with these order numbers.
+    pub(super) fn at(&self, place: Place, key: Key) -> Option<JobId> {
+        self.order.get(&(place, key)).cloned()
     }
 
     /// The jobs of a place in order.

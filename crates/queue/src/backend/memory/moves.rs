@@ -47,13 +47,15 @@ impl Lane {
             Some(take) => self.take(&take, worker, now, &mut told),
             None => (Vec::new(), Next::More),
         };
-        let idle = self.first(Place::Ready).is_none();
-        if finished && idle && self.first(Place::Active).is_none() {
+        if finished && self.first(Place::Ready).is_none() && self.first(Place::Active).is_none() {
             told.push(Event::Drained);
         }
         self.tell(told);
         let changed = !(ends.is_empty() && held.is_empty());
-        if !idle && !self.paused && self.limits.calls(own, self.counts().active, now, changed) {
+        if self.takeable() && !self.paused && self.limits.calls(own, self.counts().active, now, changed) {
+            self.bell.work.notify_one();
+        } else if changed && !self.paused && self.next_group().is_some() {
+            // Others are to know when a group may start something.
             self.bell.work.notify_one();
         }
         Turned { ends, held, next }
@@ -106,13 +108,15 @@ impl Lane {
             }
             Outcome::Later(at) => self.again(id, at, now, told),
             Outcome::AwaitChildren if job.must_wait() => self.await_children(id, now, told),
-            Outcome::Back | Outcome::SlowDown(_) | Outcome::AwaitChildren => {
-                if let Outcome::SlowDown(until) = verdict.outcome {
-                    self.limits.hold(until);
+            Outcome::Back | Outcome::SlowDown(_) | Outcome::SlowDownGroup(_) | Outcome::AwaitChildren => {
+                match (verdict.outcome, job.options.group.clone()) {
+                    (Outcome::SlowDown(until), _) => self.limits.hold(until),
+                    (Outcome::SlowDownGroup(until), Some(group)) => {
+                        self.order_group(&group, GroupControl::HoldUntil(until), now)
+                    }
+                    _ => {}
                 }
-                let Some(job) = self.jobs.get(id) else { return End::Gone };
-                let key = (i64::from(job.options.priority), self.front());
-                self.place(id, Place::Ready, key, now);
+                self.put_ready(id, true, now);
                 told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
             }
         }
@@ -139,13 +143,12 @@ impl Lane {
         let Some(priority) = self.jobs.get(id).map(|job| job.options.priority) else {
             return;
         };
-        let turn = if lifo && priority == 0 { self.front() } else { self.back() };
-        self.place(id, Place::Ready, (i64::from(priority), turn), now);
+        self.put_ready(id, lifo && priority == 0, now);
     }
 
     fn finish(&mut self, id: &JobId, place: Place, keep: Keep, now: Timestamp) {
         if keep.count == Some(0) {
-            self.remove(id);
+            self.remove(id, now);
             return;
         }
         let key = (now.millis(), self.back());
@@ -169,7 +172,7 @@ impl Lane {
             if !old && !many {
                 return;
             }
-            self.remove(&id);
+            self.remove(&id, now);
         }
     }
 
@@ -185,30 +188,29 @@ impl Lane {
         if self.paused {
             return (Vec::new(), Next::Paused);
         }
+        let woken = self.wake_groups(now);
         let most = take.most.min(self.limits.room(take.rate, self.counts().active, now).most);
         let mut held: Vec<Held> = Vec::new();
         while held.len() < most {
-            let Some((_, id)) = self.first(Place::Ready) else {
+            let Some(id) = self.next_to_take(now) else {
                 break;
             };
             held.extend(self.activate(&id, take, worker, now, told));
         }
         let started = held.iter().filter(|held| held.failed_already.is_none()).count();
         self.limits.started(started as u32, take.rate, now);
-        (held, self.next(promoted, take.rate, now))
+        (held, self.next(promoted.max(woken), take.rate, now))
     }
 
     fn next(&self, promoted: usize, own: Option<Rate>, now: Timestamp) -> Next {
         if promoted == MAX_PROMOTE {
             return Next::More;
         }
-        if self.first(Place::Ready).is_some() {
+        if self.takeable() {
             return self.limits.room(own, self.counts().active, now).next;
         }
-        match self.first(Place::Delayed) {
-            Some(((due, _), _)) => Next::At(Timestamp::from_millis(due)),
-            None => Next::Empty,
-        }
+        let due = self.first(Place::Delayed).map(|((due, _), _)| Timestamp::from_millis(due));
+        groups::next(self.first(Place::Ready).is_some(), due, self.next_group())
     }
 
     fn promote_due(&mut self, now: Timestamp, told: &mut Vec<Event>) -> usize {
@@ -245,7 +247,9 @@ impl Lane {
         job.token = Some(take.token.clone());
         job.processed_on = Some(now);
         job.processed_by = Some(worker.clone());
-        self.held(id, &take.token, now)
+        let held = self.held(id, &take.token, now)?;
+        self.taken_from_group(&held, now);
+        Some(held)
     }
 
     /// The job as its holder sees it, if it is active under this token.
@@ -304,15 +308,13 @@ impl Lane {
         let mut told = Vec::new();
         // Backwards, so that the job that was to expire first ends up in front.
         for id in expired.iter().rev() {
-            let turn = self.front();
             let Some(job) = self.jobs.get_mut(id) else {
                 continue;
             };
             job.stalls += 1;
             job.stalled_out |= job.stalls > rescue.max_stalled;
             job.token = None;
-            let key = (i64::from(job.options.priority), turn);
-            self.place(id, Place::Ready, key, now);
+            self.put_ready(id, true, now);
             told.push(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
             told.push(Event::Stalled { id: id.clone() });
         }
@@ -336,7 +338,7 @@ impl Lane {
             Edit::FreeDedup(key) if self.dedups.free_by_hand(key, now) => return Edited::Done,
             Edit::FreeDedup(_) => return Edited::Missing,
             Edit::Schedule(put) => return self.put_repeat(put, now, told),
-            Edit::Unschedule(id) => return self.drop_repeat(id, told),
+            Edit::Unschedule(id) => return self.drop_repeat(id, now, told),
             Edit::Advance(step) => return self.advance(step, now, told),
         };
         let Some(job) = self.jobs.get_mut(&id) else {
@@ -360,7 +362,7 @@ impl Lane {
                 if state == State::Active && job.key.0 > now.millis() {
                     return Edited::Locked;
                 }
-                self.discard(&id);
+                self.discard(&id, now);
                 told.push(Event::Removed { id, prev: state });
             }
             Edit::Cancel(_) if state.is_final() => return Edited::WrongState(state),
@@ -396,10 +398,10 @@ impl Lane {
             SweepWhat::RetryFailed(before) => (Place::Failed, before.millis()),
             SweepWhat::PromoteDelayed => (Place::Delayed, i64::MAX),
         };
-        let after = sweep.after.map_or((i64::MIN, i64::MIN), |Cursor(a, b)| (a, b));
-        let found: Vec<(Key, JobId)> = self
-            .walk_after(place, after)
-            .take_while(|((first, _), _)| *first <= last)
+        let range = |(Cursor(a, b), last)| self.walk_after(place, (a, b)).take_while(move |(key, _)| key.0 <= last);
+        let found: Vec<(Key, JobId)> = groups::ranges(place, sweep.after, last)
+            .into_iter()
+            .flat_map(range)
             .take(sweep.most as usize)
             .map(|(key, id)| (key, id.clone()))
             .collect();
@@ -418,7 +420,7 @@ impl Lane {
         for id in &seen {
             match sweep.what {
                 SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => {
-                    self.discard(id);
+                    self.discard(id, now);
                 }
                 SweepWhat::RetryFailed(_) => self.revive(id, Made::Keep, State::Failed, now, &mut told),
                 SweepWhat::PromoteDelayed => {
@@ -435,7 +437,7 @@ impl Lane {
         Swept { done: seen, scanned, next }
     }
 
-    pub(super) fn control(&mut self, what: Control) {
+    pub(super) fn control(&mut self, what: Control, now: Timestamp) {
         match what {
             Control::Pause => self.pause(true),
             Control::Resume => self.pause(false),
@@ -443,6 +445,7 @@ impl Lane {
             Control::Rate(rate) => self.limits.rate = rate,
             Control::HoldUntil(until) => self.limits.hold(until),
             Control::ClearRate => self.limits.clear(),
+            Control::GroupDefaults(defaults) => self.group_defaults(defaults, now),
         }
         self.bell.work.notify_one();
     }

@@ -75,6 +75,7 @@ impl Lane {
     pub(super) fn facts(&self, id: &JobId, now: Timestamp) -> Facts {
         let held = self.jobs.get(id);
         let key = |place| held.filter(|job| job.place == place).map(|job| job.key);
+        let group = held.and_then(|job| job.options.group.as_ref());
         let before =
             |end: Key| self.walk(Place::Ready).take_while(|(key, _)| *key < end).take(MAX_AHEAD as usize + 1).count();
         Facts {
@@ -82,7 +83,11 @@ impl Lane {
             children: self.pending_children(id),
             job: self.record(id),
             lock_until: key(Place::Active).map(|key| Timestamp::from_millis(key.0)),
-            ahead: key(Place::Ready).map_or(0, |key| before(key) as u32),
+            ahead: key(Place::Ready).map_or(0, |key| match group {
+                Some(group) => self.ahead_in_group(group, key),
+                None => before(key) as u32,
+            }),
+            group: group.and_then(|group| self.groups.info(group)),
             follows: self.dedups.owner_before(id).cloned(),
             info: self.info(now),
         }
@@ -95,6 +100,8 @@ impl Lane {
             counts: self.counts(),
             paused: self.paused,
             limits: self.limits,
+            groups: self.groups.count(),
+            group_defaults: self.groups.defaults(),
             oldest_ready: oldest,
             workers: alive.map(|(worker, _)| worker.clone()).collect(),
             newest_event: self.events.back().map_or(Position::START, |(position, _)| *position),

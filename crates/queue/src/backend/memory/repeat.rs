@@ -63,7 +63,7 @@ impl Lane {
             return Edited::WrongState(taken.state());
         }
         if let Some(slot) = plan.remove {
-            self.withdraw(&JobId::of_iteration(id, slot), told);
+            self.withdraw(&JobId::of_iteration(id, slot), now, told);
         }
         if let Some(slot) = plan.slot.filter(|_| plan.make) {
             self.make(&put.repeat, slot, now, told);
@@ -74,14 +74,14 @@ impl Lane {
     }
 
     /// Removes a definition with its ticks, and its job if that still waits for its slot.
-    pub(super) fn drop_repeat(&mut self, id: &Arc<str>, told: &mut Vec<Event>) -> Edited {
+    pub(super) fn drop_repeat(&mut self, id: &Arc<str>, now: Timestamp, told: &mut Vec<Event>) -> Edited {
         let Some(old) = self.schedulers.remove(id) else {
             return Edited::Missing;
         };
         self.schedulers.ticks.remove(id);
         let job = old.slot.map(|slot| JobId::of_iteration(id, slot));
         if let Some(job) = job.filter(|job| self.standing(job) == Some(Place::Delayed)) {
-            self.withdraw(&job, told);
+            self.withdraw(&job, now, told);
         }
         Edited::Done
     }
@@ -123,8 +123,8 @@ impl Lane {
         self.store(id, job, now, told);
     }
 
-    fn withdraw(&mut self, id: &JobId, told: &mut Vec<Event>) {
-        if let Some(job) = self.remove(id) {
+    fn withdraw(&mut self, id: &JobId, now: Timestamp, told: &mut Vec<Event>) {
+        if let Some(job) = self.remove(id, now) {
             told.push(Event::Removed { id: id.clone(), prev: job.state() });
         }
     }

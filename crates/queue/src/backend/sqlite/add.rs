@@ -4,8 +4,9 @@ use rusqlite::{CachedStatement, Connection, params};
 
 use super::dedup;
 use super::fault::Fault;
+use super::groups;
 use super::lane::Lane;
-use super::row::{BODY, DEDUP, INLINE, LIFO, Row};
+use super::row::{BODY, DEDUP, GROUPED, INLINE, LIFO, Row};
 use super::scribe::Tx;
 use crate::backend::{Add, Added, NewJob};
 use crate::event::Event;
@@ -51,16 +52,27 @@ pub(super) fn store(
     let options = &job.options;
     let due = (!options.delay.is_zero()).then(|| now.plus(options.delay));
     let lifo = options.lifo && options.priority == 0;
-    let (place, k1) = match due {
-        Some(due) => (Place::Delayed, due.millis()),
-        None => (Place::Ready, i64::from(options.priority)),
+    let (place, (k1, turn), group) = match (due, &options.group) {
+        (Some(due), group) => (Place::Delayed, (due.millis(), lane.back()), group.as_ref().map_or(0, |_| GROUPED)),
+        (None, None) => {
+            let turn = if lifo { lane.front() } else { lane.back() };
+            (Place::Ready, (i64::from(options.priority), turn), 0)
+        }
+        (None, Some(_)) if Row::find(conn, lane, id)?.is_some() => {
+            lane.tell(Event::Duplicated { id: id.clone() });
+            return Ok(false);
+        }
+        (None, Some(group)) => {
+            let (bits, key) = groups::key_of_new(conn, lane, group, lifo, now)?;
+            (Place::Ready, key, bits)
+        }
     };
-    let turn = if lifo && due.is_none() { lane.front() } else { lane.back() };
     let data = job.data.as_str();
     let inline = data.len() <= INLINE;
     let flags = if options.lifo { LIFO } else { 0 }
         | if inline { 0 } else { BODY }
-        | if options.deduplication.is_some() { DEDUP } else { 0 };
+        | if options.deduplication.is_some() { DEDUP } else { 0 }
+        | group;
     let stored = insert.execute(params![
         lane.q,
         id.as_str(),
@@ -70,7 +82,7 @@ pub(super) fn store(
         &*job.name,
         inline.then_some(data),
         opts,
-        options.priority,
+        options.class(),
         flags,
         now.millis(),
     ])?;
@@ -89,7 +101,7 @@ pub(super) fn store(
             lane.tell(Event::Delayed { id: id.clone(), due });
         }
         None => {
-            lane.entered(State::ready(options.priority));
+            lane.entered(State::ready(options.class()));
             lane.tell(Event::Waiting { id: id.clone(), prev: None });
         }
     }

@@ -4,11 +4,13 @@ use rusqlite::{OptionalExtension, params};
 
 use super::fault::Fault;
 use super::flow;
+use super::groups;
 use super::row::{CANCELED, Row, STALLED_OUT};
 use super::scribe::Tx;
 use crate::backend::*;
 use crate::event::Event;
 use crate::job::JobId;
+use crate::options::GROUPED_CLASS;
 use crate::state::{Place, State};
 use crate::time::Timestamp;
 
@@ -67,6 +69,9 @@ pub(super) fn rescue(tx: &mut Tx<'_>, (rescue, now): &(Rescue, Timestamp)) -> Re
         let turn = lane.front();
         put_back.execute(params![row, turn, now.millis(), doomed])?;
         lane.moved(*priority, Place::Active, Place::Ready);
+        if *priority == GROUPED_CLASS {
+            groups::returned(conn, lane, *row, groups::To::Front, *now)?;
+        }
         let id = JobId::stored(id.as_str());
         lane.tell(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
         lane.tell(Event::Stalled { id });

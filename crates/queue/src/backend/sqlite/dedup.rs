@@ -50,7 +50,7 @@ pub(super) fn claim(
         }
         Ruling::Replace(old, until) => {
             if let Some(row) = Row::find(conn, lane, &old.job)? {
-                row.remove(conn, lane)?;
+                row.remove(conn, lane, now)?;
             }
             forget_last(conn, lane, &old.job)?;
             lane.tell(Event::Removed { id: old.job.clone(), prev: State::Delayed });

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::dedup;
 use super::fault::Fault;
 use super::flow;
+use super::groups;
 use super::lane::Lane;
 use super::read;
 use super::repeat;
@@ -13,6 +14,7 @@ use super::row::{self, BODY, CANCELED, INLINE, LOGS, Lifo, Row, SIDE};
 use super::scribe::Tx;
 use super::turn::side;
 use crate::backend::flow::News;
+use crate::backend::groups::ranges;
 use crate::backend::*;
 use crate::event::Event;
 use crate::job::{JobId, Payload, QueueName};
@@ -29,8 +31,8 @@ pub(super) fn edit(tx: &mut Tx<'_>, (all, now): &(EditAll, Timestamp)) -> Result
     Ok(edited)
 }
 
-pub(super) fn control(tx: &mut Tx<'_>, (queue, what): &(QueueName, Control)) -> Result<(), Fault> {
-    let (_, _, lane) = tx.lane(queue)?;
+pub(super) fn control(tx: &mut Tx<'_>, (queue, what, now): &(QueueName, Control, Timestamp)) -> Result<(), Fault> {
+    let (conn, _, lane) = tx.lane(queue)?;
     match *what {
         Control::Pause => pause(lane, true),
         Control::Resume => pause(lane, false),
@@ -38,6 +40,7 @@ pub(super) fn control(tx: &mut Tx<'_>, (queue, what): &(QueueName, Control)) -> 
         Control::Rate(rate) => lane.limits.rate = rate,
         Control::HoldUntil(until) => lane.limits.hold(until),
         Control::ClearRate => lane.limits.clear(),
+        Control::GroupDefaults(defaults) => groups::set_defaults(conn, lane, defaults, *now)?,
     }
     lane.ring = true;
     Ok(())
@@ -63,7 +66,7 @@ fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> 
         Edit::FreeDedup(key) if dedup::free(conn, lane, key, now)? => return Ok(Edited::Done),
         Edit::FreeDedup(_) => return Ok(Edited::Missing),
         Edit::Schedule(put) => return repeat::put(conn, lane, put, now),
-        Edit::Unschedule(id) => return repeat::remove(conn, lane, id),
+        Edit::Unschedule(id) => return repeat::remove(conn, lane, id, now),
         Edit::Advance(step) => return repeat::advance(conn, lane, step, now),
     };
     let Some(row) = Row::find(conn, lane, id)? else {
@@ -79,7 +82,7 @@ fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> 
         Edit::Log(_, lines) => append(conn, &row, lines)?,
         Edit::Data(_, data) => replace(conn, &row, data)?,
         Edit::Promote(_) if state == State::Delayed => {
-            row.make_ready(conn, lane, Lifo::Ignored, now.millis())?;
+            row.make_ready(conn, lane, Lifo::Ignored, now)?;
             lane.tell(Event::Waiting { id: id.clone(), prev: Some(State::Delayed) });
         }
         Edit::Retry(_, made) if state.is_final() => revive(conn, lane, &row, id, *made, now)?,
@@ -89,7 +92,7 @@ fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> 
                 return Ok(Edited::Locked);
             }
             dedup::removing(conn, lane, &row, id)?;
-            row.remove(conn, lane)?;
+            row.remove(conn, lane, now)?;
             // A slot of a full queue may be free now.
             lane.ring |= state == State::Active;
             lane.tell(Event::Removed { id: id.clone(), prev: state });
@@ -126,7 +129,7 @@ pub(super) fn revive(
     )?
     .execute(params![row.row, keep])?;
     flow::note(conn, lane, (row.row, row.flags), id, News::Again)?;
-    row.make_ready(conn, lane, Lifo::Honoured, now.millis())?;
+    row.make_ready(conn, lane, Lifo::Honoured, now)?;
     lane.tell(Event::Waiting { id: id.clone(), prev: Some(row.place.state(row.priority)) });
     Ok(())
 }
@@ -188,9 +191,10 @@ pub(super) fn sweep(tx: &mut Tx<'_>, (sweep, now): &(Sweep, Timestamp)) -> Resul
         "SELECT row, priority, flags, id, k1, k2, name, since FROM jobs \
          WHERE q = ?1 AND place = ?2 AND (k1, k2) > (?3, ?4) AND k1 <= ?5 ORDER BY k1, k2 LIMIT ?6",
     )?;
-    let after = sweep.after.unwrap_or(Cursor(i64::MIN, i64::MIN));
-    let found = find
-        .query_map(params![lane.q, place as i64, after.0, after.1, last, sweep.most], |row| {
+    let mut found = Vec::new();
+    for (after, last) in ranges(place, sweep.after, last) {
+        let left = sweep.most as usize - found.len();
+        let rows = find.query_map(params![lane.q, place as i64, after.0, after.1, last, left as i64], |row| {
             let found = Row {
                 row: row.get(0)?,
                 place,
@@ -201,8 +205,11 @@ pub(super) fn sweep(tx: &mut Tx<'_>, (sweep, now): &(Sweep, Timestamp)) -> Resul
             };
             let since = Timestamp::from_millis(row.get(7)?);
             Ok((found, row.get::<_, String>(3)?, Cursor(row.get(4)?, row.get(5)?), row.get::<_, String>(6)?, since))
-        })?
-        .collect::<Result<Vec<_>, _>>()?;
+        })?;
+        for row in rows {
+            found.push(row?);
+        }
+    }
     let scanned = found.len() as u32;
     let next = found.last().filter(|_| scanned == sweep.most).map(|(_, _, cursor, _, _)| *cursor);
     let mut done = Vec::with_capacity(found.len());
@@ -219,11 +226,11 @@ pub(super) fn sweep(tx: &mut Tx<'_>, (sweep, now): &(Sweep, Timestamp)) -> Resul
         match sweep.what {
             SweepWhat::Clean(..) | SweepWhat::DrainWaiting | SweepWhat::DrainDelayed => {
                 dedup::removing(conn, lane, &row, &id)?;
-                row.remove(conn, lane)?;
+                row.remove(conn, lane, *now)?;
             }
             SweepWhat::RetryFailed(_) => revive(conn, lane, &row, &id, Made::Keep, *now)?,
             SweepWhat::PromoteDelayed => {
-                row.make_ready(conn, lane, Lifo::Ignored, now.millis())?;
+                row.make_ready(conn, lane, Lifo::Ignored, *now)?;
                 lane.tell(Event::Waiting { id: id.clone(), prev: Some(State::Delayed) });
             }
         }

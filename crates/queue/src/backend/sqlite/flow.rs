@@ -179,7 +179,7 @@ fn release(
 ) -> Result<(), Fault> {
     lane.ring = true;
     let Some(due) = due else {
-        row.make_ready(conn, lane, Lifo::Front, now.millis())?;
+        row.make_ready(conn, lane, Lifo::Front, now)?;
         lane.tell(Event::Waiting { id, prev: Some(row.place.state(row.priority)) });
         return Ok(());
     };

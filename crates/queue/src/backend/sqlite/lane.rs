@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
 use super::flow::Word;
+use super::groups::Groups;
 use super::minutes;
 use crate::backend::{Limits, MAX_EVENTS, Minute, Rate, Room};
 use crate::event::{Event, Position};
@@ -32,6 +33,9 @@ pub(super) struct Lane {
     pub(super) ring: bool,
     /// What a verb has done to children here; passed on to their parents when it is through with this queue.
     pub(super) words: Vec<Word>,
+    /// Whether any job of it has ever belonged to a group.
+    pub(super) grouped: bool,
+    groups: Option<Box<Groups>>,
     next_id: i64,
     tail: i64,
     head: i64,
@@ -45,7 +49,7 @@ pub(super) struct Lane {
 
 const LOAD: &str = "SELECT q, paused, next_id, tail, head, waiting, prioritized, delayed, active, waiting_children, \
     completed, failed, event_seq, event_last, events_kept, trimmed_seq, trimmed_last, \
-    concurrency, rate_max, rate_per, used, window_start, hold_until FROM queues WHERE name = ?1";
+    concurrency, rate_max, rate_per, used, window_start, hold_until, grouped FROM queues WHERE name = ?1";
 
 const STORE: &str = "UPDATE queues SET paused = ?2, next_id = ?3, tail = ?4, head = ?5, waiting = ?6, \
     prioritized = ?7, delayed = ?8, active = ?9, waiting_children = ?10, completed = ?11, failed = ?12, \
@@ -79,6 +83,8 @@ impl Lane {
                 limits: limits(row)?,
                 ring: false,
                 words: Vec::new(),
+                grouped: row.get(23)?,
+                groups: None,
                 told: Vec::new(),
                 counted: BTreeMap::new(),
             })
@@ -97,6 +103,9 @@ impl Lane {
 
     /// Writes the row and the events back.
     pub(super) fn store(&mut self, conn: &Connection) -> Result<(), Fault> {
+        if let Some(groups) = &mut self.groups {
+            groups.store(conn, self.q)?;
+        }
         self.store_events(conn)?;
         for (number, counted) in std::mem::take(&mut self.counted) {
             minutes::store(conn, self.q, number, &counted)?;
@@ -128,6 +137,15 @@ impl Lane {
             limits.until.millis(),
         ])?;
         Ok(())
+    }
+
+    /// Its groups; whoever has no job of any does not ask.
+    pub(super) fn groups(&mut self, conn: &Connection) -> Result<&mut Groups, Fault> {
+        let groups = match self.groups.take() {
+            Some(groups) => groups,
+            None => Box::new(Groups::load(conn, self)?),
+        };
+        Ok(self.groups.insert(groups))
     }
 
     pub(super) fn next_id(&mut self) -> i64 {

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::fault::Fault;
 use super::flow;
+use super::groups;
 use super::lane::Lane;
 use super::row::{self, BODY, SIDE};
 use super::schema;
@@ -206,7 +207,10 @@ pub(super) fn info(conn: &Connection, queue: &QueueName, now: Timestamp) -> Resu
         .query_map(params![lane.q, now.minus(WORKER_GONE).millis()], |row| row.get::<_, String>(0))?
         .map(|text| decode("workers", &text?))
         .collect::<Result<Vec<WorkerInfo>, Fault>>()?;
+    let (groups, group_defaults) = groups::totals(conn, &lane)?;
     Ok(Info {
+        groups,
+        group_defaults,
         counts: lane.counts,
         paused: lane.paused,
         limits: lane.limits,
@@ -228,9 +232,16 @@ pub(super) fn facts(conn: &Connection, queue: &QueueName, id: &JobId, now: Times
     let order = order.query_row(params![lane.q, id.as_str()], |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, (row.get(3)?, row.get(4)?)))
     });
-    if let Some((number, k1, k2, parent)) = order.optional()? {
+    let order = order.optional()?;
+    let group = facts.job.as_ref().and_then(|job| job.options.group.clone());
+    if let Some(group) = &group {
+        let key = order.filter(|(place, ..)| *place == Place::Ready as i64).map(|(_, k1, k2, _)| (k1, k2));
+        (facts.group, facts.ahead) = groups::facts(conn, &lane, group, key)?;
+    }
+    if let Some((number, k1, k2, parent)) = order {
         (facts.pending, facts.children) = flow::pending(conn, parent)?;
         match row::place(number)? {
+            Place::Ready if group.is_some() => {}
             Place::Ready => {
                 let args = params![lane.q, k1, k2, MAX_AHEAD + 1];
                 facts.ahead = conn.prepare_cached(AHEAD)?.query_row(args, |row| row.get(0))?;

@@ -43,7 +43,7 @@ pub(super) fn put(conn: &Connection, lane: &mut Lane, put: &Put, now: Timestamp)
         return Ok(Edited::WrongState(taken.place.state(taken.priority)));
     }
     if let (Some(slot), Some(job)) = (plan.remove, job) {
-        withdraw(conn, lane, &job, JobId::of_iteration(id, slot))?;
+        withdraw(conn, lane, &job, JobId::of_iteration(id, slot), now)?;
     }
     if let Some(slot) = plan.slot.filter(|_| plan.make) {
         make(conn, lane, &put.repeat, slot, now)?;
@@ -58,7 +58,7 @@ pub(super) fn put(conn: &Connection, lane: &mut Lane, put: &Put, now: Timestamp)
 }
 
 /// Removes a definition with its ticks, and its job if that still waits for its slot.
-pub(super) fn remove(conn: &Connection, lane: &mut Lane, id: &str) -> Result<Edited, Fault> {
+pub(super) fn remove(conn: &Connection, lane: &mut Lane, id: &str, now: Timestamp) -> Result<Edited, Fault> {
     let mut delete = conn.prepare_cached("DELETE FROM repeats WHERE q = ?1 AND id = ?2 RETURNING slot")?;
     let slot = delete.query_row(params![lane.q, id], |row| row.get::<_, Option<i64>>(0)).optional()?;
     let Some(slot) = slot else {
@@ -70,7 +70,7 @@ pub(super) fn remove(conn: &Connection, lane: &mut Lane, id: &str) -> Result<Edi
         if let Some(row) = Row::find(conn, lane, &job)?
             && stands(conn, &row)? == Place::Delayed
         {
-            withdraw(conn, lane, &row, job)?;
+            withdraw(conn, lane, &row, job, now)?;
         }
     }
     Ok(Edited::Done)
@@ -116,8 +116,8 @@ fn stands(conn: &Connection, job: &Row) -> Result<Place, Fault> {
     Ok(standing(job.place, started.query_row([job.row], |row| row.get(0))?))
 }
 
-fn withdraw(conn: &Connection, lane: &mut Lane, row: &Row, id: JobId) -> Result<(), Fault> {
-    row.remove(conn, lane)?;
+fn withdraw(conn: &Connection, lane: &mut Lane, row: &Row, id: JobId, now: Timestamp) -> Result<(), Fault> {
+    row.remove(conn, lane, now)?;
     lane.tell(Event::Removed { id, prev: row.place.state(row.priority) });
     Ok(())
 }

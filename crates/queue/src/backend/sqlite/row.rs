@@ -6,10 +6,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
 use super::flow;
+use super::groups;
 use super::lane::Lane;
 use crate::job::JobId;
 use crate::options::JobOptions;
 use crate::state::Place;
+use crate::time::Timestamp;
 
 /// Payloads up to this many bytes stay in the hot row.
 pub(super) const INLINE: usize = 1024;
@@ -29,6 +31,8 @@ pub(super) const CHILD: i64 = 128;
 pub(super) const PARENT: i64 = 512;
 /// A child of it has failed, and it is to fail too.
 pub(super) const CHILD_FAILED: i64 = 1024;
+/// Its options name a group. While it is ready or active, the bits from the sixteenth on are the group's number.
+pub(super) const GROUPED: i64 = 256;
 
 /// A job as moves need it.
 #[derive(Debug)]
@@ -66,20 +70,33 @@ impl Row {
     }
 
     /// Removes the job with everything that hangs on it.
-    pub(super) fn remove(&self, conn: &Connection, lane: &mut Lane) -> Result<(), Fault> {
+    pub(super) fn remove(&self, conn: &Connection, lane: &mut Lane, now: Timestamp) -> Result<(), Fault> {
         flow::removing(conn, lane, self)?;
         conn.prepare_cached("DELETE FROM jobs WHERE row = ?1")?.execute([self.row])?;
         lane.left(self.place.state(self.priority));
+        if self.flags & GROUPED != 0 {
+            groups::removed(conn, lane, self, now)?;
+        }
         remove_sides(conn, self.row, self.flags)
     }
 
     /// Puts the job among the ready ones: at the back, or in front when it asks for LIFO and that counts here.
-    pub(super) fn make_ready(&self, conn: &Connection, lane: &mut Lane, lifo: Lifo, now: i64) -> Result<(), Fault> {
-        let asks = lifo == Lifo::Honoured && self.flags & LIFO != 0 && self.priority == 0;
-        let in_front = asks || lifo == Lifo::Front;
-        let turn = if in_front { lane.front() } else { lane.back() };
-        conn.prepare_cached("UPDATE jobs SET place = 0, k1 = priority, k2 = ?2, since = ?3 WHERE row = ?1")?
-            .execute(params![self.row, turn, now])?;
+    pub(super) fn make_ready(
+        &self,
+        conn: &Connection,
+        lane: &mut Lane,
+        lifo: Lifo,
+        now: Timestamp,
+    ) -> Result<(), Fault> {
+        let asks = lifo == Lifo::Honoured && self.flags & LIFO != 0;
+        let freed = lifo == Lifo::Front;
+        if self.flags & GROUPED != 0 {
+            groups::make_ready(conn, lane, self.row, asks || freed, now)?;
+        } else {
+            let turn = if freed || asks && self.priority == 0 { lane.front() } else { lane.back() };
+            conn.prepare_cached("UPDATE jobs SET place = 0, k1 = priority, k2 = ?2, since = ?3 WHERE row = ?1")?
+                .execute(params![self.row, turn, now.millis()])?;
+        }
         lane.moved(self.priority, self.place, Place::Ready);
         lane.ring = true;
         Ok(())

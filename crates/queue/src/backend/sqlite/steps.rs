@@ -14,6 +14,8 @@ use crate::options::{Dedup, JobOptions, Keep};
 use crate::repeat::{Fate, Repeat, Schedule, Tick};
 use crate::state::State;
 
+mod groups;
+
 const NOW: Timestamp = Timestamp::from_millis(1_000_000);
 /// Times before, at and after `NOW`, by the row's number.
 const FILL: &str = "

@@ -7,18 +7,25 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::fault::Fault;
 use super::flow;
+use super::groups;
 use super::lane::Lane;
 use super::row::{self, CANCELED, OptionsCache, Row, STALLED_OUT};
+use crate::backend::groups::next;
 use crate::backend::*;
 use crate::event::Event;
 use crate::exit::Failure;
 use crate::job::{JobId, Payload};
+use crate::options::GROUPED_CLASS;
 use crate::state::{Doom, Place, State};
 use crate::time::Timestamp;
 
 /// `?1` q, `?2` how many, `?3` now. The columns are what the job will hold once it is taken.
 const NEXT: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started + 1, stalls, ?3, since FROM jobs \
     WHERE q = ?1 AND place = 0 ORDER BY k1, k2 LIMIT ?2";
+
+/// `?1` row, `?2` now; the same columns.
+const ONE: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started + 1, stalls, ?2, since FROM jobs \
+    WHERE row = ?1";
 
 /// `?1` row, `?2` until, `?3` token, `?4` now, `?5` worker.
 const LOCK: &str = "UPDATE jobs SET place = 2, k1 = ?2, token = ?3, since = ?4, processed_on = ?4, worker = ?5, \
@@ -27,6 +34,14 @@ const LOCK: &str = "UPDATE jobs SET place = 2, k1 = ?2, token = ?3, since = ?4, 
 /// `?1` q, `?2` now, `?3` token.
 const RESUME: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started, stalls, processed_on, since \
     FROM jobs WHERE q = ?1 AND place = 2 AND k1 > ?2 AND token = ?3 ORDER BY priority, k2";
+
+/// A job that is read to be taken.
+pub(super) struct Taken {
+    pub(super) priority: u32,
+    pub(super) flags: i64,
+    pub(super) waited: Duration,
+    pub(super) held: Held,
+}
 
 pub(super) fn take(
     conn: &Connection,
@@ -41,7 +56,7 @@ pub(super) fn take(
         let rows = resume.query(params![lane.q, now.millis(), wish.token.as_str()])?;
         let taken = read(conn, cache, rows, wish)?;
         if !taken.is_empty() {
-            return Ok((taken.into_iter().map(|(_, _, held)| held).collect(), Next::More));
+            return Ok((taken.into_iter().map(|taken| taken.held).collect(), Next::More));
         }
     }
     let promoted = promote_due(conn, lane, now)?;
@@ -49,25 +64,33 @@ pub(super) fn take(
         return Ok((Vec::new(), Next::Paused));
     }
     let mut held = Vec::new();
+    let woken = groups::wake(conn, lane, now)?;
     let most = wish.most.min(lane.room(wish.rate, now).most);
-    if lane.ready() > 0 && most > 0 {
+    let takeable = groups::takeable(conn, lane)?;
+    if takeable > 0 && most > 0 {
         let until = now.plus(wish.lock_for).millis();
-        let mut next = conn.prepare_cached(NEXT)?;
-        let rows = next.query(params![lane.q, most as i64, now.millis()])?;
+        let mut first = conn.prepare_cached(NEXT)?;
+        let rows = first.query(params![lane.q, takeable.min(most as u64) as i64, now.millis()])?;
         let taken = read(conn, cache, rows, wish)?;
         let mut lock = conn.prepare_cached(LOCK)?;
         held.reserve(taken.len());
-        for (priority, waited, job) in taken {
-            lane.minute(now).wait.add(waited);
-            lock.execute(params![job.lock.row, until, wish.token.as_str(), now.millis(), &**worker])?;
-            lane.moved(priority, Place::Ready, Place::Active);
-            lane.tell(Event::Active { id: job.lock.id.clone(), prev: State::ready(priority) });
-            held.push(job);
+        let mut heads = Vec::new();
+        for job in taken {
+            if job.priority == GROUPED_CLASS {
+                heads.push(job);
+                continue;
+            }
+            lock.execute(params![job.held.lock.row, until, wish.token.as_str(), now.millis(), &**worker])?;
+            held.push(self::taken(lane, job, now));
+        }
+        if !heads.is_empty() {
+            let by = groups::By { wish, worker, most: most - held.len(), now };
+            held.extend(groups::hand_out(conn, cache, lane, heads, by)?);
         }
         let started = held.iter().filter(|held| held.failed_already.is_none()).count();
         lane.limits.started(started as u32, wish.rate, now);
     }
-    let next = match (promoted, lane.ready()) {
+    let next = match (promoted.max(woken), groups::takeable(conn, lane)?) {
         (MAX_PROMOTE, _) => Next::More,
         (_, 0) => next_due(conn, lane)?,
         _ => lane.room(wish.rate, now).next,
@@ -75,18 +98,39 @@ pub(super) fn take(
     Ok((held, next))
 }
 
-/// Reads jobs with their priorities and how long they had waited.
+/// Counts and tells a job that has been locked.
+pub(super) fn taken(lane: &mut Lane, job: Taken, now: Timestamp) -> Held {
+    lane.minute(now).wait.add(job.waited);
+    lane.moved(job.priority, Place::Ready, Place::Active);
+    lane.tell(Event::Active { id: job.held.lock.id.clone(), prev: State::ready(job.priority) });
+    job.held
+}
+
+/// Reads one job to be taken.
+pub(super) fn read_row(
+    conn: &Connection,
+    cache: &mut OptionsCache,
+    row: i64,
+    wish: &Take,
+    now: Timestamp,
+) -> Result<Option<Taken>, Fault> {
+    let mut one = conn.prepare_cached(ONE)?;
+    let rows = one.query(params![row, now.millis()])?;
+    Ok(read(conn, cache, rows, wish)?.pop())
+}
+
 fn read(
     conn: &Connection,
     cache: &mut OptionsCache,
     mut rows: rusqlite::Rows<'_>,
     wish: &Take,
-) -> Result<Vec<(u32, Duration, Held)>, Fault> {
-    let mut taken = Vec::with_capacity(wish.most.min(MAX_TURN));
+) -> Result<Vec<Taken>, Fault> {
+    let mut taken = Vec::new();
     while let Some(row) = rows.next()? {
         let taken_at = Timestamp::from_millis(row.get(11)?);
         let waited = taken_at.since(Timestamp::from_millis(row.get(12)?));
-        taken.push((row.get(5)?, waited, read_one(conn, cache, row, &wish.token)?));
+        let held = read_one(conn, cache, row, &wish.token)?;
+        taken.push(Taken { priority: row.get(5)?, flags: row.get(6)?, waited, held });
     }
     Ok(taken)
 }
@@ -149,19 +193,20 @@ fn promote_due(conn: &Connection, lane: &mut Lane, now: Timestamp) -> Result<usi
         })?
         .collect::<Result<Vec<_>, _>>()?;
     for (row, id) in &rows {
-        row.make_ready(conn, lane, row::Lifo::Ignored, now.millis())?;
+        row.make_ready(conn, lane, row::Lifo::Ignored, now)?;
         lane.tell(Event::Waiting { id: JobId::stored(id.as_str()), prev: Some(State::Delayed) });
     }
     Ok(rows.len())
 }
 
-fn next_due(conn: &Connection, lane: &Lane) -> Result<Next, Fault> {
+fn next_due(conn: &Connection, lane: &mut Lane) -> Result<Next, Fault> {
+    let group = groups::next_due(conn, lane)?;
     if lane.counts.delayed == 0 {
-        return Ok(Next::Empty);
+        return Ok(next(lane.ready() > 0, None, group));
     }
     let mut first = conn.prepare_cached("SELECT k1 FROM jobs WHERE q = ?1 AND place = 1 ORDER BY k1, k2 LIMIT 1")?;
     let due = first.query_row([lane.q], |row| row.get::<_, i64>(0)).optional()?;
-    Ok(due.map_or(Next::Empty, |due| Next::At(Timestamp::from_millis(due))))
+    Ok(next(lane.ready() > 0, due.map(Timestamp::from_millis), group))
 }
 
 /// A text column, or NULL, without a copy.

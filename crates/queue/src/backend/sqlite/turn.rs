@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::dedup;
 use super::fault::Fault;
 use super::flow;
+use super::groups;
 use super::lane::Lane;
 use super::row::{self, DEDUP, Row, SIDE};
 use super::scribe::Tx;
@@ -14,7 +15,7 @@ use crate::backend::*;
 use crate::event::Event;
 use crate::exit::{Failure, Outcome};
 use crate::job::JobId;
-use crate::options::Keep;
+use crate::options::{GROUPED_CLASS, Keep};
 use crate::state::{Place, State};
 use crate::time::Timestamp;
 
@@ -32,7 +33,10 @@ pub(super) fn turn(tx: &mut Tx<'_>, (turn, now): &(Turn, Timestamp)) -> Result<T
     let own = turn.take.as_ref().and_then(|take| take.rate);
     if lane.ready() > 0 && !lane.paused {
         let changed = !(ends.is_empty() && held.is_empty());
-        lane.ring |= lane.limits.calls(own, lane.counts.active, *now, changed);
+        lane.ring |= match groups::takeable(conn, lane)? {
+            0 => changed && groups::next_due(conn, lane)?.is_some(),
+            _ => lane.limits.calls(own, lane.counts.active, *now, changed),
+        };
     }
     Ok(Turned { ends, held, next })
 }
@@ -117,18 +121,26 @@ impl Settling<'_> {
                 let mut wait = self.conn.prepare_cached(AWAIT)?;
                 let args = params![row, verdict.lock.token.as_str(), self.now.millis(), self.lane.q, id.as_str(), turn];
                 let priority = wait.query_row(args, |row| row.get::<_, u32>(0)).optional()?;
-                priority.map(|priority| flow::waits(self.lane, id, priority)).is_some()
+                if let Some(priority) = priority {
+                    flow::waits(self.lane, id, priority);
+                    groups::delayed(self.conn, self.lane, row, self.now)?;
+                }
+                priority.is_some()
             }
-            Outcome::Back | Outcome::SlowDown(_) | Outcome::AwaitChildren => {
+            Outcome::Back | Outcome::SlowDown(_) | Outcome::SlowDownGroup(_) | Outcome::AwaitChildren => {
                 let turn = self.lane.front();
                 let mut back = self.conn.prepare_cached(BACK)?;
                 let args = params![row, verdict.lock.token.as_str(), self.now.millis(), self.lane.q, id.as_str(), turn];
                 match back.query_row(args, |row| row.get::<_, u32>(0)).optional()? {
                     Some(priority) => {
-                        if let Outcome::SlowDown(until) = verdict.outcome {
-                            self.lane.limits.hold(until);
+                        match verdict.outcome {
+                            Outcome::SlowDown(until) => self.lane.limits.hold(until),
+                            Outcome::SlowDownGroup(until) => {
+                                groups::slow_down(self.conn, self.lane, row, until, self.now)?
+                            }
+                            _ => {}
                         }
-                        self.woken(id, priority)
+                        self.woken(row, id, priority, groups::To::Front)?
                     }
                     None => false,
                 }
@@ -213,10 +225,11 @@ impl Settling<'_> {
                 None => self.evictions.push((place, verdict.keep, 1)),
             }
         }
-        if let Some((opts, flags)) = tied
-            && flags & DEDUP != 0
-        {
-            dedup::ended(self.conn, self.lane, &opts, id, self.now)?;
+        if let Some((opts, flags)) = tied {
+            groups::ended(self.conn, self.lane, flags, self.now)?;
+            if flags & DEDUP != 0 {
+                dedup::ended(self.conn, self.lane, &opts, id, self.now)?;
+            }
         }
         self.lane.tell(match &verdict.outcome {
             Outcome::Dead(failure) => Event::Failed { id: id.clone(), failure: failure.clone() },
@@ -249,6 +262,7 @@ impl Settling<'_> {
                 return Ok(false);
             }
             self.lane.moved(0, Place::Active, Place::Delayed);
+            groups::delayed(self.conn, self.lane, row, self.now)?;
             self.lane.tell(Event::Delayed { id: id.clone(), due: at });
             self.lane.ring = true;
             return Ok(true);
@@ -257,14 +271,17 @@ impl Settling<'_> {
         let mut again = self.conn.prepare_cached(AGAIN)?;
         let args = params![row, token, now, self.lane.q, id.as_str(), front, back, counts, side];
         let priority = again.query_row(args, |row| row.get::<_, u32>(0)).optional()?;
-        Ok(priority.is_some_and(|priority| self.woken(id, priority)))
+        priority.map_or(Ok(false), |priority| self.woken(row, id, priority, groups::To::Back))
     }
 
-    fn woken(&mut self, id: &JobId, priority: u32) -> bool {
+    fn woken(&mut self, row: i64, id: &JobId, priority: u32, to: groups::To) -> Result<bool, Fault> {
         self.lane.moved(priority, Place::Active, Place::Ready);
+        if priority == GROUPED_CLASS {
+            groups::returned(self.conn, self.lane, row, to, self.now)?;
+        }
         self.lane.tell(Event::Waiting { id: id.clone(), prev: Some(State::Active) });
         self.lane.ring = true;
-        true
+        Ok(true)
     }
 
     fn side(&self, row: i64, column: &'static str, value: &str) -> Result<(), Fault> {
@@ -297,7 +314,7 @@ impl Settling<'_> {
             for (index, (number, finished_on, flags)) in rows.into_iter().enumerate() {
                 if index < surplus || finished_on <= cutoff {
                     let row = Row { row: number, place, k1: finished_on, priority: 0, flags, settled: None };
-                    row.remove(self.conn, self.lane)?;
+                    row.remove(self.conn, self.lane, self.now)?;
                 }
             }
         }

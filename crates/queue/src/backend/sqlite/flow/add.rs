@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::add::{self, INSERT};
 use super::super::fault::Fault;
 use super::super::lane::Lane;
-use super::super::row::{BODY, CHILD, DEDUP, INLINE, LIFO, PARENT, Row, SIDE};
+use super::super::row::{BODY, CHILD, DEDUP, GROUPED, INLINE, LIFO, PARENT, Row, SIDE};
 use super::super::scribe::Tx;
 use super::{News, pass_on, policy};
 use crate::backend::flow::{Fate, Known, plan};
@@ -125,11 +125,13 @@ fn store_parent(
 ) -> Result<(), Fault> {
     let (data, options) = (job.data.as_str(), &job.options);
     let inline = data.len() <= INLINE;
-    let flags = if options.lifo { LIFO } else { 0 } | if inline { 0 } else { BODY };
+    let flags = if options.lifo { LIFO } else { 0 }
+        | if inline { 0 } else { BODY }
+        | if options.group.is_some() { GROUPED } else { 0 };
     let (time, turn) = (now.millis(), lane.back());
     let (place, data_here) = (Place::WaitingChildren as i64, inline.then_some(data));
     let row =
-        params![lane.q, id.as_str(), place, time, turn, &*job.name, data_here, opts, options.priority, flags, time];
+        params![lane.q, id.as_str(), place, time, turn, &*job.name, data_here, opts, options.class(), flags, time];
     conn.prepare_cached(INSERT)?.execute(row)?;
     if !inline {
         let body = params![conn.last_insert_rowid(), data];

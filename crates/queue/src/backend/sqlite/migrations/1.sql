@@ -13,6 +13,7 @@ CREATE TABLE queues (
     used INTEGER NOT NULL DEFAULT 0,        -- starts in the window that began at window_start
     window_start INTEGER NOT NULL DEFAULT 0,
     hold_until INTEGER NOT NULL DEFAULT 0,
+    grouped INTEGER NOT NULL DEFAULT 0,     -- any job of it has ever belonged to a group: see `fairs`
     next_id INTEGER NOT NULL DEFAULT 0,
     tail INTEGER NOT NULL DEFAULT 0,
     head INTEGER NOT NULL DEFAULT 0,
@@ -73,6 +74,30 @@ CREATE TABLE lasts (
     job TEXT NOT NULL, name TEXT NOT NULL, data TEXT NOT NULL, opts TEXT NOT NULL, PRIMARY KEY (q, owner)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX lasts_job ON lasts (q, job);
+
+-- Whose turn it is among the groups of a queue: see backend/groups.rs.
+CREATE TABLE fairs (
+    q INTEGER PRIMARY KEY,
+    time INTEGER NOT NULL DEFAULT 0,        -- virtual
+    number INTEGER NOT NULL DEFAULT 0,      -- that was given last
+    groups INTEGER NOT NULL DEFAULT 0,
+    behind INTEGER NOT NULL DEFAULT 0,      -- ready jobs that are not heads
+    due INTEGER,                            -- no group that has jobs is due before
+    unseen INTEGER,                         -- groups with larger numbers are still to be looked at
+    concurrency INTEGER, rate_max INTEGER, rate_per INTEGER     -- for groups without their own
+) STRICT;
+CREATE TABLE groups (
+    q INTEGER NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL,
+    weight INTEGER NOT NULL, paused INTEGER NOT NULL, concurrency INTEGER, rate_max INTEGER, rate_per INTEGER,
+    used INTEGER NOT NULL, window_start INTEGER NOT NULL, hold_until INTEGER NOT NULL,
+    last INTEGER NOT NULL,                  -- virtual time of its head, or of the one before
+    waiting INTEGER NOT NULL, active INTEGER NOT NULL, head INTEGER NOT NULL,
+    idle INTEGER NOT NULL,                  -- nothing waiting, nothing active
+    due INTEGER,                            -- when it may start something, or when it may be forgotten
+    PRIMARY KEY (q, number)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX groups_id ON groups (q, id);
+CREATE INDEX groups_due ON groups (q, idle, due) WHERE due IS NOT NULL;
 
 -- Job schedulers: where each stands (NULL: it makes no more jobs), the jobs it has made, its definition and payload.
 CREATE TABLE repeats (
