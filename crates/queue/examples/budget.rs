@@ -37,7 +37,7 @@ impl Handler<Ask> for Model {
                 self.store.spend(vec![self.budget.correct(-5)]).await?; // the answer is shorter than expected
                 Ok(format!("answer to {question}"))
             }
-            Spent::Wait(until) => Err(Exit::Later(until.since(self.store.clock().now()))),
+            Spent::Wait(wait) => Err(Exit::Later(wait)),
         }
     }
 }

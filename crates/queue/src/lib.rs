@@ -1,4 +1,48 @@
-//! A job queue with BullMQ's semantics over interchangeable stores.
+//! A job queue with BullMQ's semantics over interchangeable stores: memory, and one SQLite file (cargo feature `sqlite`).
+//!
+//! A job has a kind: a type that serde can write, with a name and the type of its result. A [`Queue`] of a [`Store`] takes
+//! jobs, a [`Worker`] runs them.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use launchkit_queue::{Active, Exit, JobKind, Queue, Store, Worker};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Count {
+//!     text: String,
+//! }
+//!
+//! impl JobKind for Count {
+//!     const NAME: &'static str = "count";
+//!     type Output = usize;
+//! }
+//!
+//! async fn count(job: Active<Count>) -> Result<usize, Exit> {
+//!     Ok(job.data().text.split_whitespace().count())
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let store = Store::memory(); // or, with the feature `sqlite`: Store::sqlite("jobs.db").await?
+//!     let queue = Queue::new(&store, "texts")?;
+//!     let worker = Worker::builder(&queue).concurrency(16).on(count).build()?.start();
+//!
+//!     let added = queue.add(Count { text: "three little words".into() }).attempts(3).await?;
+//!     let words = queue.outcome::<Count>(added.id(), Duration::from_secs(5)).await?;
+//!     assert_eq!(words, 3);
+//!
+//!     let report = worker.stop().await;
+//!     assert_eq!(report.done, 1);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! In Cargo.toml: `launchkit-queue` with `features = ["sqlite"]`, `serde` with `derive`, `tokio` with `macros` and
+//! `rt-multi-thread`. Where to read on: [`Queue`] (adding, reading, following events), [`AddOne`] (what a job can ask for),
+//! [`Exit`] (how a handler ends), [`Handler`] (handlers that hold something), [`Queue::schedule`], [`Flow`],
+//! [`Queue::groups`], [`Budget`], [`Queue::explain`], [`Admin`]; and the programs in `examples/`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))] // a test that cannot go on should say so and stop
 
@@ -15,8 +59,9 @@ mod state;
 mod time;
 
 pub use backend::{
-    Added, BUCKETS, Budget, Child, ChildState, Children, GroupDefaults, GroupInfo, GroupSettings, GroupStatus,
-    Histogram, MAX_WEIGHT, Minute, Pick, Rate, Refusal, Scheduled, Spend, Spent,
+    Added, BUCKETS, Budget, Child, ChildState, Children, Cursor, GroupDefaults, GroupInfo, GroupSettings, GroupStatus,
+    Histogram, Info, List, Logs, MAX_WEIGHT, Made, Minute, Page, Pick, Rate, Refusal, Scheduled, Spend, Spent, Swept,
+    WorkerInfo,
 };
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;
@@ -42,4 +87,4 @@ pub use queue::{
     Reason, RemoveError, Removed, Told, Why, explain,
 };
 pub use store::Store;
-pub use worker::{Active, BadWorker, Cause, Handler, Report, Worker, WorkerBuilder};
+pub use worker::{Active, BadWorker, Cause, Handler, Report, Running, Worker, WorkerBuilder};

@@ -155,10 +155,16 @@ impl Queue {
         Ok(self.info().await?.newest_event)
     }
 
-    /// Waits for the end of a job, at most this long, and answers its result.
+    /// Waits for the end of a job, at most this long, and answers its result, decoded as that of a `J`. With no time at all
+    /// it tells how a job stands that may have ended.
+    ///
+    /// A job that is not kept (`Keep::NONE`) is gone when it has ended, and answers [`OutcomeError::Missing`]; its result is
+    /// told by its event.
     pub async fn outcome<J: JobKind>(&self, id: &JobId, wait: Duration) -> Result<J::Output, OutcomeError> {
-        let wait = tokio::time::timeout(wait, self.ended(id)).await;
-        let record = wait.map_err(|_| OutcomeError::NotYet)??;
+        let record = match self.get(id).await?.ok_or(OutcomeError::Missing)? {
+            record if record.state.is_final() => record,
+            _ => tokio::time::timeout(wait, self.ended(id)).await.map_err(|_| OutcomeError::NotYet)??,
+        };
         match record.failure {
             Some(failure) if record.state == State::Failed => Err(OutcomeError::Failed(failure)),
             _ => record.result.unwrap_or_else(Payload::null).decode().map_err(OutcomeError::Type),

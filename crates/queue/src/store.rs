@@ -55,7 +55,7 @@ impl Store {
     /// let calls = Budget::new("model calls", NonZeroU32::new(500).unwrap(), Duration::from_secs(60))?;
     /// match store.spend(vec![tokens.want(1_200), calls.want(1)]).await? {
     ///     Spent::Granted(left) => assert_eq!(left, [88_800, 499]),
-    ///     Spent::Wait(until) => println!("not before {until}"), // a handler answers Exit::Later or Exit::SlowDown
+    ///     Spent::Wait(wait) => println!("not yet: {wait:?}"), // a handler answers Err(Exit::Later(wait))
     /// }
     /// store.spend(vec![tokens.correct(-200)]).await?; // the answer was shorter than expected
     /// # Ok(()) }

@@ -30,16 +30,21 @@ mod pump;
 mod rescuer;
 mod router;
 mod runner;
+mod running;
 mod trip;
 
 pub use active::{Active, Cause};
 pub use router::Handler;
+pub use running::Running;
 
 use held::HeldSet;
 use router::Router;
 
 /// How often a worker may look for jobs whose worker vanished.
 const RESCUE_EVERY: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 3600);
+
+/// How long a worker waits until it is registered before it takes its first job.
+const FIRST_BEAT: Duration = Duration::from_secs(1);
 
 /// Runs the jobs of one queue.
 ///
@@ -53,16 +58,11 @@ const RESCUE_EVERY: RangeInclusive<Duration> = Duration::from_millis(10)..=Durat
 /// }
 /// let store = Store::memory();
 /// let queue = Queue::new(&store, "texts")?;
+/// let worker = Worker::builder(&queue).concurrency(16).on(greet).build()?.start();
 /// let added = queue.add(Greet { name: "Ada".into() }).await?;
-/// let worker = Worker::builder(&queue).concurrency(16).on::<Greet>(greet).build()?;
-/// let ended = queue.outcome::<Greet>(added.id(), std::time::Duration::from_secs(5));
-/// let (report, greeting) = {
-///     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-///     let work = worker.run_until(async { stopped.await.unwrap_or(()) });
-///     tokio::join!(work, async { let greeting = ended.await; let _ = stop.send(()); greeting })
-/// };
-/// assert_eq!(greeting?, "Hello Ada");
-/// assert_eq!(report.done, 1);
+/// let greeting = queue.outcome::<Greet>(added.id(), std::time::Duration::from_secs(5)).await?;
+/// assert_eq!(greeting, "Hello Ada");
+/// assert_eq!(worker.stop().await.done, 1);
 /// # Ok(()) }
 /// ```
 pub struct Worker {
@@ -178,16 +178,29 @@ impl Worker {
         }
     }
 
+    /// Works in a task of its own until it is told to stop.
+    pub fn start(self) -> Running {
+        Running::start(self)
+    }
+
     /// Works until `stop` ends, then stops in two steps: takes no more and lets running jobs end; after the grace, cancels
     /// them and gives them back uncounted. Store failures do not end it: it tries again with growing waits.
     ///
     /// Dropping the future kills the worker as a crash would: its jobs are rescued when their locks expire.
-    pub async fn run_until(self, stop: impl Future<Output = ()> + Send) -> Report {
+    ///
+    /// ```no_run
+    /// # async fn example(worker: launchkit_queue::Worker) {
+    /// let report = worker.run_until(tokio::signal::ctrl_c()).await;
+    /// println!("{} done", report.done);
+    /// # }
+    /// ```
+    pub async fn run_until<S: Future + Send>(self, stop: S) -> Report {
         let shared = self.shared;
         let pump_ended = CancellationToken::new();
         let rescuer_ended = CancellationToken::new();
         let mut doers = JoinSet::new();
-        doers.spawn(keeper::run(shared.clone(), rescuer_ended.clone()));
+        let seen = CancellationToken::new();
+        doers.spawn(keeper::run(shared.clone(), seen.clone(), rescuer_ended.clone()));
         doers.spawn({
             let (shared, pump_ended) = (shared.clone(), pump_ended.clone());
             async move {
@@ -195,6 +208,11 @@ impl Worker {
                 rescuer_ended.cancel();
             }
         });
+        // Whoever asks who works on a job finds its worker; a store that does not answer beats must not hold up the rest.
+        let _ = tokio::time::timeout(FIRST_BEAT, seen.cancelled()).await;
+        let stop = async move {
+            stop.await;
+        };
         pump::Pump::new(shared.clone()).run(stop).await;
         pump_ended.cancel();
         while doers.join_next().await.is_some() {}

@@ -92,8 +92,10 @@ pub struct Spend {
 pub enum Spent {
     /// All of it was granted; so much is left of each budget, in order, 0 for one that owes.
     Granted(Vec<u32>),
-    /// Nothing of it was: all of it together is to be had from this time on, if nobody else comes first.
-    Wait(Timestamp),
+    /// Nothing of it was: all of it together is to be had after this long, if nobody else comes first. A handler answers
+    /// [`Exit::Later`](crate::Exit::Later), or [`Exit::SlowDown`](crate::Exit::SlowDown) when the rest of its queue has to
+    /// wait too.
+    Wait(Duration),
 }
 
 /// Where a budget stands: when it will be full again. One that is full need not be kept.
@@ -117,8 +119,8 @@ impl Spend {
         &self.budget.key
     }
 
-    /// Spends from a budget that stands so; answers how it stands then and what is left, or when to ask again.
-    pub(crate) fn from(&self, fill: Option<Fill>, now: Timestamp) -> Result<(Fill, u32), Timestamp> {
+    /// Spends from a budget that stands so; answers how it stands then and what is left, or how long to wait.
+    pub(crate) fn from(&self, fill: Option<Fill>, now: Timestamp) -> Result<(Fill, u32), Duration> {
         let nanos = i128::from(now.millis()) * i128::from(NANOS_PER_MILLI);
         // A clock that was set back takes the time along.
         let back = fill.map_or(0, |fill| (fill.at.millis().saturating_sub(now.millis())).max(0));
@@ -127,8 +129,8 @@ impl Spend {
         let then = full.max(nanos) + self.budget.nanos(self.cost);
         let over = then - (nanos + most);
         if self.asks && over > 0 {
-            let millis = i64::try_from(round_up(over, i128::from(NANOS_PER_MILLI))).unwrap_or(i64::MAX);
-            return Err(Timestamp::from_millis(now.millis().saturating_add(millis)));
+            let millis = u64::try_from(round_up(over, i128::from(NANOS_PER_MILLI))).unwrap_or(u64::MAX);
+            return Err(Duration::from_millis(millis));
         }
         let longest = nanos + i128::try_from(MAX_BUDGET_TIME.as_nanos()).unwrap_or(0);
         let then = then.clamp(nanos, longest);
@@ -166,11 +168,11 @@ pub(crate) fn spend<E>(
                 fills.push((key, fill));
                 left.push(rest);
             }
-            Err(until) => wait = wait.max(Some(until)),
+            Err(longer) => wait = wait.max(Some(longer)),
         }
     }
-    if let Some(until) = wait {
-        return Ok(Spent::Wait(until));
+    if let Some(wait) = wait {
+        return Ok(Spent::Wait(wait));
     }
     for (key, fill) in fills {
         keep(key, fill)?;
@@ -189,6 +191,10 @@ mod tests {
         Budget::new("b", NonZeroU32::new(max).unwrap(), Duration::from_millis(per_ms)).unwrap()
     }
 
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis)
     }
@@ -198,8 +204,8 @@ mod tests {
         let ten = budget(10, 1_000);
         let (fill, left) = ten.want(10).from(None, at(5_000)).unwrap();
         assert_eq!(left, 0);
-        assert_eq!(ten.want(1).from(Some(fill), at(5_000)), Err(at(5_100)));
-        assert_eq!(ten.want(3).from(Some(fill), at(5_299)), Err(at(5_300)));
+        assert_eq!(ten.want(1).from(Some(fill), at(5_000)), Err(ms(100)));
+        assert_eq!(ten.want(3).from(Some(fill), at(5_299)), Err(ms(1)));
         let (_, left) = ten.want(3).from(Some(fill), at(5_300)).unwrap();
         assert_eq!(left, 0);
     }
@@ -209,7 +215,7 @@ mod tests {
         let ten = budget(10, 1_000);
         let (fill, left) = ten.correct(25).from(None, at(0)).unwrap();
         assert_eq!(left, 0);
-        assert_eq!(ten.want(1).from(Some(fill), at(0)), Err(at(1_600)));
+        assert_eq!(ten.want(1).from(Some(fill), at(0)), Err(ms(1_600)));
         let (fill, _) = ten.correct(-20).from(Some(fill), at(0)).unwrap();
         assert_eq!(ten.want(5).from(Some(fill), at(0)).unwrap().1, 0);
     }
@@ -225,7 +231,7 @@ mod tests {
     fn a_clock_that_was_set_back_costs_nobody_more() {
         let ten = budget(10, 1_000);
         let (fill, _) = ten.want(10).from(None, at(3_600_000)).unwrap();
-        assert_eq!(ten.want(1).from(Some(fill), at(0)), Err(at(100)));
+        assert_eq!(ten.want(1).from(Some(fill), at(0)), Err(ms(100)));
     }
 
     #[test]
@@ -271,9 +277,9 @@ mod tests {
             let budget = budget(max, per);
             let (first, second) = (first.min(max), second.min(max));
             let (fill, _) = budget.want(first).from(None, at(9)).unwrap();
-            if let Err(until) = budget.want(second).from(Some(fill), at(9)) {
-                prop_assert!(budget.want(second).from(Some(fill), until).is_ok());
-                let early = until.minus(Duration::from_millis(1));
+            if let Err(wait) = budget.want(second).from(Some(fill), at(9)) {
+                prop_assert!(budget.want(second).from(Some(fill), at(9).plus(wait)).is_ok());
+                let early = at(9).plus(wait).minus(Duration::from_millis(1));
                 prop_assert!(early <= at(9) || budget.want(second).from(Some(fill), early).is_err());
             }
         }

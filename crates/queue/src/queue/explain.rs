@@ -237,6 +237,6 @@ fn full(facts: &Facts) -> Option<Reason> {
 }
 
 fn no_workers(facts: &Facts) -> Option<Reason> {
-    let none = "No worker has given a sign of life on this queue for a minute.";
+    let none = "No worker of this queue has given a sign of life within the last minute.";
     facts.info.workers.is_empty().then(|| Reason::new(Why::NoWorkers, none))
 }

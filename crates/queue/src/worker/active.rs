@@ -115,7 +115,8 @@ impl<D> Active<D> {
         Ok(())
     }
 
-    /// Adds a log line, stored within 250 ms. Lines over 8 kB are cut; beyond 1,000 (or the job's own limit) the oldest
+    /// Adds a log line, stored within 250 ms, before progress that is noted after it. No event tells of it: read
+    /// [`Queue::logs`](crate::Queue::logs) with a growing `skip`. Lines over 8 kB are cut; beyond 1,000 (or the job's own limit) the oldest
     /// go.
     pub fn log(&self, line: impl AsRef<str>) {
         self.run.note_line(line.as_ref());
@@ -128,6 +129,22 @@ impl<D> Active<D> {
 
     /// Ends when it should stop. A handler that goes on is dropped at its next `.await`: at once when the lock is lost,
     /// after five seconds when it was canceled, after one second at shutdown.
+    ///
+    /// A handler that stops because of it answers any error; what becomes of the job is decided by the cause: failed as
+    /// canceled, given back at shutdown, nobody's business when the lock is lost. A result that comes all the same counts.
+    ///
+    /// ```
+    /// # use launchkit_queue::{Active, Exit, JobKind};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Fetch;
+    /// # impl JobKind for Fetch { const NAME: &'static str = "fetch"; type Output = (); }
+    /// # async fn fetch_all() {}
+    /// async fn fetch(job: Active<Fetch>) -> Result<(), Exit> {
+    ///     tokio::select! {
+    ///         _ = fetch_all() => Ok(()),
+    ///         cause = job.canceled() => Err(format!("stopped: {cause:?}").into()),
+    ///     }
+    /// }
+    /// ```
     pub async fn canceled(&self) -> Cause {
         self.run.told().await
     }

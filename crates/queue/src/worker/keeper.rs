@@ -18,8 +18,8 @@ const NOTES_EVERY: Duration = Duration::from_millis(250);
 /// How often a worker with jobs asks who is to stop: canceled handlers are told within a second.
 const BEAT_BUSY: Duration = Duration::from_millis(500);
 
-/// Works until `ended`; the first beat, which registers the worker, comes at once.
-pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
+/// Works until `ended`; the first beat, which registers the worker, comes at once, and then `seen` is told.
+pub(super) async fn run(shared: Arc<Shared>, seen: CancellationToken, ended: CancellationToken) {
     let clock = shared.queue.clock().clone();
     let beat_idle = shared.settings.lock_for / 3;
     let mut heard = clock.now();
@@ -35,6 +35,7 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
             if beat(&shared, now).await {
                 heard = now;
             }
+            seen.cancel();
         }
         give_up_expired(&shared, heard);
         if busy {

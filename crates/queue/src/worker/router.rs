@@ -9,7 +9,23 @@ use super::active::Active;
 use crate::exit::Exit;
 use crate::job::{JobKind, Payload};
 
-/// Runs jobs of one kind. Every `Fn(Active<J>) -> impl Future<Output = Result<J::Output, Exit>>` is one.
+/// Runs jobs of one kind. Every `Fn(Active<J>) -> impl Future<Output = Result<J::Output, Exit>>` is one; a type of its own can
+/// hold what its jobs need.
+///
+/// ```
+/// # use launchkit_queue::{Active, Exit, Handler, JobKind};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Greet { name: String }
+/// # impl JobKind for Greet { const NAME: &'static str = "greet"; type Output = String; }
+/// struct Greeter {
+///     greeting: String, // a database pool, a client, another queue …
+/// }
+///
+/// impl Handler<Greet> for Greeter {
+///     async fn run(&self, job: Active<Greet>) -> Result<String, Exit> {
+///         Ok(format!("{}, {}", self.greeting, job.data().name))
+///     }
+/// }
+/// ```
 pub trait Handler<J: JobKind>: Send + Sync + 'static {
     /// Runs one job.
     fn run(&self, job: Active<J>) -> impl Future<Output = Result<J::Output, Exit>> + Send;
@@ -26,8 +42,8 @@ where
     }
 }
 
-pub(super) type Running = dyn Future<Output = Result<Payload, Exit>> + Send;
-pub(super) type Answer = Pin<Box<Running>>;
+pub(super) type Run = dyn Future<Output = Result<Payload, Exit>> + Send;
+pub(super) type Answer = Pin<Box<Run>>;
 type AnyHandler = Arc<dyn Fn(Active<Payload>) -> Answer + Send + Sync>;
 
 #[derive(Default)]

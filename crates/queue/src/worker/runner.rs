@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::Shared;
 use super::active::{Active, Cause};
 use super::held::Run;
-use super::router::{Answer, Running};
+use super::router::{self, Answer};
 use crate::backend::Held;
 use crate::exit::{Exit, Failure, FailureKind, Ran};
 use crate::job::Payload;
@@ -67,7 +67,7 @@ fn start(shared: &Shared, job: Active<Payload>) -> Option<Answer> {
 }
 
 /// What a handler that has been told to stop says within its patience; `None` when nobody listens any more.
-async fn last_word(cause: Cause, run: &Run, answer: &mut Caught<Box<Running>>) -> Option<Ran> {
+async fn last_word(cause: Cause, run: &Run, answer: &mut Caught<Box<router::Run>>) -> Option<Ran> {
     let patience = match cause {
         Cause::LockLost => return None,
         Cause::Canceled => CANCEL_PATIENCE,
@@ -84,7 +84,7 @@ type Ended = Result<Result<Payload, Exit>, TimedOut>;
 
 struct TimedOut(Duration);
 
-async fn within(limit: Option<Duration>, answer: &mut Caught<Box<Running>>) -> Ended {
+async fn within(limit: Option<Duration>, answer: &mut Caught<Box<router::Run>>) -> Ended {
     let answer = match limit {
         None => answer.await,
         Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| TimedOut(limit))?,

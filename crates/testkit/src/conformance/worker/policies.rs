@@ -187,7 +187,7 @@ async fn killed(base: &Bench, backend: Arc<dyn Backend>, kill: Kill) -> bool {
     tokio::select! {
         biased;
         () = faulty.struck() => {}
-        _ = Box::pin(first.run_until(std::future::pending())) => {}
+        _ = Box::pin(first.run_until(std::future::pending::<()>())) => {}
         _ = over() => {}
     }
     during(worker(&b), over()).await;

@@ -81,7 +81,7 @@ pub async fn a_dropped_worker_leaves_its_jobs_to_another(h: &impl Harness) {
         }
     });
     tokio::select! {
-        _ = victim.build().expect("a worker").run_until(std::future::pending()) => panic!("it never ends"),
+        _ = victim.build().expect("a worker").run_until(std::future::pending::<()>()) => panic!("it never ends"),
         _ = guard(started.recv()) => {}
     }
     guard(dropped.recv()).await;
