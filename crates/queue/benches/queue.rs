@@ -11,7 +11,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use launchkit_queue::{Active, Backoff, Event, Exit, JobOptions, Keep, Payload, Planned, Queue, Store, Told, Worker};
+use launchkit_queue::{
+    Active, Backoff, Event, Exit, Flow, JobOptions, Keep, Payload, Planned, Queue, Repeat, Schedule, Store, Told,
+    Worker,
+};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -19,6 +22,9 @@ use tokio::task::JoinSet;
 const RUNS: usize = 3;
 const BULK: usize = 1_000;
 const BACKLOG: usize = 50_000;
+const FLOWS: usize = 10_000;
+const SCHEDULERS: usize = 50_000;
+const TICKING: Duration = Duration::from_secs(4);
 /// Names the file to a process of this program that is to say how much memory it needs.
 const RESIDENT: &str = "LAUNCHKIT_BENCH_RESIDENT";
 
@@ -40,25 +46,40 @@ async fn main() {
         let base = folder.path().join(format!("base-{stored}.db"));
         fill(&base, stored).await;
         if wanted("add") {
-            line("added in bulk of 1,000", rates(&base, |q| bulk(q, keep_all())).await);
+            line("added in bulk of 1,000", rates(&base, async |q| bulk(q, keep_all()).await).await);
             line("added singly by 64 tasks", rates(&base, singly).await);
         }
         if wanted("complete") {
             for (slots, jobs) in [(1, 5_000), (10, 25_000), (100, BACKLOG)] {
                 let name = format!("completed, concurrency {slots}, backlog of {jobs}");
-                line(&name, rates(&base, move |q| complete(q, slots, jobs, keep_all())).await);
+                line(&name, rates(&base, async |q| complete(q, slots, jobs, keep_all()).await).await);
             }
             let evicting = JobOptions { keep_completed: Keep::newest(1_000), ..keep_all() };
             line(
                 "the same, concurrency 100, each finish evicts",
-                rates(&base, move |q| complete(q, 100, BACKLOG, evicting.clone())).await,
+                rates(&base, async |q| complete(q, 100, BACKLOG, evicting.clone()).await).await,
             );
         }
         if wanted("complete groups") {
             for groups in [10, 10_000] {
                 let name = format!("completed, concurrency 100, {groups} groups take turns");
-                line(&name, rates(&base, move |q| take_turns(q, groups)).await);
+                line(&name, rates(&base, async |q| take_turns(q, groups).await).await);
             }
+        }
+        if wanted("flows") {
+            let mut added = Vec::new();
+            let completed = rates(&base, async |q| {
+                let (add, complete) = flows(q).await;
+                added.push(add);
+                complete
+            });
+            let completed = completed.await;
+            added.sort_by(f64::total_cmp);
+            line("flows of a parent and four children, added by 64 tasks", added);
+            line("the same flows completed, concurrency 100", completed);
+        }
+        if wanted("ticks") {
+            line("ticks of 50,000 schedulers of a second each", rates(&base, ticks).await);
         }
         if wanted("pick-up") {
             let queue = copy(&base).await;
@@ -106,7 +127,7 @@ async fn copy(base: &Path) -> (Queue, Store, tempfile::TempDir) {
 }
 
 /// The rates of some runs of a measurement, each on a fresh copy.
-async fn rates<F: Future<Output = f64>>(base: &Path, measure: impl Fn(Queue) -> F) -> Vec<f64> {
+async fn rates(base: &Path, mut measure: impl AsyncFnMut(Queue) -> f64) -> Vec<f64> {
     let mut rates = Vec::new();
     for _ in 0..RUNS {
         let (queue, store, _folder) = copy(base).await;
@@ -164,6 +185,52 @@ async fn take_turns(queue: Queue, groups: usize) -> f64 {
         queue.add_all(jobs.collect()).await.unwrap();
     }
     BACKLOG as f64 / work_off(&queue, 100).await.as_secs_f64()
+}
+
+/// Flows added and completed in a second.
+async fn flows(queue: Queue) -> (f64, f64) {
+    let flow = |queue: &Queue| {
+        let job = || Flow::named(queue, "SUMMARIZE", &payload()).options(keep_all());
+        (0..4).fold(job(), |parent, _| parent.child(job()))
+    };
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..64 {
+        let (queue, flow) = (queue.clone(), flow);
+        tasks.spawn(async move {
+            for _ in 0..FLOWS / 64 {
+                queue.add_flow(flow(&queue)).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    let count = (FLOWS / 64 * 64) as f64;
+    let added = count / begun.elapsed().as_secs_f64();
+    (added, count / work_off(&queue, 100).await.as_secs_f64())
+}
+
+/// Jobs of schedulers completed in a second, while more are due than can be worked.
+async fn ticks(queue: Queue) -> f64 {
+    let mut tasks = JoinSet::new();
+    for task in 0..64 {
+        let queue = queue.clone();
+        tasks.spawn(async move {
+            for n in (task..SCHEDULERS).step_by(64) {
+                let every = Schedule::Every(Duration::from_secs(1));
+                let repeat = Repeat::named(format!("s{n}"), every, "SUMMARIZE", &payload()).unwrap();
+                queue.schedule(repeat).await.unwrap();
+            }
+        });
+    }
+    tasks.join_all().await;
+    let before = queue.counts().await.unwrap().completed;
+    let begun = Instant::now();
+    let worker = Worker::builder(&queue).concurrency(100).on_rest(noop).build().unwrap().start();
+    tokio::time::sleep(TICKING).await; // this long it is measured
+    let done = queue.counts().await.unwrap().completed - before;
+    let rate = done as f64 / begun.elapsed().as_secs_f64();
+    worker.stop().await;
+    rate
 }
 
 /// Works until the queue says that it is drained, which it says in the transaction of the last completion.

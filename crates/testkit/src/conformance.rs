@@ -417,7 +417,9 @@ macro_rules! conformance {
                 a_worker_killed_at_any_call_leaves_every_schedule_going,
                 a_handler_can_slow_its_group_down,
                 an_idle_worker_starts_a_group_when_its_window_is_over,
-                a_groups_cap_holds_over_all_workers;
+                a_groups_cap_holds_over_all_workers,
+                a_worker_is_known_before_its_first_job,
+                an_outcome_that_is_there_needs_no_time;
         }
     };
 }

@@ -196,3 +196,31 @@ pub async fn a_worker_whose_beats_fail_gives_its_handlers_up(h: &impl Harness) {
 pub async fn a_worker_whose_beats_hang_gives_its_handlers_up(h: &impl Harness) {
     unheard_beats(h, Fault::Hang).await;
 }
+
+/// A handler that asks who works on its queue finds its own worker, though its first beat is 300 ms late.
+pub async fn a_worker_is_known_before_its_first_job(h: &impl Harness) {
+    let faulty = Faulty::over(h.backend());
+    let b = Bench::over(faulty.clone());
+    faulty.plan(Verb::Beat, [Some(Fault::Slow)]);
+    let id = b.add("j", 0, plain()).await;
+    let queue = b.queue.clone();
+    let worker = b.worker().on::<Text>(move |_: Active<Text>| {
+        let queue = queue.clone();
+        async move { Ok(queue.info().await?.workers.len() as u32) }
+    });
+    let (known, _) = during(worker, b.outcome(&id)).await;
+    assert_eq!(known.expect("a result"), 1);
+}
+
+/// Asked with no time at all, of a store that is 300 ms late; one that has not ended has not.
+pub async fn an_outcome_that_is_there_needs_no_time(h: &impl Harness) {
+    let faulty = Faulty::over(h.backend());
+    let b = Bench::over(faulty.clone());
+    let (id, other) = (b.add("j", 7, plain()).await, b.add("later", 8, delay(3_600_000)).await);
+    let worker = b.worker().on::<Text>(async |job: Active<Text>| Ok(job.data().n));
+    during(worker, b.outcome(&id)).await.0.expect("a result");
+    faulty.plan(Verb::Read, std::iter::repeat(Some(Fault::Slow)));
+    let now = |id| b.queue.outcome::<Text>(id, Duration::ZERO);
+    assert_eq!(now(&id).await.expect("a result"), 7);
+    assert!(matches!(now(&other).await, Err(OutcomeError::NotYet)));
+}
