@@ -189,8 +189,8 @@ impl Worker {
     /// Dropping the future kills the worker as a crash would: its jobs are rescued when their locks expire.
     ///
     /// ```no_run
-    /// # async fn example(worker: launchkit_queue::Worker) {
-    /// let report = worker.run_until(tokio::signal::ctrl_c()).await;
+    /// # async fn example(worker: launchkit_queue::Worker, shutdown: tokio::sync::oneshot::Receiver<()>) {
+    /// let report = worker.run_until(shutdown).await; // or tokio::signal::ctrl_c(), say
     /// println!("{} done", report.done);
     /// # }
     /// ```

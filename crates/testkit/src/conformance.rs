@@ -317,7 +317,9 @@ macro_rules! conformance {
                 a_parent_has_at_most_ten_thousand_children,
                 children_are_read_in_pages,
                 unfit_flows_are_refused_by_name,
-                a_flow_outlives_every_fault_of_its_workers;
+                a_flow_outlives_every_fault_of_its_workers,
+                a_canceled_parent_waits_for_nobody,
+                a_parent_takes_its_turn_in_its_group;
             groups:
                 a_tenant_with_many_jobs_delays_another_by_one_turn,
                 jobs_without_a_group_go_first,

@@ -138,22 +138,18 @@ impl AddFlow {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         within(self.nodes.len(), MAX_ADD, "more than 10,000 jobs in one flow")?;
         let mut own = HashSet::new();
-        let mut parents = HashSet::new();
         for (index, node) in self.nodes.iter().enumerate() {
             match node.parent.as_ref().map(|under| &under.parent) {
                 Some(Parent::Node(parent)) if *parent >= index => {
                     return Err(StoreError::OutOfBounds("a child before its parent"));
                 }
-                Some(Parent::Node(parent)) => drop(parents.insert(*parent)),
                 _ => {}
             }
             if node.job.id.as_ref().is_some_and(|id| !own.insert((&node.queue, id))) {
                 return Err(StoreError::OutOfBounds("a job twice in one flow"));
             }
         }
-        let tied = |(index, node): (usize, &Node)| node.parent.is_some() || parents.contains(&index);
-        let dedup = |node: &Node| node.job.options.deduplication.is_some();
-        match self.nodes.iter().enumerate().any(|(index, node)| dedup(node) && tied((index, node))) {
+        match self.nodes.iter().any(|node| node.job.options.deduplication.is_some()) {
             true => Err(StoreError::OutOfBounds("a deduplication id within a flow")),
             false => Ok(()),
         }

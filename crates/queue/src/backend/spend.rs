@@ -18,6 +18,9 @@ pub const MAX_SPENDS: usize = 100;
 /// The longest time in which a budget fills, and the longest debt.
 pub const MAX_BUDGET_TIME: Duration = crate::backoff::MAX_BACKOFF;
 
+/// How much later than the one before a spend may have been meant without the clock having been set back.
+const DISORDER: Duration = Duration::from_secs(10);
+
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
 /// A shared budget: a name, known to all queues and processes of a store, and how much it holds. All who spend from it should
@@ -121,16 +124,20 @@ impl Spend {
 
     /// Spends from a budget that stands so; answers how it stands then and what is left, or how long to wait.
     pub(crate) fn from(&self, fill: Option<Fill>, now: Timestamp) -> Result<(Fill, u32), Duration> {
-        let nanos = i128::from(now.millis()) * i128::from(NANOS_PER_MILLI);
+        let asked = now;
+        // Callers read their clocks before they get their turn, and clocks differ a little: time does not go back for that.
+        let behind = fill.map_or(Duration::ZERO, |fill| fill.at.since(now));
+        let now = if behind <= DISORDER { now.plus(behind) } else { now };
+        let nanos = i128::from(Fill::nanos(now));
         // A clock that was set back takes the time along.
-        let back = fill.map_or(0, |fill| (fill.at.millis().saturating_sub(now.millis())).max(0));
-        let full = fill.map_or(nanos, |fill| i128::from(fill.full) - i128::from(back) * i128::from(NANOS_PER_MILLI));
+        let back = fill.map_or(Duration::ZERO, |fill| fill.at.since(now));
+        let full = fill.map_or(nanos, |fill| i128::from(fill.full) - i128::try_from(back.as_nanos()).unwrap_or(0));
         let most = self.budget.nanos(i64::from(self.budget.burst.get()));
         let then = full.max(nanos) + self.budget.nanos(self.cost);
         let over = then - (nanos + most);
         if self.asks && over > 0 {
             let millis = u64::try_from(round_up(over, i128::from(NANOS_PER_MILLI))).unwrap_or(u64::MAX);
-            return Err(Duration::from_millis(millis));
+            return Err(Duration::from_millis(millis) + now.since(asked));
         }
         let longest = nanos + i128::try_from(MAX_BUDGET_TIME.as_nanos()).unwrap_or(0);
         let then = then.clamp(nanos, longest);
@@ -144,7 +151,10 @@ impl Spend {
 /// Refuses what no budget could ever grant.
 pub(crate) fn check(spends: &[Spend]) -> Result<(), StoreError> {
     within(spends.len(), MAX_SPENDS, "more than 100 budgets in one spend")?;
-    if spends.iter().any(|spend| spend.asks && spend.cost > i64::from(spend.budget.burst.get())) {
+    let asked = |key: &Arc<str>| {
+        spends.iter().filter(|spend| spend.asks && spend.key() == key).map(|spend| spend.cost).sum::<i64>()
+    };
+    if spends.iter().any(|spend| asked(spend.key()) > i64::from(spend.budget.burst.get())) {
         return Err(StoreError::OutOfBounds("a wish for more than its budget ever holds"));
     }
     Ok(())
@@ -232,6 +242,27 @@ mod tests {
         let ten = budget(10, 1_000);
         let (fill, _) = ten.want(10).from(None, at(3_600_000)).unwrap();
         assert_eq!(ten.want(1).from(Some(fill), at(0)), Err(ms(100)));
+    }
+
+    #[test]
+    fn spends_that_come_out_of_order_are_given_nothing_for_it() {
+        let budget = budget(1_000, 1_000).burst(NonZeroU32::new(100).unwrap()).unwrap();
+        let (mut fill, mut granted) = (None, 0);
+        for n in 0..20_000 {
+            let now = at(100_000 + n / 20 + if n % 2 == 0 { 0 } else { 50 });
+            if let Ok((then, _)) = budget.want(1).from(fill, now) {
+                (fill, granted) = (Some(then), granted + 1);
+            }
+        }
+        assert!((1_000..=1_150).contains(&granted), "{granted}");
+    }
+
+    #[test]
+    fn a_budget_named_twice_is_asked_for_the_sum() {
+        let ten = budget(10, 1_000);
+        assert!(check(&[ten.want(6), ten.want(4)]).is_ok());
+        assert!(check(&[ten.want(6), ten.want(5)]).is_err());
+        assert!(check(&[ten.want(10), ten.correct(5)]).is_ok());
     }
 
     #[test]

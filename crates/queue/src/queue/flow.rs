@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Planned, Queue};
-use crate::backend::{AddFlow, Added, Children, Edit, Edited, Flowed, MAX_ADD, Node, Parent, Refusal, Refused, Under};
+use crate::backend::{
+    Add, AddFlow, Added, Children, Edit, Edited, Flowed, MAX_ADD, Node, Parent, Refusal, Refused, Under,
+};
 use crate::backoff::Backoff;
 use crate::error::{AddError, EditError, Happened, StoreError};
 use crate::job::{ChildFailure, JobId, JobKind, QueueName};
@@ -253,9 +255,8 @@ impl Queue {
         for flow in flows {
             flow.unfold(parent.map(|id| Parent::Job(self.name().clone(), id.clone())), &mut nodes)?;
         }
-        let alone = nodes.len() == 1 && parent.is_none();
-        if !alone && nodes.iter().any(|node| node.job.options.deduplication.is_some()) {
-            return Err(FlowError::Deduplicated);
+        if nodes.iter().any(|node| node.job.options.deduplication.is_some()) {
+            return self.add_alone(nodes).await;
         }
         if let Some((queue, id)) = doubled(&nodes) {
             return Err(FlowError::Twice { queue, id });
@@ -268,6 +269,17 @@ impl Queue {
                 Err(FlowError::Refused { queue, id, why })
             }
             Err(failed) => Err(FlowError::Store { why: failed.why, happened: failed.happened }),
+        }
+    }
+
+    /// A tree of one job is a job like any other: it may have a deduplication id.
+    async fn add_alone(&self, mut nodes: Vec<Node>) -> Result<Vec<Added>, FlowError> {
+        match (nodes.pop(), nodes.is_empty()) {
+            (Some(Node { queue, job, parent: None }), true) => {
+                let added = self.backend().add(Add { queue, jobs: vec![job] }, self.clock().now()).await;
+                added.map_err(|failed| FlowError::Store { why: failed.why, happened: failed.happened })
+            }
+            _ => Err(FlowError::Deduplicated),
         }
     }
 

@@ -158,7 +158,7 @@ impl<D> Active<D> {
     /// # impl JobKind for Report { const NAME: &'static str = "report"; type Output = usize; }
     /// async fn report(job: Active<Report>) -> Result<usize, Exit> {
     ///     let done = job.children(0, 1_000).await?;
-    ///     if done.children.is_empty() {
+    ///     if done.children.is_empty() && job.data().parts > 0 {
     ///         let part = |n| Flow::named(job.queue(), "part", &n).id(format!("{}-{n}", job.id()));
     ///         job.add_children((0..job.data().parts).map(part).collect()).await?;
     ///         return Err(Exit::AwaitChildren);

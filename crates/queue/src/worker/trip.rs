@@ -22,6 +22,8 @@ pub(super) const WAITS: (Duration, Duration) = (Duration::from_millis(50), Durat
 
 /// How often a trip asks for the next jobs of schedulers.
 const ADVANCES: u32 = 3;
+/// How long the steps of schedulers may hold up a trip, and with it what runs and ends beside them.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A run that has ended and is not settled yet.
 pub(super) struct Finished {
@@ -82,7 +84,7 @@ pub(super) async fn go(
         shared.held.remove(&finished.run);
     }
     passed.retain(|one| one.job.iteration().is_some());
-    let patience = shared.settings.lock_for / 3;
+    let patience = PATIENCE.min(shared.settings.lock_for / 3);
     let advanced = give_up.run_until_cancelled(advanced(&shared, &passed));
     if !matches!(tokio::time::timeout(patience, advanced).await, Ok(Some(()))) {
         tracing::warn!(queue = %shared.queue.name(), "schedulers may not have been moved on: no answer");
@@ -151,15 +153,13 @@ async fn advanced(shared: &Shared, passed: &[Passed<'_>]) {
         return;
     }
     let mut wait = WAITS.0;
-    for _ in 0..ADVANCES {
-        match shared.queue.advance(passed).await {
-            Ok(()) => return,
-            Err(error) => {
-                tracing::error!(queue = %shared.queue.name(), %error, "schedulers have not been moved on");
-            }
+    for attempt in 1..=ADVANCES {
+        let Err(error) = shared.queue.advance(passed).await else { return };
+        tracing::error!(queue = %shared.queue.name(), %error, "schedulers have not been moved on");
+        if attempt < ADVANCES {
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(WAITS.1);
         }
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(WAITS.1);
     }
 }
 

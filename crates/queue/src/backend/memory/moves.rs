@@ -366,7 +366,13 @@ impl Lane {
                 told.push(Event::Removed { id, prev: state });
             }
             Edit::Cancel(_) if state.is_final() => return Edited::WrongState(state),
-            Edit::Cancel(_) => job.canceled = true,
+            Edit::Cancel(_) => {
+                job.canceled = true;
+                if state == State::WaitingChildren {
+                    self.put_ready(&id, true, now);
+                    told.push(Event::Waiting { id, prev: Some(state) });
+                }
+            }
             // Answered where parents are known: see `flow`.
             Edit::Detach(_) => return Edited::NoParent,
             // Answered above: they are about no job.

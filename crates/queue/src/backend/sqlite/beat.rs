@@ -43,7 +43,7 @@ pub(super) fn beat(tx: &mut Tx<'_>, (beat, now): &(Beat, Timestamp)) -> Result<B
     .execute(params![lane.q, &*beat.worker.id, now.millis(), info])?;
     conn.prepare_cached("DELETE FROM workers WHERE q = ?1 AND seen <= ?2")?
         .execute(params![lane.q, now.minus(WORKER_GONE).millis()])?;
-    flow::purge(conn)?;
+    flow::purge(conn, flow::PURGE)?;
     Ok(beaten)
 }
 

@@ -100,6 +100,10 @@ fn edit_one(conn: &Connection, lane: &mut Lane, edit: &Edit, now: Timestamp) -> 
         Edit::Cancel(_) if state.is_final() => return Ok(Edited::WrongState(state)),
         Edit::Cancel(_) => {
             set_flag(conn, &row, CANCELED)?;
+            if state == State::WaitingChildren {
+                row.make_ready(conn, lane, Lifo::Front, now)?;
+                lane.tell(Event::Waiting { id: id.clone(), prev: Some(state) });
+            }
             lane.ring = true;
         }
         Edit::Detach(_) if !flow::detach(conn, lane, &row, id)? => return Ok(Edited::NoParent),

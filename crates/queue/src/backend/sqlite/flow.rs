@@ -21,7 +21,9 @@ pub(super) use add::add;
 pub(super) use read::{children, parent, pending};
 
 /// Children of removed parents that are forgotten with each write that concerns a flow, and with each sign of life.
-const PURGE: i64 = 200;
+pub(super) const PURGE: usize = 200;
+/// What each child that ends or goes lets be forgotten: more rows than it leaves.
+const PURGE_PER_WORD: usize = 4;
 
 /// Something that a verb has done to a child.
 #[derive(Debug)]
@@ -81,10 +83,12 @@ pub(super) fn pass_on(tx: &mut Tx<'_>, queue: &QueueName, now: Timestamp) -> Res
         Some(lane) if !lane.words.is_empty() => std::mem::take(&mut lane.words),
         _ => return Ok(()),
     };
+    // A child leaves one row, and its family at most one more: what is forgotten keeps pace with what ends.
+    let most = PURGE_PER_WORD * words.len();
     for word in words {
         hear(tx, queue, word, now)?;
     }
-    purge(tx.conn)
+    purge(tx.conn, most)
 }
 
 fn hear(tx: &mut Tx<'_>, queue: &QueueName, word: Word, now: Timestamp) -> Result<(), Fault> {
@@ -231,17 +235,22 @@ pub(super) fn detach(conn: &Connection, lane: &mut Lane, row: &Row, id: &JobId) 
     Ok(true)
 }
 
-/// Forgets some of the children of one removed parent, and the family with the last of them: no removal is a long write.
-pub(super) fn purge(conn: &Connection) -> Result<(), Fault> {
-    let mut read = conn.prepare_cached("SELECT f FROM families WHERE row IS NULL LIMIT 1")?;
-    let Some(f) = read.query_row([], |row| row.get::<_, i64>(0)).optional()? else {
-        return Ok(());
-    };
-    let mut forget = conn.prepare_cached(
-        "DELETE FROM children WHERE rowid IN (SELECT rowid FROM children WHERE f = ?1 ORDER BY n LIMIT ?2)",
-    )?;
-    if (forget.execute([f, PURGE])? as i64) < PURGE {
-        conn.prepare_cached("DELETE FROM families WHERE f = ?1")?.execute([f])?;
+/// Forgets at most so many rows that removed parents have left: no removal is a long write.
+pub(super) fn purge(conn: &Connection, most: usize) -> Result<(), Fault> {
+    let mut left = most as i64;
+    while left > 0 {
+        let mut read = conn.prepare_cached("SELECT f FROM families WHERE row IS NULL LIMIT 1")?;
+        let Some(f) = read.query_row([], |row| row.get::<_, i64>(0)).optional()? else {
+            return Ok(());
+        };
+        let mut forget = conn.prepare_cached(
+            "DELETE FROM children WHERE rowid IN (SELECT rowid FROM children WHERE f = ?1 ORDER BY n LIMIT ?2)",
+        )?;
+        left -= forget.execute([f, left])? as i64;
+        if left > 0 {
+            conn.prepare_cached("DELETE FROM families WHERE f = ?1")?.execute([f])?;
+            left -= 1;
+        }
     }
     Ok(())
 }

@@ -98,9 +98,11 @@ pub(super) fn returned(conn: &Connection, lane: &mut Lane, row: i64, to: To, now
     if flags & GROUPED == 0 {
         return Ok(());
     }
-    let mut standing = table::find(conn, lane, number(flags))?;
-    lane.groups(conn)?.fair.ended(&mut standing);
     let front = to == To::Front || flags & LIFO != 0;
+    let Some(mut standing) = table::find_again(conn, lane, number(flags))? else {
+        return make_ready(conn, lane, row, front, now);
+    };
+    lane.groups(conn)?.fair.ended(&mut standing);
     let (k1, k2) = enter(conn, lane, &mut standing, front, now)?;
     conn.prepare_cached(MOVE)?.execute(params![row, k1, k2])?;
     settle(conn, lane, standing, now)
@@ -111,7 +113,9 @@ pub(super) fn ended(conn: &Connection, lane: &mut Lane, flags: i64, now: Timesta
     if flags & GROUPED == 0 {
         return Ok(());
     }
-    let mut standing = table::find(conn, lane, number(flags))?;
+    let Some(mut standing) = table::find_again(conn, lane, number(flags))? else {
+        return Ok(());
+    };
     lane.groups(conn)?.fair.ended(&mut standing);
     settle(conn, lane, standing, now)
 }
@@ -130,7 +134,9 @@ pub(super) fn removed(conn: &Connection, lane: &mut Lane, row: &Row, now: Timest
     match row.place {
         Place::Active => ended(conn, lane, row.flags, now),
         Place::Ready if row.flags & GROUPED != 0 => {
-            let mut standing = table::find(conn, lane, number(row.flags))?;
+            let Some(mut standing) = table::find_again(conn, lane, number(row.flags))? else {
+                return Ok(());
+            };
             // The row may have become the head since it was read.
             let head = standing.head && first(conn, lane, standing.key())?.is_none();
             lane.groups(conn)?.fair.removed(&mut standing, head);

@@ -27,8 +27,8 @@ const NEXT: &str = "SELECT row, id, name, data, opts, priority, flags, created, 
 const ONE: &str = "SELECT row, id, name, data, opts, priority, flags, created, made, started + 1, stalls, ?2, since FROM jobs \
     WHERE row = ?1";
 
-/// `?1` row, `?2` until, `?3` token, `?4` now, `?5` worker.
-const LOCK: &str = "UPDATE jobs SET place = 2, k1 = ?2, token = ?3, since = ?4, processed_on = ?4, worker = ?5, \
+/// `?1` row, `?2` until, `?3` token, `?4` now, `?5` worker, `?6` turn.
+const LOCK: &str = "UPDATE jobs SET place = 2, k1 = ?2, k2 = ?6, token = ?3, since = ?4, processed_on = ?4, worker = ?5, \
     started = started + 1 WHERE row = ?1";
 
 /// `?1` q, `?2` now, `?3` token.
@@ -80,7 +80,7 @@ pub(super) fn take(
                 heads.push(job);
                 continue;
             }
-            lock.execute(params![job.held.lock.row, until, wish.token.as_str(), now.millis(), &**worker])?;
+            lock.execute(params![job.held.lock.row, until, wish.token.as_str(), now.millis(), &**worker, lane.back()])?;
             held.push(self::taken(lane, job, now));
         }
         if !heads.is_empty() {

@@ -1,5 +1,6 @@
 //! Parents that run: children added by handlers, waiting, and going on.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use launchkit_queue::backend::Shared;
@@ -131,4 +132,50 @@ pub async fn a_handler_adds_children_and_sees_their_results(h: &impl Harness) {
         tokio::time::timeout(Duration::from_secs(120), async { tokio::join!(Box::pin(above), Box::pin(beside), case) });
     let (above, _, ()) = guarded.await.expect("the case ends");
     assert_eq!((above.done, above.returned, above.dead), (1, 2, 1));
+}
+
+/// It is handed out to be failed at its turn, though a child without a policy has failed; its children run on.
+pub async fn a_canceled_parent_waits_for_nobody(h: &impl Harness) {
+    let (p, c) = family(h, ChildFailure::Wait).await;
+    end(&c, "a", dead(), at(1)).await;
+    let before = p.newest().await;
+    assert_eq!(p.edit(Edit::Cancel(id("p")), at(2)).await, Edited::Done);
+    let freed = Event::Waiting { id: id("p"), prev: Some(State::WaitingChildren) };
+    assert_eq!(p.events_after(before).await.into_iter().map(|(_, event)| event).collect::<Vec<_>>(), [freed]);
+    let held = p.one(at(3)).await;
+    let why = held.failed_already.clone().expect("it is to be failed");
+    assert_eq!(why.kind, FailureKind::Canceled);
+    p.settle(&held.lock, Outcome::Dead(why), at(4)).await;
+    end(&c, "b", done(), at(5)).await;
+    assert_eq!((p.get("p").await.state, p.counts().await.total()), (State::Failed, 1));
+}
+
+/// While it waits for children it takes none of its group's slots; released, it goes to the front of its group and no
+/// further than that allows.
+pub async fn a_parent_takes_its_turn_in_its_group(h: &impl Harness) {
+    let (p, c) = queues(h);
+    let tenant = || JobOptions { group: Some("tenant".into()), ..plain() };
+    let one = GroupSettings { concurrency: NonZeroU32::new(1), ..GroupSettings::default() };
+    let order = async |what, now| p.backend.group(&p.queue, &"tenant".into(), what, now).await.expect("an order");
+    order(GroupControl::Set(one), T0).await;
+    fresh(&p, vec![top(&p, "p", tenant()), under(&c, "a", 0, ChildFailure::Wait)], T0).await;
+    p.add(vec![named("x", tenant()), named("y", tenant())], T0).await;
+    let x = p.one(at(1)).await;
+    assert_eq!(x.lock.id.as_str(), "x", "the parent waits, and not in the line");
+    end(&c, "a", done(), at(2)).await;
+    assert_eq!(p.take_ids(9, at(3)).await, [""; 0], "one at once");
+    p.settle(&x.lock, done(), at(4)).await;
+    let held = p.one(at(5)).await;
+    assert_eq!(held.lock.id.as_str(), "p", "in front of its group");
+    // Waiting anew gives the slot to the next.
+    fresh(&p, vec![beneath(&c, "b", (&p, "p"), ChildFailure::Wait)], at(6)).await;
+    p.settle(&held.lock, Outcome::AwaitChildren, at(7)).await;
+    let y = p.one(at(8)).await;
+    assert_eq!(y.lock.id.as_str(), "y");
+    order(GroupControl::Pause, at(9)).await;
+    end(&c, "b", done(), at(10)).await;
+    p.settle(&y.lock, done(), at(11)).await;
+    assert_eq!(p.take_ids(9, at(12)).await, [""; 0], "its group is paused");
+    order(GroupControl::Resume, at(13)).await;
+    end(&p, "p", done(), at(14)).await;
 }

@@ -66,7 +66,7 @@ pub(in super::super) fn add(tx: &mut Tx<'_>, (flow, now): &(AddFlow, Timestamp))
         tx.lane(queue)?.2.ring = true;
         pass_on(tx, queue, *now)?;
     }
-    super::purge(tx.conn)?;
+    super::purge(tx.conn, flow.nodes.len())?;
     Ok(Flowed::Added(added))
 }
 

@@ -168,16 +168,28 @@ pub(super) fn open(conn: &Connection, lane: &mut Lane, id: &Group, now: Timestam
 
 /// A group by its number, which a ready or active job of it carries: it is there.
 pub(super) fn find(conn: &Connection, lane: &mut Lane, number: u32) -> Result<Standing, Fault> {
+    let missing = || Fault::Damaged { what: "groups", why: format!("no group has the number {number}") };
+    look_for(conn, lane, number)?.ok_or_else(missing)
+}
+
+/// The same for a job that leaves its group: a row that is lost must not keep it.
+pub(super) fn find_again(conn: &Connection, lane: &mut Lane, number: u32) -> Result<Option<Standing>, Fault> {
+    let found = look_for(conn, lane, number)?;
+    if found.is_none() {
+        tracing::error!(queue = %lane.name, group = number, "a group's row is lost");
+    }
+    Ok(found)
+}
+
+fn look_for(conn: &Connection, lane: &mut Lane, number: u32) -> Result<Option<Standing>, Fault> {
     let q = lane.q;
     let groups = lane.groups(conn)?;
     if let Some(cached) = groups.all.get(&number) {
-        return Ok(cached.standing);
+        return Ok(Some(cached.standing));
     }
     let mut read = conn.prepare_cached(BY_NUMBER)?;
     let found = read.query_row(params![q, number], |row| Ok((row.get::<_, String>(0)?, standing(row)?))).optional()?;
-    let (id, found) =
-        found.ok_or_else(|| Fault::Damaged { what: "groups", why: format!("no group has the number {number}") })?;
-    Ok(groups.known(Group::new(id), found, Some(found)))
+    Ok(found.map(|(id, found)| groups.known(Group::new(id), found, Some(found))))
 }
 
 /// Its line is empty, though its row says otherwise: the row is put right, so that the others can go on.
