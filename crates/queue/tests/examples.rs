@@ -1,4 +1,5 @@
 //! Every program in `examples/` runs to its end: what it shows it also asserts.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
