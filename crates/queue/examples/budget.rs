@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use launchkit_queue::{Active, Budget, Exit, Handler, JobKind, Queue, Rate, Spent, State, Store, Worker};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 const TOKENS: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(300);
@@ -54,7 +53,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     translations.admin().set_rate_limit(Some(rate)).await?;
 
     let began = Instant::now();
-    let stop = CancellationToken::new();
     let mut jobs = Vec::new();
     let mut workers = Vec::new();
     for queue in [&summaries, &translations] {
@@ -63,15 +61,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
             jobs.push((queue, added.id().clone()));
         }
         let worker = Worker::builder(queue).concurrency(4).on::<Ask>(model.clone()).build()?;
-        workers.push(tokio::spawn(worker.run_until(stop.clone().cancelled_owned())));
+        workers.push(worker.start());
     }
     for (queue, id) in &jobs {
         queue.outcome::<Ask>(id, Duration::from_secs(4)).await?;
     }
     let took = began.elapsed();
-    stop.cancel();
     for worker in workers {
-        let report = worker.await?;
+        let report = worker.stop().await;
         println!("a worker completed {} jobs; {} times one was put off", report.done, report.returned);
         assert_eq!((report.done, report.retried, report.dead), (4, 0, 0));
     }

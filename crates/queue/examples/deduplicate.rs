@@ -6,8 +6,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use launchkit_queue::backend::Added;
-use launchkit_queue::{Active, Dedup, Event, Exit, JobKind, Position, Queue, Store, Told, Worker};
+use launchkit_queue::{Active, Added, Dedup, Event, Exit, JobKind, Position, Queue, Store, Told, Worker};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -56,9 +55,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     };
-    let worker = Worker::builder(&queue).concurrency(2).on::<SaveDraft>(save_draft).on::<Reindex>(reindex).build()?;
-    let stop = CancellationToken::new();
-    let work = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
+    let worker =
+        Worker::builder(&queue).concurrency(2).on::<SaveDraft>(save_draft).on::<Reindex>(reindex).build()?.start();
 
     let text = "Dear Ada, thank you";
     let mut last = None;
@@ -97,8 +95,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             _ => {}
         }
     }
-    stop.cancel();
-    let report = work.await?;
+    let report = worker.stop().await;
     println!("{dropped} jobs were not needed");
     assert_eq!(report.done, 3);
     assert_eq!(dropped, text.len() - 1 + 4);

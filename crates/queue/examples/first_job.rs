@@ -7,10 +7,8 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use launchkit_queue::backend::Added;
-use launchkit_queue::{Active, Exit, JobId, JobKind, Queue, State, Store, Worker};
+use launchkit_queue::{Active, Added, Exit, JobId, JobKind, Queue, State, Store, Worker};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 #[derive(Serialize, Deserialize)]
 struct CountWords {
@@ -41,17 +39,14 @@ async fn first_life(file: &Path) -> Result<JobId, Box<dyn Error>> {
     let store = Store::sqlite(file).await?;
     let queue = Queue::new(&store, "texts")?;
 
-    let stop = CancellationToken::new();
-    let worker = Worker::builder(&queue).name("first").on::<CountWords>(count_words).build()?;
-    let work = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
+    let worker = Worker::builder(&queue).name("first").on::<CountWords>(count_words).build()?.start();
 
     let added = queue.add(CountWords { text: "a queue is a list with manners".into() }).id("poem").await?;
     println!("added {}", added.id());
     let words = queue.outcome::<CountWords>(added.id(), Duration::from_secs(3)).await?;
     println!("it has {words} words");
 
-    stop.cancel();
-    let report = work.await?;
+    let report = worker.stop().await;
     println!("the worker completed {} job", report.done);
     store.close().await;
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use launchkit_queue::backend::Made;
-use launchkit_queue::{Active, ChildFailure, Exit, Flow, JobKind, OutcomeError, Queue, State, Store, Why, Worker};
+use launchkit_queue::{
+    Active, ChildFailure, Exit, Flow, JobKind, Made, OutcomeError, Queue, State, Store, Why, Worker,
+};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 const WAIT: Duration = Duration::from_secs(3);
 
@@ -77,8 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .child(Flow::new(&texts, Text("sales".into())))
         .child(Flow::new(&charts, Chart("sales".into())).on_failure(ChildFailure::Ignore));
     let spring = reports.add_flow(flow).await?[0].id().clone();
-    let stop = CancellationToken::new();
-    let running = workers.map(|worker| tokio::spawn(worker.run_until(stop.clone().cancelled_owned())));
+    let running = workers.map(Worker::start);
     let parts = reports.outcome::<Report>(&spring, WAIT).await?;
     println!("spring: {parts:?}");
     assert_eq!(parts, ["text on sales", "without charts 1 (no data)"]);
@@ -102,9 +101,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let chapters = reports.outcome::<Book>(added.id(), WAIT).await?;
     println!("a book of {chapters} chapters");
     assert_eq!(chapters, 3);
-    stop.cancel();
     for worker in running {
-        worker.await?;
+        worker.stop().await;
     }
     Ok(())
 }

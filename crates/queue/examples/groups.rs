@@ -56,9 +56,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (ran, mut runs) = unbounded_channel();
     let (open, sender) = (CancellationToken::new(), ran.clone());
     open.cancel();
-    let worker = Worker::builder(&queue).on::<Index>(move |job| run(job, sender.clone(), open.clone())).build()?;
-    let stop = CancellationToken::new();
-    let work = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
+    let worker =
+        Worker::builder(&queue).on::<Index>(move |job| run(job, sender.clone(), open.clone())).build()?.start();
 
     let all = next(&mut runs, 1_002).await?;
     println!("first of 1,002: {:?}", &all[..5]);
@@ -72,8 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     assert_eq!(why[0].code, Why::GroupPaused);
     groups.resume("late").await?;
     assert_eq!(next(&mut runs, 1).await?, ["late"]);
-    stop.cancel();
-    assert_eq!(work.await?.done, 1_003);
+    assert_eq!(worker.stop().await.done, 1_003);
 
     // Gold has three turns for one of silver; bronze has at most two jobs at a time.
     groups.set("gold", GroupSettings { weight: 3, ..GroupSettings::default() }).await?;
@@ -85,10 +83,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let go = CancellationToken::new();
     let hold = go.clone();
-    let worker =
-        Worker::builder(&queue).concurrency(14).on::<Index>(move |job| run(job, ran.clone(), hold.clone())).build()?;
-    let stop = CancellationToken::new();
-    let work = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
+    let worker = Worker::builder(&queue)
+        .concurrency(14)
+        .on::<Index>(move |job| run(job, ran.clone(), hold.clone()))
+        .build()?
+        .start();
 
     next(&mut runs, 14).await?; // these run until they are let go
     let now = queue.clock().now();
@@ -104,7 +103,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     go.cancel();
     next(&mut runs, 46).await?;
-    stop.cancel();
-    assert_eq!(work.await?.done, 60);
+    assert_eq!(worker.stop().await.done, 60);
     Ok(())
 }

@@ -8,12 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use launchkit_queue::backend::List;
 use launchkit_queue::{
-    Active, Event, Exit, FailureKind, JobKind, OutcomeError, Pick, Queue, State, Store, Told, Why, Worker,
+    Active, Event, Exit, FailureKind, JobKind, List, OutcomeError, Pick, Queue, State, Store, Told, Why, Worker,
 };
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 const WAIT: Duration = Duration::from_secs(3);
 
@@ -46,9 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let server_is_up = Arc::new(AtomicBool::new(false));
 
     let up = server_is_up.clone();
-    let worker = Worker::builder(&queue).on::<Mail>(move |job| send(job, up.clone())).build()?;
-    let stop = CancellationToken::new();
-    let work = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
+    let worker = Worker::builder(&queue).on::<Mail>(move |job| send(job, up.clone())).build()?.start();
 
     // Paused: the job stays, and the queue says why.
     admin.pause().await?;
@@ -94,8 +90,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for id in &again {
         queue.outcome::<Mail>(id, WAIT).await?;
     }
-    stop.cancel();
-    work.await?;
+    worker.stop().await;
 
     let counts = queue.counts().await?;
     assert_eq!((counts.completed, counts.failed), (2, 2));

@@ -5,11 +5,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use launchkit_queue::backend::List;
-use launchkit_queue::{Active, Exit, JobKind, Queue, State, Store, Worker};
+use launchkit_queue::{Active, Exit, JobKind, List, Queue, State, Store, Worker};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 #[derive(Serialize, Deserialize)]
 struct Print(String);
@@ -56,9 +54,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Ok::<_, Exit>(())
         }
     };
-    let worker = Worker::builder(&queue).concurrency(1).on::<Print>(handler).build()?;
-    let stop = CancellationToken::new();
-    let work = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
+    let worker = Worker::builder(&queue).concurrency(1).on::<Print>(handler).build()?.start();
 
     let mut order = Vec::new();
     while order.len() < 9 {
@@ -66,8 +62,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         println!("printed {text}");
         order.push(text);
     }
-    stop.cancel();
-    let report = work.await?;
+    let report = worker.stop().await;
 
     let expected = [
         "more urgent",

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use launchkit_queue::{Active, Event, Exit, JobId, JobKind, Position, Queue, Store, Told, Worker};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 #[derive(Serialize, Deserialize)]
 struct Import {
@@ -38,9 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = Store::sqlite(&file).await?;
     let queue = Queue::new(&store, "imports")?;
 
-    let stop = CancellationToken::new();
-    let worker = Worker::builder(&queue).on::<Import>(import).build()?;
-    let work = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
+    let worker = Worker::builder(&queue).on::<Import>(import).build()?.start();
 
     let files = ["a.csv", "b.csv", "c.csv", "d.csv", "e.csv"].map(String::from).to_vec();
     let id = queue.add(Import { files }).await?.id().clone();
@@ -52,8 +49,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("the job has ended meanwhile; going on");
     let (after, _) = follow(&file, &id, position.to_string().parse()?, 100).await?;
 
-    stop.cancel();
-    work.await?;
+    worker.stop().await;
 
     // Together the two readers saw each event once, as one reader does who was never away.
     let (whole, _) = follow(&file, &id, Position::START, 100).await?;

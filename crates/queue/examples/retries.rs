@@ -10,7 +10,6 @@ use launchkit_queue::{
     Active, Backoff, Exit, FailureKind, JobKind, JobOptions, OutcomeError, Queue, State, Store, Worker,
 };
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
 const WAIT: Duration = Duration::from_secs(3);
 
@@ -66,9 +65,7 @@ async fn report(job: Active<Report>) -> Result<(), Exit> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let queue = Queue::new(&Store::memory(), "retries")?;
-    let worker = Worker::builder(&queue).on::<Fetch>(fetch).on::<Parse>(parse).on::<Report>(report).build()?;
-    let stop = CancellationToken::new();
-    let work = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
+    let worker = Worker::builder(&queue).on::<Fetch>(fetch).on::<Parse>(parse).on::<Report>(report).build()?.start();
 
     let began = Instant::now();
     let fetched = queue.add(Fetch).await?;
@@ -85,8 +82,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     println!("not parsed: {}", failure.message);
     queue.outcome::<Report>(reported.id(), WAIT).await?;
 
-    stop.cancel();
-    let done = work.await?;
+    let done = worker.stop().await;
     println!("{} completed, {} tried again, {} failed, {} put off", done.done, done.retried, done.dead, done.returned);
 
     for added in [&fetched, &parsed, &reported] {

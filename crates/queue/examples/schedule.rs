@@ -13,7 +13,6 @@ use launchkit_queue::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -82,16 +81,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
             Ok::<_, Exit>(())
         }
     };
-    let worker = Worker::builder(&queue).concurrency(2).on::<Measure>(measure).build()?;
-    let stop = CancellationToken::new();
-    let work = tokio::spawn(worker.run_until(stop.clone().cancelled_owned()));
+    let worker = Worker::builder(&queue).concurrency(2).on::<Measure>(measure).build()?.start();
     for number in 0..2 {
         let (id, sensor) = runs.recv().await.ok_or("the worker has stopped")?;
         println!("{id} measures sensor {sensor}");
         assert_eq!((id.iteration(), sensor), (Some(("pulse", first.plus(number * SECOND))), 8));
     }
-    stop.cancel();
-    assert_eq!(work.await?.done, 2);
+    assert_eq!(worker.stop().await.done, 2);
 
     // Newest first. With its limit reached, the scheduler rests.
     let ticks = queue.ticks("pulse", 10).await?;

@@ -39,8 +39,8 @@ pub enum Exit {
     /// starts nothing for this long (BullMQ's `rateLimit` with its `RateLimitError`).
     SlowDown(Duration),
     /// Run again when the children that this job has are done: not a try (BullMQ's `moveToWaitingChildren` with its
-    /// `WaitingChildrenError`). With none pending it runs again at once, and sees all results; a handler
-    /// that never has any must not answer this, or it runs for ever.
+    /// `WaitingChildrenError`). With none pending it runs again at once, and sees all results; one that
+    /// has never had any runs again a second later.
     AwaitChildren,
     /// The same for the job's group: it goes back in front of its group, and only that group starts nothing for this long
     /// (BullMQ Pro's `rateLimitGroup`). A job without a group slows down the queue.

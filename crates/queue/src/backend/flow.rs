@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::bounds::{MAX_ADD, within};
 use super::verbs::{Added, NewJob};
@@ -13,6 +14,9 @@ use crate::state::State;
 mod plan;
 
 pub(crate) use plan::{Fate, Known, plan};
+
+/// For how long a job is put off that asks to wait for children and never had any: at once, it would run for ever.
+pub(crate) const CHILDLESS: Duration = Duration::from_secs(1);
 
 /// Jobs that wait for each other, parents before their children: 1 to [`MAX_ADD`].
 #[derive(Clone, Debug)]

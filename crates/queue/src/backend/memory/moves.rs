@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::lane::{Job, Key, Lane};
+use crate::backend::flow::CHILDLESS;
 use crate::backend::flow::News;
 use crate::backend::*;
 use crate::event::Event;
@@ -108,6 +109,7 @@ impl Lane {
             }
             Outcome::Later(at) => self.again(id, at, now, told),
             Outcome::AwaitChildren if job.must_wait() => self.await_children(id, now, told),
+            Outcome::AwaitChildren if job.family.is_none() => self.again(id, now.plus(CHILDLESS), now, told),
             Outcome::Back | Outcome::SlowDown(_) | Outcome::SlowDownGroup(_) | Outcome::AwaitChildren => {
                 match (verdict.outcome, job.options.group.clone()) {
                     (Outcome::SlowDown(until), _) => self.limits.hold(until),

@@ -204,6 +204,12 @@ pub(super) fn must_wait(conn: &Connection, row: i64) -> Result<bool, Fault> {
     Ok(found.is_some_and(|(pending, flags)| pending > 0 && flags & CHILD_FAILED == 0))
 }
 
+/// Whether the job in this row has, or had, any children.
+pub(super) fn has_children(conn: &Connection, row: i64) -> Result<bool, Fault> {
+    let mut read = conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM families WHERE row = ?1)")?;
+    Ok(read.query_row([row], |row| row.get(0))?)
+}
+
 /// What a parent is to be failed with.
 pub(super) fn failed_child(conn: &Connection, row: i64, flags: i64) -> Result<Option<Failure>, Fault> {
     if flags & CHILD_FAILED == 0 {

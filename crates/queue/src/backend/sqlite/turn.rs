@@ -10,7 +10,7 @@ use super::lane::Lane;
 use super::row::{self, DEDUP, Row, SIDE};
 use super::scribe::Tx;
 use super::take::take;
-use crate::backend::flow::News;
+use crate::backend::flow::{CHILDLESS, News};
 use crate::backend::*;
 use crate::event::Event;
 use crate::exit::{Failure, Outcome};
@@ -126,6 +126,9 @@ impl Settling<'_> {
                     groups::delayed(self.conn, self.lane, row, self.now)?;
                 }
                 priority.is_some()
+            }
+            Outcome::AwaitChildren if !flow::has_children(self.conn, row)? => {
+                self.again(row, verdict, self.now.plus(CHILDLESS), None)?
             }
             Outcome::Back | Outcome::SlowDown(_) | Outcome::SlowDownGroup(_) | Outcome::AwaitChildren => {
                 let turn = self.lane.front();

@@ -29,15 +29,20 @@ pub async fn a_running_parent_waits_for_children_that_it_added(h: &impl Harness)
 pub async fn waiting_for_nothing_gives_the_job_back(h: &impl Harness) {
     let q = Given::on(h);
     let p = q.hold("p", plain(), T0).await;
-    q.waiting(&["behind"], T0).await;
     q.settle(&p, Outcome::AwaitChildren, at(1)).await;
-    assert_eq!((q.list(State::Waiting).await, q.get("p").await.made), (vec!["p".to_owned(), "behind".into()], 0));
-    let p = q.one(at(2)).await.lock;
-    fresh(&q, vec![beneath(&q, "a", (&q, "p"), ChildFailure::Wait)], at(3)).await;
-    let rest = q.take(9, at(4)).await;
-    let ends = vec![verdict(&p, Outcome::AwaitChildren), verdict(&rest[1].lock, done())];
-    assert_eq!(q.turn(ends, None, at(5)).await.ends, [End::Applied; 2]);
-    assert_eq!((q.list(State::Waiting).await, rest[1].lock.id.as_str()), (vec!["p".to_owned()], "a"));
+    let job = q.get("p").await;
+    assert_eq!((job.state, job.due, job.made), (State::Delayed, Some(at(1_001)), 0), "it has no children");
+    let p = q.one(at(1_001)).await.lock;
+    fresh(&q, vec![beneath(&q, "a", (&q, "p"), ChildFailure::Wait)], at(1_002)).await;
+    q.waiting(&["behind", "last"], at(1_003)).await;
+    let rest = q.take(2, at(1_004)).await;
+    assert_eq!(ids(&rest), ["a", "behind"]);
+    let ends = vec![verdict(&p, Outcome::AwaitChildren), verdict(&rest[0].lock, done())];
+    assert_eq!(q.turn(ends, None, at(1_005)).await.ends, [End::Applied; 2]);
+    assert_eq!(q.list(State::Waiting).await, ["p", "last"]);
+    let p = q.one(at(1_006)).await.lock;
+    q.settle(&p, Outcome::AwaitChildren, at(1_007)).await;
+    assert_eq!((q.list(State::Waiting).await, q.get("p").await.made), (vec!["p".to_owned(), "last".into()], 0));
 }
 
 /// A parent whose child has failed meanwhile does not wait for others: its next taker fails it.
