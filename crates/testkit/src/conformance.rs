@@ -148,7 +148,8 @@ macro_rules! conformance {
                 promote_delayed_takes_the_next_due_first_and_keeps_priorities,
                 a_sweep_is_bounded_and_going_on_reaches_the_end,
                 a_choice_among_failed_jobs_is_by_name_kind_text_and_time,
-                dead_letters_run_again_in_steps;
+                dead_letters_run_again_in_steps,
+                a_choice_among_failed_jobs_can_be_by_group;
             events: a_plain_job_tells_its_life_in_order,
                 a_delayed_job_tells_its_due_time_then_waiting,
                 a_retried_attempt_tells_delayed_and_not_failed,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::verbs::Cursor;
 use crate::exit::{Failure, FailureKind};
 use crate::job::{JobId, QueueName};
+use crate::options::Group;
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -37,6 +38,8 @@ impl Sweep {
 pub struct Pick {
     /// Of this name.
     pub name: Option<Arc<str>>,
+    /// Of this group.
+    pub group: Option<Group>,
     /// Failed in this way.
     pub kind: Option<FailureKind>,
     /// Failed with a message that contains this text.
@@ -51,11 +54,18 @@ impl Pick {
         self.kind.is_some() || self.error.is_some()
     }
 
-    /// Whether it chooses a job of this name, in its state since then, with this failure if it has failed.
-    pub(crate) fn chooses(&self, name: &str, since: Timestamp, failure: Option<&Failure>) -> bool {
+    /// Whether it chooses a job of this name and group, in its state since then, with this failure if it has failed.
+    pub(crate) fn chooses(
+        &self,
+        name: &str,
+        group: Option<&Group>,
+        since: Timestamp,
+        failure: Option<&Failure>,
+    ) -> bool {
         let kind = |kind: FailureKind| failure.is_some_and(|failure| failure.kind == kind);
         let says = |text: &str| failure.is_some_and(|failure| failure.message.contains(text));
         self.name.as_deref().is_none_or(|wanted| wanted == name)
+            && self.group.as_ref().is_none_or(|wanted| Some(wanted) == group)
             && self.since.is_none_or(|from| since >= from)
             && self.kind.is_none_or(kind)
             && self.error.as_deref().is_none_or(says)

@@ -221,3 +221,24 @@ pub async fn dead_letters_run_again_in_steps(h: &impl Harness) {
     assert_eq!(q.list(State::Failed).await, ["j5", "j3", "j1"]);
     assert_eq!(q.take_ids(9, at(100)).await, ["j0", "j2", "j4", "j6"]);
 }
+
+/// One tenant's, also together with another condition; those without a group are nobody's.
+pub async fn a_choice_among_failed_jobs_can_be_by_group(h: &impl Harness) {
+    let q = Given::on(h);
+    for (text, group) in [("a", Some("red")), ("b", Some("blue")), ("c", None), ("d", Some("red"))] {
+        let options = JobOptions { group: group.map(Into::into), ..plain() };
+        q.add(vec![NewJob { name: format!("of-{text}").into(), ..named(text, options) }], T0).await;
+        let held = q.one(at(1)).await;
+        q.end(&held.lock, dead(), at(2)).await;
+    }
+    let chosen = async |pick: Pick, dry: bool| {
+        let sweep = Sweep::all(q.queue.clone(), SweepWhat::RetryFailed(at(9)), 10);
+        let swept = q.backend.sweep(Sweep { pick, dry, ..sweep }, at(9)).await.expect("sweep");
+        swept.done.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let red = || Pick { group: Some("red".into()), ..Pick::default() };
+    assert_eq!(chosen(Pick { name: Some("of-d".into()), ..red() }, true).await, ["d"]);
+    assert_eq!(chosen(Pick { group: Some("green".into()), ..Pick::default() }, true).await, [""; 0]);
+    assert_eq!(chosen(red(), false).await, ["a", "d"]);
+    assert_eq!((q.list(State::Failed).await, q.counts().await.prioritized), (vec!["c".to_owned(), "b".into()], 2));
+}

@@ -418,7 +418,7 @@ impl Lane {
         let chosen = |id: &JobId| {
             let job = self.jobs.get(id)?;
             let failure = job.failure.as_ref().filter(|_| place == Place::Failed);
-            sweep.pick.chooses(&job.name, job.since, failure).then(|| id.clone())
+            sweep.pick.chooses(&job.name, job.options.group.as_ref(), job.since, failure).then(|| id.clone())
         };
         let seen: Vec<JobId> = found.iter().filter_map(|(_, id)| chosen(id)).collect();
         if sweep.dry {

@@ -219,7 +219,8 @@ pub(super) fn sweep(tx: &mut Tx<'_>, (sweep, now): &(Sweep, Timestamp)) -> Resul
     let mut done = Vec::with_capacity(found.len());
     for (row, id, _, name, since) in found {
         let failure = if sweep.pick.asks_why() { read::failure(conn, &row)? } else { None };
-        if !sweep.pick.chooses(&name, since, failure.as_ref()) {
+        let group = if sweep.pick.group.is_some() { groups::of(conn, &row)? } else { None };
+        if !sweep.pick.chooses(&name, group.as_ref(), since, failure.as_ref()) {
             continue;
         }
         let id = JobId::stored(id);

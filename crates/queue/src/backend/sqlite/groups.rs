@@ -55,6 +55,15 @@ fn number(flags: i64) -> u32 {
     (flags >> NUMBER) as u32
 }
 
+/// The group that a job names.
+pub(super) fn of(conn: &Connection, row: &Row) -> Result<Option<Group>, Fault> {
+    if row.flags & GROUPED == 0 {
+        return Ok(None);
+    }
+    let opts: String = conn.prepare_cached(OPTS)?.query_row([row.row], |row| row.get(0))?;
+    Ok(row::decode_options(&opts).ok().and_then(|options| options.group))
+}
+
 /// The bits and the order numbers of a new ready job.
 pub(super) fn key_of_new(
     conn: &Connection,
