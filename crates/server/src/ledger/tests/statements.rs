@@ -164,6 +164,7 @@ async fn use_jobs(f: &Fixture) {
     f.begin_one(start(&job, 0), NOW).await;
     assert_eq!(f.end_one(&open, succeeded(), NOW).await, Ended::Stale);
     l.retry(&f.org, &job.id, BY, NOW).await.unwrap();
+    l.retry_failed(&job.id, job.generation, BY, NOW).await.unwrap();
     f.end_one(&open, succeeded(), NOW).await;
     let done = f.ended(succeeded()).await;
     l.events(&f.org, &done.id).await.unwrap();
