@@ -95,7 +95,8 @@ macro_rules! conformance {
                 retention_by_age_removes_what_is_older,
                 a_finish_evicts_at_most_two_oldest_first,
                 nothing_is_evicted_before_a_finish,
-                retention_of_one_final_state_leaves_the_other_alone;
+                retention_of_one_final_state_leaves_the_other_alone,
+                retention_is_applied_when_all_ends_of_a_turn_are_through;
             locks:
                 a_beat_extends_the_lock,
                 a_beat_reports_lost_and_foreign_locks,
@@ -117,7 +118,8 @@ macro_rules! conformance {
                 a_rescue_is_bounded_and_says_that_there_is_more,
                 a_rescue_beyond_the_bound_is_refused,
                 the_vanished_worker_cannot_settle_after_the_rescue,
-                a_rescue_works_while_paused;
+                a_rescue_works_while_paused,
+                jobs_of_several_takes_come_back_in_the_order_they_were_taken;
             edit: promoting_puts_a_delayed_job_behind_what_waits,
                 promoting_any_other_state_is_refused,
                 retrying_by_hand_forgets_the_end_and_keeps_the_priority,
@@ -320,7 +322,8 @@ macro_rules! conformance {
                 unfit_flows_are_refused_by_name,
                 a_flow_outlives_every_fault_of_its_workers,
                 a_canceled_parent_waits_for_nobody,
-                a_parent_takes_its_turn_in_its_group;
+                a_parent_takes_its_turn_in_its_group,
+                a_flow_of_one_job_may_be_deduplicated;
             groups:
                 a_tenant_with_many_jobs_delays_another_by_one_turn,
                 jobs_without_a_group_go_first,
@@ -422,7 +425,8 @@ macro_rules! conformance {
                 an_idle_worker_starts_a_group_when_its_window_is_over,
                 a_groups_cap_holds_over_all_workers,
                 a_worker_is_known_before_its_first_job,
-                an_outcome_that_is_there_needs_no_time;
+                an_outcome_that_is_there_needs_no_time,
+                a_step_that_hangs_holds_up_no_job_for_long;
         }
     };
 }

@@ -12,7 +12,7 @@ use crate::backend::{
 use crate::backoff::Backoff;
 use crate::error::{AddError, EditError, Happened, StoreError};
 use crate::job::{ChildFailure, JobId, JobKind, QueueName};
-use crate::options::{JobOptions, Keep};
+use crate::options::{Group, JobOptions, Keep};
 
 mod remove;
 
@@ -167,6 +167,12 @@ impl Flow {
     /// 1 is the most urgent, 2,097,151 the least; 0 (none) comes before all of them.
     pub fn priority(mut self, priority: u32) -> Self {
         self.top().options.priority = priority;
+        self
+    }
+
+    /// The group in which it takes its turn; see [`Queue::groups`].
+    pub fn group(mut self, group: impl Into<Group>) -> Self {
+        self.top().options.group = Some(group.into());
         self
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use launchkit_queue::{Queue, State as JobState};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::once::{self, Asked, Once};
 use super::query::Query;
@@ -121,7 +121,11 @@ async fn carry_out(api: &Api, queue: &Queue, order: Order, operator: &Operator, 
             let by = By { who: &operator.subject, from };
             let done = redrive.run(api, queue, by).await?;
             let message = format!("Queue {name}: {} failed jobs queued again", done["retried"]);
-            ("queue.retry-failed", json!({"success": true, "message": message, "failed": done}))
+            let answer = json!({"success": true, "message": message, "failed": done});
+            if redrive.is_dry() {
+                return Ok(answered(&answer));
+            }
+            ("queue.retry-failed", answer)
         }
     };
     tracing::info!(queue = name, who = ?operator.subject, "{what}");
@@ -137,7 +141,11 @@ async fn carry_out(api: &Api, queue: &Queue, order: Order, operator: &Operator, 
     if let Err(error) = api.ledger.audit(&entry).await {
         tracing::error!(%error, ?entry, "an audit row was not written");
     }
-    Ok(Answer { status: 200, location: None, body: answer.to_string() })
+    Ok(answered(&answer))
+}
+
+fn answered(body: &Value) -> Answer {
+    Answer { status: 200, location: None, body: body.to_string() }
 }
 
 impl Sweep {

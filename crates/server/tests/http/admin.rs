@@ -134,19 +134,24 @@ async fn chosen_failed_jobs_are_queued_again_through_the_database() {
     let dry = redrive(&app, "dry=true&type=SENTIMENT&error=no").await;
     let expected = json!({"scanned": 3, "chosen": 3, "retried": 0, "overQuota": 0, "dry": true, "nextCursor": null});
     assert_eq!(dry, expected);
+    assert_eq!(app.audit().await, [], "looking changes nothing");
     for query in ["error=something%20else", "type=CLASSIFY", "since=2999-01-01T00:00:00Z"] {
         assert_eq!(redrive(&app, query).await["chosen"], 0, "{query}");
     }
     let first = redrive(&app, "limit=2").await;
     assert_eq!((&first["scanned"], &first["retried"]), (&json!(2), &json!(2)));
-    // One that fails again is not met again by the same walk.
+    // One that fails after the walk began is not met by it.
+    let later = failed(&app).await;
     let cursor = first["nextCursor"].as_str().unwrap();
     let second = redrive(&app, &format!("limit=2&cursor={cursor}")).await;
-    assert_eq!((&second["retried"], &second["nextCursor"]), (&json!(1), &json!(null)));
+    assert_eq!((&second["scanned"], &second["retried"], &second["nextCursor"]), (&json!(1), &json!(1), &json!(null)));
     for id in &ids {
         assert_eq!(app.get(&format!("/v1/jobs/{id}")).await.json()["status"], "QUEUED");
     }
-    assert_eq!(redrive(&app, "").await["retried"], 0);
+    assert_eq!(app.get(&format!("/v1/jobs/{later}")).await.json()["status"], "FAILED");
+    let third = redrive(&app, "").await;
+    assert_eq!((&third["scanned"], &third["retried"]), (&json!(4), &json!(1)));
+    let ids = [&ids[..], &[later]].concat();
     let retries = app.audit().await.into_iter().filter(|(_, what, _)| what == "job.retry");
     assert_eq!(retries.map(|(_, _, target)| target).collect::<Vec<_>>(), ids);
 }

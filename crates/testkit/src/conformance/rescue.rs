@@ -168,3 +168,13 @@ pub async fn a_rescue_works_while_paused(h: &impl Harness) {
     let turned = q.turn(Vec::new(), Some(q.wish(9)), at(END)).await;
     assert_eq!((turned.held.len(), turned.next, q.counts().await.waiting), (0, Next::Paused, 1));
 }
+
+/// By two takes under locks that end together: first taken, first back, though the later one stood further in front.
+pub async fn jobs_of_several_takes_come_back_in_the_order_they_were_taken(h: &impl Harness) {
+    let q = Given::on(h);
+    q.hold("first", plain(), T0).await;
+    q.hold("second", JobOptions { lifo: true, ..plain() }, T0).await;
+    let rescued = q.backend.rescue(Rescue { queue: q.queue.clone(), max_stalled: 1, most: 9 }, T0.plus(LOCK)).await;
+    assert_eq!(rescued.expect("rescue").jobs, [id("first"), id("second")]);
+    assert_eq!(q.list(State::Waiting).await, ["first", "second"]);
+}

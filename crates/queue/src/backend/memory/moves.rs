@@ -17,21 +17,34 @@ impl Lane {
     /// Ends the jobs of a turn. Answers also whether any of them has ended for good.
     pub(super) fn settle_all(&mut self, ends: Vec<Verdict>, now: Timestamp) -> (Vec<End>, bool) {
         let mut told = Vec::new();
-        let mut finished = false;
+        // How many jobs finished where, under which rule of retention.
+        let mut finished: Vec<(Place, Keep, usize)> = Vec::new();
         let mut answers = Vec::with_capacity(ends.len());
         for verdict in ends {
-            let ends_job = matches!(verdict.outcome, Outcome::Done(_) | Outcome::Dead(_));
+            let place = match verdict.outcome {
+                Outcome::Done(_) => Some(Place::Completed),
+                Outcome::Dead(_) => Some(Place::Failed),
+                _ => None,
+            };
+            let keep = verdict.keep;
             let mut minute = Minute::default();
             minute.ended(&verdict);
             let end = self.settle(verdict, now, &mut told);
             if end == End::Applied {
                 self.minute(now).merge(&minute);
+                match finished.iter_mut().find(|(to, rule, _)| Some(*to) == place && *rule == keep) {
+                    Some((_, _, times)) => *times += 1,
+                    None => finished.extend(place.map(|place| (place, keep, 1))),
+                }
             }
-            finished |= ends_job && end == End::Applied;
             answers.push(end);
         }
+        let any = !finished.is_empty();
+        for (place, keep, times) in finished.into_iter().filter(|(_, keep, _)| keep.count != Some(0)) {
+            self.evict(place, keep, times * MAX_EVICT, now);
+        }
         self.tell(told);
-        (answers, finished)
+        (answers, any)
     }
 
     /// Hands out jobs, once those of the turn have ended.
@@ -161,11 +174,10 @@ impl Lane {
             job.family.iter_mut().for_each(|family| family.doom = None);
         }
         self.place(id, place, key, now);
-        self.evict(place, keep, now);
     }
 
-    fn evict(&mut self, place: Place, keep: Keep, now: Timestamp) {
-        for _ in 0..MAX_EVICT {
+    fn evict(&mut self, place: Place, keep: Keep, most: usize, now: Timestamp) {
+        for _ in 0..most {
             let Some(((finished, _), id)) = self.first(place) else {
                 return;
             };

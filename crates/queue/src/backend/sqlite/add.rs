@@ -67,32 +67,9 @@ pub(super) fn store(
             (Place::Ready, key, bits)
         }
     };
-    let data = job.data.as_str();
-    let inline = data.len() <= INLINE;
-    let flags = if options.lifo { LIFO } else { 0 }
-        | if inline { 0 } else { BODY }
-        | if options.deduplication.is_some() { DEDUP } else { 0 }
-        | group;
-    let stored = insert.execute(params![
-        lane.q,
-        id.as_str(),
-        place as i64,
-        k1,
-        turn,
-        &*job.name,
-        inline.then_some(data),
-        opts,
-        options.class(),
-        flags,
-        now.millis(),
-    ])?;
-    if stored == 0 {
+    if !insert_row(insert, conn, lane, (id, job, opts), (place, k1, turn, group), now)? {
         lane.tell(Event::Duplicated { id: id.clone() });
         return Ok(false);
-    }
-    if !inline {
-        conn.prepare_cached("INSERT INTO bodies (row, data) VALUES (?1, ?2)")?
-            .execute(params![conn.last_insert_rowid(), data])?;
     }
     lane.tell(Event::Added { id: id.clone(), name: job.name.clone() });
     match due {
@@ -106,4 +83,39 @@ pub(super) fn store(
         }
     }
     Ok(true)
+}
+
+/// Stores the row of a new job, with the bits of its group, and its data; answers whether its id was free.
+pub(super) fn insert_row(
+    insert: &mut CachedStatement<'_>,
+    conn: &Connection,
+    lane: &Lane,
+    (id, job, opts): (&JobId, &NewJob, &str),
+    (place, k1, k2, group): (Place, i64, i64, i64),
+    now: Timestamp,
+) -> Result<bool, Fault> {
+    let (data, options) = (job.data.as_str(), &job.options);
+    let inline = data.len() <= INLINE;
+    let flags = if options.lifo { LIFO } else { 0 }
+        | if inline { 0 } else { BODY }
+        | if options.deduplication.is_some() { DEDUP } else { 0 }
+        | group;
+    let stored = insert.execute(params![
+        lane.q,
+        id.as_str(),
+        place as i64,
+        k1,
+        k2,
+        &*job.name,
+        inline.then_some(data),
+        opts,
+        options.class(),
+        flags,
+        now.millis(),
+    ])?;
+    if stored > 0 && !inline {
+        conn.prepare_cached("INSERT INTO bodies (row, data) VALUES (?1, ?2)")?
+            .execute(params![conn.last_insert_rowid(), data])?;
+    }
+    Ok(stored > 0)
 }

@@ -47,6 +47,11 @@ impl Redrive {
         }
     }
 
+    /// Whether nothing is changed.
+    pub(super) fn is_dry(&self) -> bool {
+        self.dry
+    }
+
     fn walk(&self, queue: &Queue) -> Result<DeadLetters, Problem> {
         let letters = queue.admin().dead_letters(self.pick.clone());
         let letters = match &self.cursor {
@@ -73,14 +78,14 @@ impl Redrive {
             let Some((id, generation)) = parse_queue_id(id.as_str()) else { continue };
             let now = api.now();
             match api.ledger.retry_failed(id, generation, by, now).await.map_err(|error| ledger_problem(&error))? {
-                Retried::Retried(_) => retried += 1,
+                Retried::Retried(_) => {
+                    retried += 1;
+                    api.wake.notify_one();
+                }
                 Retried::QuotaExceeded { .. } => over_quota += 1,
                 // Retried before, erased, or gone with its organisation.
                 Retried::NotFinished(_) | Retried::NotFound | Retried::Erased => {}
             }
-        }
-        if retried > 0 {
-            api.wake.notify_one();
         }
         Ok(json!({
             "scanned": swept.scanned, "chosen": swept.done.len(), "retried": retried, "overQuota": over_quota,

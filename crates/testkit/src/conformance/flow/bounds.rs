@@ -83,3 +83,19 @@ pub async fn unfit_flows_are_refused_by_name(h: &impl Harness) {
     }
     assert_eq!((p.counts().await.total(), c.counts().await.total()), (1, 2));
 }
+
+/// It is a job like any other then; in a tree of two the id is refused.
+pub async fn a_flow_of_one_job_may_be_deduplicated(h: &impl Harness) {
+    let store = Store::over(h.backend(), Clock::runtime(T0));
+    let queue = Queue::new(&store, "texts").expect("a queue name");
+    let one = || {
+        let options = JobOptions { deduplication: Some(Dedup::simple("d")), ..plain() };
+        Flow::named(&queue, "text", &1).options(options)
+    };
+    let first = queue.add_flow(one()).await.expect("added");
+    let second = queue.add_flow(one()).await.expect("answered");
+    assert_eq!((first, second), (vec![Added::New(id("1"))], vec![Added::Deduplicated(id("1"))]));
+    let two = queue.add_flow(one().child(Flow::named(&queue, "text", &2))).await;
+    assert!(matches!(two, Err(FlowError::Deduplicated)), "{two:?}");
+    assert_eq!(queue.counts().await.expect("counts").total(), 1);
+}

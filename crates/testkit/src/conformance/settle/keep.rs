@@ -95,3 +95,14 @@ pub async fn retention_of_one_final_state_leaves_the_other_alone(h: &impl Harnes
     assert_eq!(q.list(State::Completed).await, ["good 2", "good 1", "good 0"]);
     assert_eq!(q.list(State::Failed).await, ["bad 7"]);
 }
+
+/// Each rule then removes at most two for each of its own ends, oldest first, whichever end said it first.
+pub async fn retention_is_applied_when_all_ends_of_a_turn_are_through(h: &impl Harness) {
+    let q = Given::on(h);
+    let old = q.hold("old", plain(), T0).await;
+    q.end(&old, dead(), at(1)).await;
+    let (a, b) = (q.hold("a", plain(), at(2)).await, q.hold("b", plain(), at(2)).await);
+    let ends = vec![Verdict { keep: Keep::newest(2), ..verdict(&a, dead()) }, verdict(&b, dead())];
+    assert_eq!(q.turn(ends, None, at(3)).await.ends, [End::Applied; 2]);
+    assert_eq!(q.list(State::Failed).await, ["b", "a"]);
+}

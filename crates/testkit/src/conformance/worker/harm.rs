@@ -280,3 +280,29 @@ pub async fn no_end_overtakes_a_note_on_its_way(h: &impl Harness) {
     let events = b.given.events().await;
     assert_eq!(events[events.len() - 3..], ["progress:j", "completed:j", "drained"]);
 }
+
+/// The step of a scheduler whose job has been taken is not answered: what comes after waits a second or two, not the time of
+/// a lock.
+pub async fn a_step_that_hangs_holds_up_no_job_for_long(h: &impl Harness) {
+    let faulty = Faulty::over(h.backend());
+    let b = Bench::over(faulty.clone());
+    let every = Repeat::named("r", Schedule::Every(Duration::from_secs(3_600)), Text::NAME, &Text { n: 0 });
+    b.queue.schedule(every.expect("JSON")).await.expect("a scheduler");
+    let (tell, mut asked) = mpsc::unbounded_channel();
+    let hangs = std::iter::repeat_with(move || {
+        // Nobody need listen any more.
+        let _ = tell.send(());
+        Some(Fault::Hang)
+    });
+    faulty.plan(Verb::Edit, hangs);
+    let worker = b.worker().concurrency(10).on::<Text>(async |_: Active<Text>| Ok(0));
+    let work = async {
+        asked.recv().await.expect("the step is asked for");
+        let begun = b.clock.now();
+        let id = b.add("plain", 1, plain()).await;
+        b.outcome(&id).await.expect("a result");
+        b.clock.now().since(begun)
+    };
+    let (took, _) = during(worker, work).await;
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}

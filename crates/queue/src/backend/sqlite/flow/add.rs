@@ -7,9 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::super::add::{self, INSERT};
 use super::super::fault::Fault;
 use super::super::lane::Lane;
-use super::super::row::{BODY, CHILD, DEDUP, GROUPED, INLINE, LIFO, PARENT, Row, SIDE};
+use super::super::row::{CHILD, DEDUP, GROUPED, PARENT, Row, SIDE};
 use super::super::scribe::Tx;
-use super::{News, pass_on, policy};
+use super::{News, parent, pass_on, policy};
 use crate::backend::flow::{Fate, Known, plan};
 use crate::backend::*;
 use crate::event::Event;
@@ -25,9 +25,6 @@ const CHILD_OF: &str = "INSERT INTO children (f, n, q, id, mark, policy) VALUES 
 const LINK: &str = "INSERT INTO links (row, f, n, policy) VALUES (?1, ?2, ?3, ?4) \
     ON CONFLICT (row) DO UPDATE SET f = excluded.f, n = excluded.n, policy = excluded.policy";
 const FLAG: &str = "UPDATE jobs SET flags = flags | ?2 WHERE row = ?1";
-const FOUND: &str = "SELECT q.name, f.id FROM links AS l JOIN families AS f ON f.f = l.f AND f.row IS NOT NULL \
-    JOIN queues AS q ON q.q = f.q WHERE l.row = ?1";
-
 /// A job of a flow, once it is stored.
 struct Stored {
     row: i64,
@@ -79,12 +76,7 @@ fn known(tx: &mut Tx<'_>, queue: &QueueName, id: &JobId) -> Result<Option<Known>
     let Some(row) = Row::find(conn, lane, id)? else {
         return Ok(None);
     };
-    let mut parent = None;
-    if row.flags & CHILD != 0 {
-        let mut read = conn.prepare_cached(FOUND)?;
-        let names = read.query_row([row.row], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)));
-        parent = names.optional()?.and_then(|(queue, id)| Some((QueueName::new(&queue).ok()?, JobId::stored(id))));
-    }
+    let parent = parent(conn, row.row, row.flags)?.map(|parent| (parent.queue, parent.id));
     let mut children = 0;
     if row.flags & PARENT != 0 {
         let mut read = conn.prepare_cached("SELECT total FROM families WHERE row = ?1")?;
@@ -123,20 +115,9 @@ fn store_parent(
     (id, job, opts): (&JobId, &NewJob, &str),
     now: Timestamp,
 ) -> Result<(), Fault> {
-    let (data, options) = (job.data.as_str(), &job.options);
-    let inline = data.len() <= INLINE;
-    let flags = if options.lifo { LIFO } else { 0 }
-        | if inline { 0 } else { BODY }
-        | if options.group.is_some() { GROUPED } else { 0 };
-    let (time, turn) = (now.millis(), lane.back());
-    let (place, data_here) = (Place::WaitingChildren as i64, inline.then_some(data));
-    let row =
-        params![lane.q, id.as_str(), place, time, turn, &*job.name, data_here, opts, options.class(), flags, time];
-    conn.prepare_cached(INSERT)?.execute(row)?;
-    if !inline {
-        let body = params![conn.last_insert_rowid(), data];
-        conn.prepare_cached("INSERT INTO bodies (row, data) VALUES (?1, ?2)")?.execute(body)?;
-    }
+    let group = if job.options.group.is_some() { GROUPED } else { 0 };
+    let place = (Place::WaitingChildren, now.millis(), lane.back(), group);
+    add::insert_row(&mut conn.prepare_cached(INSERT)?, conn, lane, (id, job, opts), place, now)?;
     lane.entered(State::WaitingChildren);
     lane.tell(Event::Added { id: id.clone(), name: job.name.clone() });
     lane.tell(Event::WaitingChildren { id: id.clone(), prev: None });

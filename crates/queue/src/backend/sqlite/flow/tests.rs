@@ -103,3 +103,27 @@ async fn children_of_a_removed_parent_are_forgotten_in_steps() {
     store.edit(EditAll { queue: queue(), edits: vec![Edit::Remove(JobId::custom("c1").unwrap())] }, NOW).await.unwrap();
     assert_eq!(families(), 0);
 }
+
+/// However many parents end and are not kept, what is forgotten keeps pace with them.
+#[tokio::test]
+async fn families_of_removed_parents_do_not_pile_up() {
+    let (store, look, _folder) = opened().await;
+    let count =
+        |table: &str| look.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get::<_, i64>(0)).unwrap();
+    let done = |held: &Held| Verdict {
+        lock: held.lock.clone(),
+        outcome: Outcome::Done(Payload::null()),
+        keep: Keep::NONE,
+        ran: None,
+    };
+    for round in 0..20 {
+        let of = |n: usize| [node(&format!("p{round}-{n}"), None), node(&format!("c{round}-{n}"), Some(2 * n))];
+        let flow = AddFlow { nodes: (0..50).flat_map(of).collect() };
+        store.add_flow(flow, NOW).await.unwrap();
+        let leaves = take(&store, Vec::new(), 50, &format!("a{round}")).await;
+        let parents = take(&store, leaves.iter().map(done).collect(), 50, &format!("b{round}")).await;
+        assert_eq!((leaves.len(), parents.len()), (50, 50));
+        assert!(take(&store, parents.iter().map(done).collect(), 50, &format!("c{round}")).await.is_empty());
+    }
+    assert!(count("families") <= 50 && count("children") <= 50, "{} and {}", count("families"), count("children"));
+}

@@ -123,3 +123,21 @@ fn rows_of_groups_that_are_gone_go() {
     }
     assert_eq!(file.count("groups"), 5);
 }
+
+/// A row that is lost while its jobs run keeps none of them, nor those that end beside them.
+#[test]
+fn a_lost_row_of_a_group_holds_up_no_end() {
+    let file = File::new();
+    for id in ["1", "2"] {
+        file.add(id, 0);
+    }
+    let held = file.take(Vec::new()).held;
+    assert_eq!(held.len(), 2);
+    file.conn.execute_batch("DELETE FROM groups").unwrap();
+    let end =
+        |held: &crate::backend::Held, outcome| Verdict { lock: held.lock.clone(), outcome, keep: Keep::ALL, ran: None };
+    let ends = vec![end(&held[0], Outcome::Done(Payload::null())), end(&held[1], Outcome::Back)];
+    let turned = file.take(ends);
+    assert_eq!(turned.ends, [End::Applied; 2]);
+    assert_eq!(turned.held.len(), 1, "given back, it is in its group again");
+}
