@@ -32,6 +32,8 @@ mod groups;
 mod limits;
 pub mod memory;
 mod metrics;
+#[cfg(feature = "redis")]
+pub mod redis;
 pub(crate) mod repeat;
 pub(crate) mod spend;
 #[cfg(feature = "sqlite")]

@@ -1,0 +1,37 @@
+//! The scripts: their text, held once, and calls of them by hash.
+
+use redis::{Cmd, ToRedisArgs};
+
+/// A script and its hash.
+#[derive(Debug)]
+pub(super) struct Script {
+    pub(super) text: &'static str,
+    hash: String,
+}
+
+/// A call of a script that is being put together.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) script: &'a Script,
+    pub(super) cmd: Cmd,
+}
+
+impl Script {
+    pub(super) fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
+    }
+
+    /// A call with these keys; arguments follow.
+    pub(super) fn call(&self, keys: &[&str]) -> Call<'_> {
+        let mut cmd = redis::cmd("EVALSHA");
+        cmd.arg(&self.hash).arg(keys.len()).arg(keys);
+        Call { script: self, cmd }
+    }
+}
+
+impl Call<'_> {
+    pub(super) fn arg(&mut self, arg: impl ToRedisArgs) -> &mut Self {
+        self.cmd.arg(arg);
+        self
+    }
+}
