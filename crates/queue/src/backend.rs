@@ -45,6 +45,7 @@ pub use bounds::*;
 pub use facts::*;
 pub use flow::{AddFlow, Child, ChildState, Children, Flowed, Node, Parent, Refusal, Refused, Under};
 pub use groups::{GroupControl, GroupDefaults, GroupInfo, GroupSettings, GroupStatus, GroupsWanted, MAX_WEIGHT};
+#[cfg(any(test, feature = "sqlite"))]
 pub(crate) use limits::Room;
 pub use limits::{Limits, MAX_RATE_TIME, Rate};
 pub use metrics::{BUCKETS, Histogram, MAX_MINUTES, Minute};

@@ -21,6 +21,9 @@ pub enum StoreError {
     /// The request breaks a bound of the seam.
     #[error("the request is out of bounds: {0}")]
     OutOfBounds(&'static str),
+    /// This store cannot do it.
+    #[error("this store cannot do that: {0}")]
+    Unsupported(&'static str),
     /// The store has been closed.
     #[error("the store is closed")]
     Closed,

@@ -76,7 +76,7 @@ impl Failure {
     }
 
     /// The failure of a job whose record does not decode.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "redis", feature = "sqlite"))]
     pub(crate) fn damaged(why: &str) -> Self {
         Self::new(FailureKind::Damaged, &format!("the stored job is damaged: {why}"))
     }

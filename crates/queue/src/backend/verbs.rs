@@ -442,6 +442,8 @@ pub enum Durable {
     Process,
     /// Loss of power. A take, beat or progress may be undone by it: the job then waits again.
     Power,
+    /// What the server's own persistence and replication are set to.
+    Server,
 }
 
 /// Who can work on the same queues.
@@ -451,4 +453,6 @@ pub enum Shared {
     Process,
     /// Processes of this host.
     Host,
+    /// Processes of all hosts that reach the server.
+    Network,
 }

@@ -25,6 +25,16 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
+    /// Something that went wrong before anything was sent.
+    pub(super) fn before(why: StoreError) -> Self {
+        Self { why, happened: Happened::No }
+    }
+
+    /// Something that went wrong after it was carried out.
+    pub(super) fn after(why: StoreError) -> Self {
+        Self { why, happened: Happened::Unknown }
+    }
+
     /// Hands the input of a write back.
     pub(super) fn back<T: std::fmt::Debug>(self, input: T) -> Failed<T> {
         Failed { why: self.why, happened: self.happened, input: Box::new(input) }
@@ -70,6 +80,13 @@ impl Link {
     pub(super) async fn send(&self, cmd: &Cmd) -> Result<Value, Trouble> {
         Ok(self.shared.clone().send_packed_command(cmd).await?)
     }
+
+    /// Sends several commands at once; one that fails fails all.
+    pub(super) async fn pipe(&self, pipe: &redis::Pipeline) -> Result<Vec<Value>, Trouble> {
+        Ok(self.shared.clone().send_packed_commands(pipe, 0, pipe.len()).await?)
+    }
+
+    pub(super) async fn close(&self) {}
 
     /// A line of its own, for a command that blocks; it knows no time limit.
     pub(super) async fn own(&self) -> Result<MultiplexedConnection, Trouble> {

@@ -35,3 +35,33 @@ impl Call<'_> {
         self
     }
 }
+
+macro_rules! scripts {
+    ($($name:ident: $($file:literal)+;)*) => {
+        /// Every script.
+        #[derive(Debug)]
+        pub(super) struct Scripts { $(pub(super) $name: Script),* }
+
+        impl Scripts {
+            pub(super) fn new() -> Self {
+                Self { $($name: Script::new(concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+))),* }
+            }
+        }
+    };
+}
+
+scripts! {
+    add: "lib" "add";
+    beat: "lib" "beat";
+    control: "lib" "control";
+    edit: "lib" "revive" "edit";
+    facts: "lib" "facts";
+    info: "lib" "info";
+    list: "lib" "list";
+    minutes: "lib" "minutes";
+    records: "lib" "records";
+    rescue: "lib" "rescue";
+    spend: "spend";
+    sweep: "lib" "revive" "sweep";
+    turn: "lib" "turn";
+}

@@ -1,0 +1,31 @@
+-- Renews locks and registers a worker.
+-- ARGV: now, worker id, worker as JSON, lock ms, gone ms, then id and token of each lock.
+local lost, cancel, kept = {}, {}, {}
+for from = 6, #ARGV, 2 * CUT do
+  local keys, to = {}, math.min(from + 2 * CUT - 1, #ARGV)
+  for at = from, to, 2 do
+    keys[#keys + 1] = B .. ARGV[at] .. ':lock'
+  end
+  local locks = call('MGET', unpack(keys))
+  for n, token in ipairs(locks) do
+    local id = ARGV[from + 2 * (n - 1)]
+    if token == ARGV[from + 2 * (n - 1) + 1] then
+      call('PEXPIRE', keys[n], ARGV[4])
+      kept[#kept + 1] = id
+      if call('HEXISTS', B .. id, 'lk:c') == 1 then
+        cancel[#cancel + 1] = id
+      end
+    else
+      lost[#lost + 1] = id
+    end
+  end
+end
+each('SREM', B .. 'stalled', kept)
+local gone = call('ZRANGEBYSCORE', O .. 'seen', '-inf', now - tonumber(ARGV[5]), 'LIMIT', 0, 100)
+if #gone > 0 then
+  call('ZREM', O .. 'seen', unpack(gone))
+  call('HDEL', O .. 'workers', unpack(gone))
+end
+call('HSET', O .. 'workers', ARGV[2], ARGV[3])
+call('ZADD', O .. 'seen', now, ARGV[2])
+return { lost, cancel, call('HEXISTS', B .. 'meta', 'paused') }

@@ -1,0 +1,41 @@
+-- Orders to a whole queue. KEYS[3]: the names of all queues. ARGV: now, the queue's name, what, and two arguments.
+local what, x, y = ARGV[3], ARGV[4], ARGV[5]
+call('SADD', KEYS[3], ARGV[2])
+local key = B .. 'meta'
+if what == 'pause' then
+  if call('HSET', key, 'paused', 1) == 1 then
+    call('DEL', B .. 'marker')
+    tell(B, 'paused')
+  end
+elseif what == 'resume' then
+  if call('HDEL', key, 'paused') == 1 then
+    tell(B, 'resumed')
+  end
+elseif what == 'slots' then
+  if x == '' then
+    call('HDEL', key, 'concurrency')
+  else
+    call('HSET', key, 'concurrency', x)
+  end
+elseif what == 'rate' then
+  if x == '' then
+    call('HDEL', key, 'max', 'duration')
+  else
+    call('HSET', key, 'max', x, 'duration', y)
+  end
+elseif what == 'hold' then
+  local left = tonumber(x) - now
+  if left > 0 and (limiter() or 0) < tonumber(x) then
+    call('SET', B .. 'limiter', HELD, 'PX', left)
+  end
+elseif what == 'clear' then
+  call('DEL', B .. 'limiter')
+end
+metas[B] = nil
+if call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized') > 0 then
+  mark(B)
+elseif not meta(B).paused then
+  mark_due(B)
+end
+trim()
+return 1

@@ -1,0 +1,109 @@
+-- Changes single jobs. ARGV: now, then for each change: what, id, and two arguments; those of log: how many lines, nothing, the lines.
+local answers = {}
+local KEPT = { completed = true, failed = true }
+
+local function take_off(b, id, place)
+  if place == 'wait' or place == 'active' then
+    return call('LREM', b .. place, -1, id)
+  end
+  return call('ZREM', b .. place, id)
+end
+
+local changes = {}
+
+function changes.progress(key, id, value)
+  call('HSET', key, 'progress', value)
+  tell(B, 'progress', 'jobId', id, 'data', value)
+end
+
+function changes.data(key, _, value)
+  call('HSET', key, 'data', value)
+end
+
+function changes.log(key, _, count, _, at)
+  local ok, opts = pcall(cjson.decode, call('HGET', key, 'opts') or '{}')
+  local keep = math.min(ok and type(opts) == 'table' and tonumber(opts.kl) or 1000, 1000)
+  local lines = { unpack(ARGV, at + 4, at + 3 + tonumber(count)) }
+  each('RPUSH', key .. ':logs', lines)
+  if keep == 0 then
+    call('DEL', key .. ':logs')
+  else
+    call('LTRIM', key .. ':logs', -keep, -1)
+  end
+end
+
+function changes.promote(key, id)
+  local place = where(B, id)
+  if place ~= 'delayed' then
+    return 'W' .. place
+  end
+  call('ZREM', B .. 'delayed', id)
+  ready(B, id, tonumber(call('HGET', key, 'priority')) or 0, false)
+  call('HSET', key, 'delay', 0, 'lk:at', now)
+  mark(B)
+  tell(B, 'waiting', 'jobId', id, 'prev', 'delayed')
+end
+
+function changes.retry(key, id, reset)
+  local place = where(B, id)
+  if not KEPT[place] then
+    return 'W' .. place
+  end
+  revive(key, id, place, reset == '1')
+  mark(B)
+end
+
+function changes.remove(key, id)
+  local place = where(B, id)
+  if place == 'active' and call('EXISTS', key .. ':lock') == 1 then
+    return 'K'
+  end
+  if take_off(B, id, place) == 0 then
+    return 'M'
+  end
+  forget(B, { id }, true)
+  tell(B, 'removed', 'jobId', id, 'prev', place)
+end
+
+function changes.cancel(key, id)
+  local place = where(B, id)
+  if KEPT[place] then
+    return 'W' .. place
+  end
+  call('HSET', key, 'lk:c', 1, 'defa', 'the job was canceled')
+  if place == 'waiting-children' then
+    call('ZREM', B .. place, id)
+    local priority = tonumber(call('HGET', key, 'priority')) or 0
+    call('HSET', key, 'lk:at', now)
+    ready(B, id, priority, true)
+    mark(B)
+    tell(B, 'waiting', 'jobId', id, 'prev', place)
+  end
+end
+
+function changes.detach(key, id)
+  local v = call('HMGET', key, 'parentKey', 'parent')
+  if not v[1] or call('EXISTS', v[1]) == 0 or call('SISMEMBER', v[1] .. ':dependencies', key) == 0 then
+    return 'P'
+  end
+  child_gone(key, v[1], v[2])
+  call('HDEL', key, 'parentKey', 'parent')
+end
+
+local at = 2
+while at <= #ARGV do
+  local what, id = ARGV[at], ARGV[at + 1]
+  local key = B .. id
+  local answer
+  if what == 'free' then
+    answer = call('DEL', B .. 'de:' .. id) == 1 and 'D' or 'M'
+  elseif call('EXISTS', key) == 0 then
+    answer = 'M'
+  else
+    answer = changes[what](key, id, ARGV[at + 2], ARGV[at + 3], at) or 'D'
+  end
+  answers[#answers + 1] = answer
+  at = at + 4 + (what == 'log' and tonumber(ARGV[at + 2]) or 0)
+end
+trim()
+return answers

@@ -1,0 +1,19 @@
+-- A queue at a glance. ARGV: now, gone ms.
+local m = call('HMGET', B .. 'meta', 'paused', 'concurrency', 'max', 'duration')
+local counts = { call('LLEN', B .. 'wait'), call('ZCARD', B .. 'prioritized'), call('ZCARD', B .. 'delayed'),
+  call('LLEN', B .. 'active'), call('ZCARD', B .. 'waiting-children'), call('ZCARD', B .. 'completed'),
+  call('ZCARD', B .. 'failed') }
+local first = call('LINDEX', B .. 'wait', -1) or call('ZRANGE', B .. 'prioritized', 0, 0)[1]
+local oldest = ''
+if first then
+  local v = call('HMGET', B .. first, 'lk:at', 'timestamp')
+  oldest = v[1] or v[2] or ''
+end
+local workers = {}
+local seen = call('ZRANGEBYSCORE', O .. 'seen', '(' .. string.format('%.0f', now - tonumber(ARGV[2])), '+inf', 'LIMIT', 0, 1000)
+if #seen > 0 then
+  workers = call('HMGET', O .. 'workers', unpack(seen))
+end
+local newest = call('XREVRANGE', B .. 'events', '+', '-', 'COUNT', 1)[1]
+return { counts, m[1] and 1 or 0, m[2] or '', m[3] or '', m[4] or '', call('GET', B .. 'limiter') or '',
+  call('PTTL', B .. 'limiter'), oldest, workers, newest and newest[1] or '0-0' }

@@ -1,0 +1,337 @@
+-- What the scripts share. KEYS[1]: "<prefix>:<queue>:", KEYS[2]: "<prefix>::lk:<queue>:", ARGV[1]: now in milliseconds.
+-- A base ("b") is the first of these, of this queue or of a parent's.
+local B, O, now = KEYS[1], KEYS[2], tonumber(ARGV[1])
+local call = redis.call
+
+local HELD = 9007199254740991 -- the count of a limiter that is held by hand
+local CLASS = 4294967296 -- between the scores of two priorities
+local CUT = 1000 -- arguments of one variadic command
+
+-- Calls a command with a key and many arguments, in pieces.
+local function each(command, key, list, from)
+  for i = from or 1, #list, CUT do
+    call(command, key, unpack(list, i, math.min(i + CUT - 1, #list)))
+  end
+end
+
+local function delete(keys)
+  for i = 1, #keys, CUT do
+    call('DEL', unpack(keys, i, math.min(i + CUT - 1, #keys)))
+  end
+end
+
+local metas = {}
+local function meta(b)
+  local known = metas[b]
+  if not known then
+    local v = call('HMGET', b .. 'meta', 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents')
+    if not v[5] then
+      v[5] = '10000'
+      call('HSET', b .. 'meta', 'opts.maxLenEvents', v[5])
+    end
+    known = { paused = v[1] ~= false, slots = tonumber(v[2]), max = tonumber(v[3]), per = tonumber(v[4]), events = v[5] }
+    metas[b] = known
+  end
+  return known
+end
+
+local function tell(b, ...)
+  meta(b).told = true
+  call('XADD', b .. 'events', '*', 'event', ...)
+end
+
+-- Cuts the streams that were written to; to be called at the end of a script.
+local function trim()
+  for b, known in pairs(metas) do
+    if known.told then
+      call('XTRIM', b .. 'events', 'MAXLEN', '~', known.events)
+    end
+  end
+end
+
+local function full(b)
+  local slots = meta(b).slots
+  return slots ~= nil and call('LLEN', b .. 'active') >= slots
+end
+
+-- Says that something may be taken.
+local function mark(b)
+  if not meta(b).paused and not full(b) then
+    call('ZADD', b .. 'marker', 0, '0')
+  end
+end
+
+-- Says when the next delayed job is due.
+local function mark_due(b)
+  local first = call('ZRANGE', b .. 'delayed', 0, 0, 'WITHSCORES')
+  if first[2] then
+    call('ZADD', b .. 'marker', tonumber(first[2]) / 4096, '1')
+  end
+end
+
+-- Puts a job among the delayed ones.
+local function delay(b, id, due)
+  local low = due * 4096
+  local top = call('ZREVRANGEBYSCORE', b .. 'delayed', low + 4095, low, 'WITHSCORES', 'LIMIT', 0, 1)
+  local score = top[2] and math.min(tonumber(top[2]) + 1, low + 4095) or low
+  call('ZADD', b .. 'delayed', score, id)
+end
+
+-- Puts a job among the ready ones: behind its class, or in front of it.
+local function ready(b, id, priority, front)
+  if priority ~= 0 then
+    local turn = front and 0 or call('INCR', b .. 'pc') % CLASS
+    call('ZADD', b .. 'prioritized', priority * CLASS + turn, id)
+  else
+    call(front and 'RPUSH' or 'LPUSH', b .. 'wait', id)
+  end
+end
+
+-- Where a job is; what is in no ordered set and not active waits. No list is walked but the active ones.
+local ORDERED = { 'completed', 'failed', 'delayed', 'prioritized', 'waiting-children' }
+local function where(b, id)
+  for _, name in ipairs(ORDERED) do
+    local score = call('ZSCORE', b .. name, id)
+    if score then
+      return name, score
+    end
+  end
+  if call('LPOS', b .. 'active', id, 'RANK', -1) then
+    return 'active'
+  end
+  return call('EXISTS', b .. id) == 1 and 'wait' or nil
+end
+
+-- Whether a job's parent is there.
+local function has_parent(id)
+  local parent = call('HGET', B .. id, 'parentKey')
+  return parent and call('EXISTS', parent) or 0
+end
+
+-- The keys of a job.
+local function keys_of(b, id, keys)
+  local key = b .. id
+  local n = #keys
+  keys[n + 1], keys[n + 2], keys[n + 3], keys[n + 4], keys[n + 5], keys[n + 6], keys[n + 7] = key, key .. ':logs',
+    key .. ':dependencies', key .. ':processed', key .. ':failed', key .. ':unsuccessful', key .. ':lock'
+  return keys
+end
+
+-- A parent whose children are done: it is ready, or delayed if it has a delay.
+local function release(b, id)
+  local v = call('HMGET', b .. id, 'priority', 'delay')
+  local wait = tonumber(v[2]) or 0
+  call('HSET', b .. id, 'lk:at', now)
+  if wait > 0 then
+    call('ZADD', b .. 'delayed', (now + wait) * 4096, id)
+    tell(b, 'delayed', 'jobId', id, 'delay', now + wait)
+    mark_due(b)
+  else
+    local priority = tonumber(v[1]) or 0
+    ready(b, id, priority, priority == 0)
+    mark(b)
+    tell(b, 'waiting', 'jobId', id, 'prev', 'waiting-children')
+  end
+end
+
+-- A parent may have no pending child left.
+local function release_if_done(b, id)
+  local key = b .. id
+  if call('SCARD', key .. ':dependencies') == 0 and call('EXISTS', key) == 1
+    and call('ZREM', b .. 'waiting-children', id) == 1 then
+    release(b, id)
+  end
+end
+
+-- The base and the id of a parent, by the two fields of its child; nil without one.
+local function parent_of(key, json)
+  if not key then
+    return nil
+  end
+  if json then
+    local ok, parent = pcall(cjson.decode, json)
+    if ok and type(parent) == 'table' and parent.queueKey and parent.id then
+      return parent.queueKey .. ':', tostring(parent.id), parent
+    end
+  end
+  local queue, id = key:match('^(.*):([^:]*)$')
+  return queue and queue .. ':', id, {}
+end
+
+local function child_completed(child, key, json, value)
+  local b, id = parent_of(key, json)
+  if b and call('SREM', key .. ':dependencies', child) == 1 then
+    call('HSET', key .. ':processed', child, value)
+    release_if_done(b, id)
+  end
+end
+
+-- A child has failed for good: what its parent was told to do then.
+local function child_failed(child, key, json, reason)
+  local b, id, told = parent_of(key, json)
+  if not b or not (told.fpof or told.cpof or told.idof or told.rdof) then
+    return
+  end
+  if call('SREM', key .. ':dependencies', child) == 0 then
+    return
+  end
+  if told.fpof then
+    call('ZADD', key .. ':unsuccessful', now, child)
+    if call('EXISTS', key) == 1 then
+      local why = 'child ' .. child .. ' failed'
+      if call('ZREM', b .. 'waiting-children', id) == 1 then
+        call('HSET', key, 'defa', why)
+        release(b, id)
+      elseif call('ZREM', b .. 'delayed', id) == 1 then
+        call('HSET', key, 'defa', why, 'delay', 0)
+        release(b, id)
+      elseif not call('ZSCORE', b .. 'failed', id) then
+        call('HSET', key, 'defa', why)
+      end
+    end
+  elseif told.cpof then
+    call('HSET', key .. ':failed', child, reason)
+    if call('ZREM', b .. 'waiting-children', id) == 1 then
+      release(b, id)
+    end
+  else
+    if told.idof then
+      call('HSET', key .. ':failed', child, reason)
+    end
+    release_if_done(b, id)
+  end
+end
+
+-- A child is gone: its parent does not wait for it.
+local function child_gone(child, key, json)
+  local b, id = parent_of(key, json)
+  if b and call('SREM', key .. ':dependencies', child) == 1 and call('SCARD', key .. ':dependencies') == 0
+    and call('ZREM', b .. 'waiting-children', id) == 1 then
+    call('HSET', b .. id, 'lk:at', now)
+    ready(b, id, 0, true)
+    mark(b)
+    tell(b, 'waiting', 'jobId', id, 'prev', 'waiting-children')
+  end
+end
+
+-- A finished child is to run again: its parent may wait for it again.
+local function child_again(child, key, from)
+  if not key or call('EXISTS', key) == 0 then
+    return
+  end
+  local undone
+  if from == 'failed' then
+    undone = call('ZREM', key .. ':unsuccessful', child) == 1 or call('HDEL', key .. ':failed', child) == 1
+  else
+    undone = call('HDEL', key .. ':processed', child) == 1
+  end
+  if undone then
+    call('SADD', key .. ':dependencies', child)
+  end
+end
+
+-- A new job's record.
+local function store(b, id, name, data, opts, priority, wait, more)
+  call('HSET', b .. id, 'name', name, 'data', data, 'opts', opts, 'timestamp', now, 'delay', wait, 'priority', priority,
+    unpack(more or {}))
+  tell(b, 'added', 'jobId', id, 'name', name)
+end
+
+-- A job has ended for good: it gives its deduplication id up unless that is owned for longer, and what waited for its end
+-- is added.
+local function dedup_ended(b, id, de)
+  local key = b .. 'de:' .. de
+  local left = call('PTTL', key)
+  if left == 0 or (left == -1 and call('GET', key) == id) then
+    call('DEL', key)
+  end
+  local last = b .. 'dn:' .. de
+  local v = call('HMGET', last, 'name', 'data', 'opts', 'jid', 'pk', 'pd', 'pdk', 'rjk', 'lk:of')
+  if not v[1] or (v[9] and v[9] ~= id) then
+    return
+  end
+  call('DEL', last)
+  local count = call('INCR', b .. 'id')
+  local new = v[4] or tostring(count)
+  if call('EXISTS', b .. new) == 1 then
+    tell(b, 'duplicated', 'jobId', new)
+    return
+  end
+  local opts = cjson.decode(v[3])
+  local dedup = opts.de or {}
+  if call('EXISTS', key) == 0 then
+    if dedup.ttl and not dedup.keepLastIfActive then
+      call('SET', key, new, 'PX', dedup.ttl)
+    else
+      call('SET', key, new)
+    end
+  end
+  local wait, priority = tonumber(opts.delay) or 0, tonumber(opts.priority) or 0
+  local more = { 'deid', de }
+  for name, value in pairs({ parentKey = v[5], parent = v[6], rjk = v[8] }) do
+    if value then
+      more[#more + 1], more[#more + 2] = name, value
+    end
+  end
+  store(b, new, v[1], v[2], v[3], priority, wait, more)
+  if wait > 0 then
+    delay(b, new, now + wait)
+    tell(b, 'delayed', 'jobId', new, 'delay', now + wait)
+    mark_due(b)
+  else
+    ready(b, new, priority, opts.lifo and priority == 0)
+    tell(b, 'waiting', 'jobId', new)
+    mark(b)
+  end
+  if v[7] then
+    call('SADD', v[7], b .. new)
+  end
+end
+
+-- A job is removed: its deduplication id is free, and nothing runs after it.
+local function dedup_removed(b, id, de)
+  if de then
+    local key = b .. 'de:' .. de
+    if call('GET', key) == id then
+      call('DEL', key, b .. 'dn:' .. de)
+    end
+  end
+end
+
+-- Removes what is stored of jobs that stand in no list any more.
+local function forget(b, ids, by_hand)
+  local keys = {}
+  for _, id in ipairs(ids) do
+    local v = call('HMGET', b .. id, 'parentKey', 'parent', 'deid')
+    if v[1] then
+      child_gone(b .. id, v[1], v[2])
+    end
+    if by_hand then
+      dedup_removed(b, id, v[3])
+    end
+    keys_of(b, id, keys)
+  end
+  delete(keys)
+end
+
+-- The hold or the full window of a limiter: when it ends, or nil; and how much of it is used.
+local function limiter(max)
+  local used = tonumber(call('GET', B .. 'limiter')) or 0
+  if used == 0 or not (used >= HELD or (max and used >= max)) then
+    return nil, used
+  end
+  local left = call('PTTL', B .. 'limiter')
+  if left > 0 then
+    return now + left, used
+  end
+  if left == 0 then
+    call('DEL', B .. 'limiter')
+  end
+  return nil, 0
+end
+
+-- The failure kinds that are not a plain error are kept beside the text.
+local function failure(list, reason, kind)
+  local n = #list
+  list[n + 1], list[n + 2], list[n + 3], list[n + 4] = 'failedReason', reason, 'lk:kind', kind
+end

@@ -1,0 +1,46 @@
+-- One page of the jobs in a place, next to run first, finished ones newest first. ARGV: now, place, cursor a, cursor b, most.
+local place, a, b, most = ARGV[2], ARGV[3], tonumber(ARGV[4]) or 0, tonumber(ARGV[5])
+local ids, scores = {}, {}
+if place == 'wait' or place == 'active' then
+  local page = call('LRANGE', B .. place, -(b + most), -(b + 1))
+  for n = #page, 1, -1 do
+    ids[#ids + 1] = page[n]
+  end
+else
+  local page
+  if place == 'completed' or place == 'failed' then
+    page = call('ZREVRANGEBYSCORE', B .. place, a == '' and '+inf' or a, '-inf', 'WITHSCORES', 'LIMIT', b, most)
+  else
+    page = call('ZRANGEBYSCORE', B .. place, a == '' and '-inf' or a, '+inf', 'WITHSCORES', 'LIMIT', b, most)
+  end
+  for n = 1, #page, 2 do
+    ids[#ids + 1] = page[n]
+    scores[#ids] = page[n + 1]
+  end
+end
+local found = {}
+for n, id in ipairs(ids) do
+  local h = call('HGETALL', B .. id)
+  if #h > 0 then
+    found[#found + 1] = { id, place, scores[n] or '', h, has_parent(id) }
+  end
+end
+local next_a, next_b = '', ''
+if #ids == most and most > 0 then
+  if scores[1] then
+    local same = 0
+    for n = #ids, 1, -1 do
+      if scores[n] ~= scores[#ids] then
+        break
+      end
+      same = same + 1
+    end
+    if same == #ids and a ~= '' and tonumber(a) == tonumber(scores[#ids]) then
+      same = same + b
+    end
+    next_a, next_b = scores[#ids], tostring(same)
+  else
+    next_a, next_b = '0', tostring(b + most)
+  end
+end
+return { found, next_a, next_b }

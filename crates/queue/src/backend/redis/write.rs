@@ -1,0 +1,339 @@
+//! The verbs that write, each one script: what goes in as arguments, and what comes out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::redis::Value;
+
+use super::codec::{decode_options, doom, encode_options, kind_name, place, state};
+use super::link::Trouble;
+use super::reply::*;
+use super::script::Call;
+use super::{Redis, codec};
+use crate::backend::*;
+use crate::error::StoreError;
+use crate::exit::{Failure, Outcome};
+use crate::job::{JobId, Payload, QueueName};
+use crate::options::JobOptions;
+use crate::state::{Doom, State};
+use crate::time::Timestamp;
+
+/// Jobs that one script adds at the most: what it does takes the server's only thread.
+pub(super) const ADD_STEP: usize = 1_000;
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A lock's or a limiter's time as the server takes it: at least a millisecond.
+fn ttl(time: Duration) -> u64 {
+    ms(time).clamp(1, 1 << 53)
+}
+
+impl Redis {
+    pub(super) async fn add_step(
+        &self,
+        queue: &QueueName,
+        jobs: &[NewJob],
+        now: Timestamp,
+    ) -> Result<Vec<Added>, Trouble> {
+        let mut call = self.call_shared(&self.scripts.add, queue, now);
+        call.arg(jobs.len()).arg(queue.as_str());
+        let mut before: Option<(&Arc<JobOptions>, String)> = None;
+        for job in jobs {
+            let options = &job.options;
+            let known = before.take().filter(|(known, _)| job.id.is_none() && Arc::ptr_eq(known, options));
+            let text = match known {
+                Some((_, text)) => text,
+                None => encode_options(job, &[]).map_err(Trouble::before)?,
+            };
+            call.arg(job.id.as_ref().map_or("", |id| id.as_str())).arg(&*job.name).arg(job.data.as_str()).arg(&text);
+            call.arg(ms(options.delay)).arg(options.priority).arg(u8::from(options.lifo));
+            add_dedup(&mut call, options);
+            before = job.id.is_none().then_some((options, text));
+        }
+        let answers = list(self.link.call(call).await?).map_err(Trouble::after)?;
+        answers.into_iter().map(|answer| added(&text(answer)?)).collect::<Result<_, _>>().map_err(Trouble::after)
+    }
+
+    pub(super) async fn turn_once(&self, turn: &Turn, now: Timestamp) -> Result<Turned, Trouble> {
+        let mut call = self.call(&self.scripts.turn, &turn.queue, now);
+        call.arg(&*turn.worker).arg(turn.ends.len());
+        match &turn.take {
+            Some(take) => {
+                call.arg(take.token.as_str()).arg(take.most).arg(ttl(take.lock_for));
+                call.arg(u8::from(take.mode == TakeMode::Resume));
+                match take.rate {
+                    Some(rate) => call.arg(rate.max.get()).arg(ttl(rate.per)),
+                    None => call.arg("").arg(""),
+                };
+            }
+            None => {
+                call.arg("").arg(0).arg(0).arg(0).arg("").arg("");
+            }
+        }
+        call.arg(now.millis().div_euclid(60_000));
+        for verdict in &turn.ends {
+            add_verdict(&mut call, verdict);
+        }
+        let token = turn.take.as_ref().map(|take| &take.token);
+        let reply = self.link.call(call).await?;
+        turned(reply, token).map_err(Trouble::after)
+    }
+
+    pub(super) async fn beat_once(&self, beat: &Beat, now: Timestamp) -> Result<Beaten, Trouble> {
+        let worker = serde_json::to_string(&beat.worker)
+            .map_err(|error| Trouble::before(StoreError::Damaged(error.to_string())))?;
+        self.bells.called(&beat.queue, &beat.worker.name);
+        let mut call = self.call(&self.scripts.beat, &beat.queue, now);
+        call.arg(&*beat.worker.id).arg(worker).arg(ttl(beat.lock_for)).arg(ms(WORKER_GONE));
+        for lock in &beat.locks {
+            call.arg(lock.id.as_str()).arg(lock.token.as_str());
+        }
+        let read = |reply: Value| {
+            let [lost, cancel, paused] = parts(reply)?;
+            Ok(Beaten { lost: ids(lost)?, cancel: ids(cancel)?, paused: int(paused)? == 1 })
+        };
+        read(self.link.call(call).await?).map_err(Trouble::after)
+    }
+
+    pub(super) async fn rescue_once(&self, rescue: &Rescue, now: Timestamp) -> Result<Rescued, StoreError> {
+        let mut call = self.call(&self.scripts.rescue, &rescue.queue, now);
+        call.arg(rescue.most).arg(rescue.max_stalled);
+        let jobs = ids(self.link.call(call).await?)?;
+        let more = rescue.most > 0 && jobs.len() == rescue.most as usize;
+        Ok(Rescued { jobs, more })
+    }
+
+    pub(super) async fn sweep_once(&self, sweep: &Sweep, now: Timestamp) -> Result<Swept, Trouble> {
+        if sweep.pick.group.is_some() {
+            return Ok(Swept::default());
+        }
+        let (what, from, last) = match sweep.what {
+            SweepWhat::Clean(state, before) => ("clean", place(state), before.millis().to_string()),
+            SweepWhat::DrainWaiting => ("drain", "wait", "+inf".to_owned()),
+            SweepWhat::DrainDelayed => ("drain", "delayed", "+inf".to_owned()),
+            SweepWhat::RetryFailed(before) => ("retry", "failed", before.millis().to_string()),
+            SweepWhat::PromoteDelayed => ("promote", "delayed", "+inf".to_owned()),
+        };
+        let cursor = sweep.after.unwrap_or(Cursor(0, 0));
+        let mut call = self.call(&self.scripts.sweep, &sweep.queue, now);
+        call.arg(what).arg(from).arg(last).arg(cursor.0).arg(cursor.1).arg(sweep.most).arg(u8::from(sweep.dry));
+        let pick = &sweep.pick;
+        call.arg(pick.name.as_deref().unwrap_or("")).arg(pick.kind.map(kind_name).unwrap_or_default());
+        call.arg(pick.error.as_deref().unwrap_or("")).arg(pick.since.map(|t| t.to_string()).unwrap_or_default());
+        let read = |reply: Value| {
+            let [done, scanned, a, b] = parts(reply)?;
+            let scanned = u32::try_from(int(scanned)?).unwrap_or(u32::MAX);
+            Ok(Swept { done: ids(done)?, scanned, next: cursor_of(a, b)? })
+        };
+        read(self.link.call(call).await?).map_err(Trouble::after)
+    }
+
+    pub(super) async fn control_once(
+        &self,
+        queue: &QueueName,
+        what: Control,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut call = self.call_shared(&self.scripts.control, queue, now);
+        call.arg(queue.as_str());
+        match what {
+            Control::Pause => call.arg("pause").arg("").arg(""),
+            Control::Resume => call.arg("resume").arg("").arg(""),
+            Control::Concurrency(most) => {
+                call.arg("slots").arg(most.map(|most| most.to_string()).unwrap_or_default()).arg("")
+            }
+            Control::Rate(Some(rate)) => call.arg("rate").arg(rate.max.get()).arg(ttl(rate.per)),
+            Control::Rate(None) => call.arg("rate").arg("").arg(""),
+            Control::HoldUntil(until) => call.arg("hold").arg(until.millis()).arg(""),
+            Control::ClearRate => call.arg("clear").arg("").arg(""),
+            Control::GroupDefaults(_) => return Err(super::NO_GROUPS),
+        };
+        self.link.call(call).await?;
+        Ok(())
+    }
+
+    /// Changes of jobs that stand next to each other, in one script.
+    pub(super) async fn edit_jobs(
+        &self,
+        queue: &QueueName,
+        edits: &[Edit],
+        now: Timestamp,
+    ) -> Result<Vec<Edited>, Trouble> {
+        let mut call = self.call(&self.scripts.edit, queue, now);
+        for edit in edits {
+            add_edit(&mut call, edit);
+        }
+        let answers = list(self.link.call(call).await?).map_err(Trouble::after)?;
+        answers.into_iter().map(|answer| edited(&text(answer)?)).collect::<Result<_, _>>().map_err(Trouble::after)
+    }
+}
+
+fn add_dedup(call: &mut Call<'_>, options: &JobOptions) {
+    let Some(dedup) = &options.deduplication else {
+        call.arg("").arg("").arg("");
+        return;
+    };
+    call.arg(&*dedup.id).arg(dedup.ttl.map(|time| ttl(time).to_string()).unwrap_or_default());
+    let flags =
+        [(dedup.extend, 'e'), (dedup.replace, 'r'), (dedup.keep_last_if_active, 'k'), (dedup.reschedule, 's')];
+    call.arg(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect::<String>());
+}
+
+fn added(answer: &str) -> Result<Added, StoreError> {
+    let kind: fn(JobId) -> Added = match answer.as_bytes().first() {
+        Some(b'N') => Added::New,
+        Some(b'E') => Added::Existing,
+        Some(b'D') => Added::Deduplicated,
+        _ => return Err(odd()),
+    };
+    Ok(kind(JobId::stored(&answer[1..])))
+}
+
+fn add_verdict(call: &mut Call<'_>, verdict: &Verdict) {
+    call.arg(verdict.lock.id.as_str()).arg(verdict.lock.token.as_str());
+    let failure = |call: &mut Call<'_>, failure: &Failure| {
+        call.arg(&*failure.message).arg(kind_name(failure.kind));
+    };
+    match &verdict.outcome {
+        Outcome::Done(result) => {
+            call.arg("c").arg("").arg(result.as_str()).arg("");
+        }
+        Outcome::Dead(why) => {
+            call.arg("f").arg("");
+            failure(call, why);
+        }
+        Outcome::Retry { at, failure: why } => {
+            call.arg("r").arg(at.millis());
+            failure(call, why);
+        }
+        Outcome::Later(at) => {
+            call.arg("l").arg(at.millis()).arg("").arg("");
+        }
+        Outcome::Back => {
+            call.arg("b").arg("").arg("").arg("");
+        }
+        Outcome::SlowDown(until) | Outcome::SlowDownGroup(until) => {
+            call.arg("s").arg(until.millis()).arg("").arg("");
+        }
+        Outcome::AwaitChildren => {
+            call.arg("w").arg("").arg("").arg("");
+        }
+    }
+    let text = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    call.arg(text(verdict.keep.count)).arg(text(verdict.keep.age.map(ms))).arg(text(verdict.ran.map(ms)));
+}
+
+fn turned(reply: Value, token: Option<&Token>) -> Result<Turned, StoreError> {
+    let [ends, held, next, at] = parts(reply)?;
+    let ends = text(ends)?.bytes().map(end).collect::<Result<_, _>>()?;
+    let mut known: Option<(String, Result<Arc<JobOptions>, String>)> = None;
+    let mut jobs = Vec::new();
+    for job in list(held)? {
+        jobs.push(held_job(job, token.ok_or_else(odd)?, &mut known)?);
+    }
+    let at = Timestamp::from_millis(int(at)?);
+    let next = match text(next)?.as_str() {
+        "M" => Next::More,
+        "T" => Next::At(at),
+        "L" => Next::Limited(at),
+        "F" => Next::Full,
+        "P" => Next::Paused,
+        "E" => Next::Empty,
+        _ => return Err(odd()),
+    };
+    Ok(Turned { ends, held: jobs, next })
+}
+
+fn end(code: u8) -> Result<End, StoreError> {
+    match code {
+        b'D' => Ok(End::Applied),
+        b'A' => Ok(End::AlreadyApplied),
+        b'L' => Ok(End::LockLost),
+        b'G' => Ok(End::Gone),
+        _ => Err(odd()),
+    }
+}
+
+/// A job as its taker sees it. Options that follow each other are often the same text: `known` spares decoding them again.
+fn held_job(
+    job: Value,
+    token: &Token,
+    known: &mut Option<(String, Result<Arc<JobOptions>, String>)>,
+) -> Result<Held, StoreError> {
+    let [id, name, data, opts, timestamp, made, started, stalls, defa, canceled, processed] = parts(job)?;
+    let (opts, defa, canceled) = (text(opts)?, text(defa)?, !text(canceled)?.is_empty());
+    let options = match known {
+        Some((text, options)) if *text == opts => options.clone(),
+        _ => {
+            let options = decode_options(&opts).map(Arc::new).map_err(|error| error.to_string());
+            *known = Some((opts, options.clone()));
+            options
+        }
+    };
+    let started = small(&text(started)?);
+    let processed_on = time(&text(processed)?).unwrap_or_default();
+    let failed_already = match &options {
+        Err(why) => Some(Failure::damaged(why)),
+        Ok(_) if canceled || !defa.is_empty() => {
+            Some(doom(if defa.is_empty() { codec::CANCELED } else { &defa }, canceled))
+        }
+        Ok(options) => {
+            let doom = Doom { start_before: options.start_before, started: started > 1, ..Doom::default() };
+            doom.failure(processed_on)
+        }
+    };
+    Ok(Held {
+        lock: Lock { id: JobId::stored(text(id)?), token: token.clone(), row: 0 },
+        name: text(name)?.into(),
+        data: Payload::stored(text(data)?),
+        options: options.unwrap_or_default(),
+        made: small(&text(made)?),
+        started,
+        stalls: small(&text(stalls)?),
+        timestamp: time(&text(timestamp)?).unwrap_or_default(),
+        failed_already,
+    })
+}
+
+pub(super) fn cursor_of(a: Value, b: Value) -> Result<Option<Cursor>, StoreError> {
+    let (a, b) = (text(a)?, text(b)?);
+    Ok(match (number(&a), number(&b)) {
+        (Some(a), Some(b)) => Some(Cursor(a, b)),
+        _ => None,
+    })
+}
+
+fn add_edit(call: &mut Call<'_>, edit: &Edit) {
+    match edit {
+        Edit::Progress(id, value) => call.arg("progress").arg(id.as_str()).arg(value.as_str()).arg(""),
+        Edit::Data(id, data) => call.arg("data").arg(id.as_str()).arg(data.as_str()).arg(""),
+        Edit::Log(id, lines) => {
+            call.arg("log").arg(id.as_str()).arg(lines.len()).arg("");
+            for line in lines {
+                call.arg(cut_line(line));
+            }
+            call
+        }
+        Edit::Promote(id) => call.arg("promote").arg(id.as_str()).arg("").arg(""),
+        Edit::Retry(id, made) => call.arg("retry").arg(id.as_str()).arg(u8::from(*made == Made::Reset)).arg(""),
+        Edit::Remove(id) => call.arg("remove").arg(id.as_str()).arg("").arg(""),
+        Edit::Cancel(id) => call.arg("cancel").arg(id.as_str()).arg("").arg(""),
+        Edit::FreeDedup(id) => call.arg("free").arg(&**id).arg("").arg(""),
+        Edit::Detach(id) => call.arg("detach").arg(id.as_str()).arg("").arg(""),
+        // Answered where schedulers are known: see `repeat`.
+        Edit::Schedule(_) | Edit::Unschedule(_) | Edit::Advance(_) => call,
+    };
+}
+
+fn edited(answer: &str) -> Result<Edited, StoreError> {
+    Ok(match answer.as_bytes().first() {
+        Some(b'D') => Edited::Done,
+        Some(b'M') => Edited::Missing,
+        Some(b'K') => Edited::Locked,
+        Some(b'P') => Edited::NoParent,
+        Some(b'W') => Edited::WrongState(state(&answer[1..]).unwrap_or(State::Waiting)),
+        _ => return Err(odd()),
+    })
+}
