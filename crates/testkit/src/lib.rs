@@ -7,6 +7,7 @@ pub mod given;
 pub mod harness;
 pub mod invariants;
 pub mod postgres;
+pub mod redis;
 
 pub use faulty::Faulty;
 pub use given::Given;

@@ -1,0 +1,67 @@
+#![allow(clippy::unwrap_used)]
+
+use std::net::TcpStream;
+
+use super::*;
+
+mod clocked;
+
+const KINDS: [Kind; 2] = [Kind::Redis, Kind::Valkey];
+
+#[test]
+fn a_server_answers_and_is_gone_when_dropped() {
+    for kind in KINDS {
+        let server = RedisServer::start(kind).unwrap();
+        assert_eq!(server.command(&["SET", "a", "one"]).unwrap(), "OK");
+        assert_eq!(server.command(&["MGET", "a", "b"]).unwrap(), "one\n");
+        let (port, home) = (server.port(), server.home.path().to_owned());
+        drop(server);
+        assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+        assert!(!home.exists());
+    }
+}
+
+#[test]
+fn a_restart_finds_what_was_synced() {
+    for kind in KINDS {
+        let server = RedisSetup::new(kind).durable().start().unwrap();
+        server.command(&["SET", "a", "one"]).unwrap();
+        server.kill();
+        assert!(server.command(&["PING"]).is_err());
+        server.restart().unwrap();
+        assert_eq!(server.command(&["GET", "a"]).unwrap(), "one");
+    }
+}
+
+#[test]
+fn a_frozen_server_answers_when_it_is_thawed() {
+    for kind in KINDS {
+        let server = RedisServer::start(kind).unwrap();
+        server.freeze().unwrap();
+        let url = server.url();
+        let asked = std::thread::spawn(move || ask::ask(&url, &["PING"]));
+        server.thaw().unwrap();
+        assert_eq!(asked.join().unwrap().unwrap(), "PONG");
+        server.freeze().unwrap();
+        server.restart().unwrap();
+        assert_eq!(server.command(&["PING"]).unwrap(), "PONG");
+    }
+}
+
+#[test]
+fn settings_that_it_does_not_know_are_named() {
+    let Err(why) = RedisSetup::new(Kind::Redis).with(["--no-such-setting", "1"]).start() else { panic!() };
+    assert!(why.to_string().contains("no-such-setting"), "{why}");
+}
+
+#[test]
+fn many_servers_start_at_the_same_time() {
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let server = RedisServer::start_clocked(Kind::Redis).unwrap();
+                assert_eq!(server.command(&["PING"]).unwrap(), "PONG");
+            });
+        }
+    });
+}
