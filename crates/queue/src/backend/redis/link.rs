@@ -65,12 +65,12 @@ impl Link {
     /// Calls a script; loads it when the server does not know it.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Value, Trouble> {
         let mut shared = self.shared.clone();
-        match shared.send_packed_command(&call.cmd).await {
+        match shared.send_packed_command(&call.cmd).await.and_then(Value::extract_error) {
             Err(error) if error.kind() == ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
                 let mut load = redis::cmd("SCRIPT");
                 load.arg("LOAD").arg(call.script.text);
-                shared.send_packed_command(&load).await?;
-                Ok(shared.send_packed_command(&call.cmd).await?)
+                shared.send_packed_command(&load).await?.extract_error()?;
+                Ok(shared.send_packed_command(&call.cmd).await?.extract_error()?)
             }
             answer => Ok(answer?),
         }
@@ -78,12 +78,13 @@ impl Link {
 
     /// Sends one command.
     pub(super) async fn send(&self, cmd: &Cmd) -> Result<Value, Trouble> {
-        Ok(self.shared.clone().send_packed_command(cmd).await?)
+        Ok(self.shared.clone().send_packed_command(cmd).await?.extract_error()?)
     }
 
     /// Sends several commands at once; one that fails fails all.
     pub(super) async fn pipe(&self, pipe: &redis::Pipeline) -> Result<Vec<Value>, Trouble> {
-        Ok(self.shared.clone().send_packed_commands(pipe, 0, pipe.len()).await?)
+        let all = self.shared.clone().send_packed_commands(pipe, 0, pipe.len()).await?;
+        all.into_iter().map(|one| Ok(one.extract_error()?)).collect()
     }
 
     pub(super) async fn close(&self) {}
