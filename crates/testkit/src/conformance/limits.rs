@@ -214,11 +214,11 @@ pub async fn a_limited_job_is_explained(h: &impl Harness) {
     take(&q, Some(rate(1)), at(1)).await;
     let limited = (Why::RateLimited, Some(at(1_001)), json!({"max": 1, "duration": 1_000}));
     assert_eq!(why(at(2)).await, limited);
-    assert_eq!(why(at(1_001)).await.0, Why::BehindOthers);
     beat(None).await;
     assert_eq!(why(at(2)).await.0, Why::BehindOthers);
     order(&q, Control::Rate(Some(rate(1))), at(2)).await;
     assert_eq!(why(at(2)).await, limited);
+    assert_eq!(why(at(1_001)).await.0, Why::BehindOthers);
     order(&q, Control::ClearRate, at(2)).await;
     order(&q, Control::Concurrency(Some(some(1))), at(2)).await;
     assert_eq!(why(at(2)).await, (Why::ConcurrencyLimit, None, json!({"active": 1, "concurrency": 1})));
@@ -236,7 +236,10 @@ pub async fn a_window_is_as_long_as_the_rate_says_now(h: &impl Harness) {
     order(&q, Control::Rate(Some(rate(1))), at(2)).await;
     assert_eq!(take(&q, None, at(2)).await, (vec![], Next::Limited(at(1_001))));
     assert_eq!(take(&q, None, at(1_001)).await.0, ["b"]);
-    assert_eq!(take(&q, None, at(500)).await, (vec!["c".into()], Next::Limited(at(1_500))));
+    // Where clocks of many hosts meet, it is the server's that counts.
+    if h.backend().promises().shared != Shared::Network {
+        assert_eq!(take(&q, None, at(500)).await, (vec!["c".into()], Next::Limited(at(1_500))));
+    }
 }
 
 /// It would be stored as nonsense; nothing is changed.

@@ -62,7 +62,7 @@ impl Redis {
         let mut call = self.call(&self.scripts.info, queue, now);
         call.arg(u64::try_from(WORKER_GONE.as_millis()).unwrap_or(u64::MAX));
         let reply = parts(self.link.call(call).await?)?;
-        let [counts, paused, slots, max, per, used, left, oldest, workers, newest] = reply;
+        let [counts, paused, slots, max, per, used, left, began, oldest, workers, newest] = reply;
         let rate = match (maybe(max)?, maybe(per)?) {
             (Some(max), Some(per)) => Some(Rate {
                 max: u32::try_from(max).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
@@ -70,7 +70,7 @@ impl Redis {
             }),
             _ => None,
         };
-        let end = now.plus(Duration::from_millis(u64::try_from(int(left)?).unwrap_or(0)));
+        let end = now.plus(Duration::from_millis(u64::try_from(int(left)?.saturating_add(1)).unwrap_or(0)));
         let mut limits = Limits {
             concurrency: maybe(slots)?.and_then(|slots| u32::try_from(slots).ok()).and_then(NonZeroU32::new),
             rate,
@@ -80,7 +80,9 @@ impl Redis {
             Some(used) if used >= HELD => limits.until = end,
             Some(used) => {
                 limits.used = u32::try_from(used).unwrap_or(u32::MAX);
-                limits.window_start = rate.map_or(now, |rate| end.minus(rate.per));
+                // A window that another fleet began is as long as the queue's rate.
+                let other = rate.map(|rate| end.minus(rate.per));
+                limits.window_start = other.or(maybe(began)?.map(Timestamp::from_millis)).unwrap_or(now);
             }
             None => {}
         }
@@ -104,7 +106,7 @@ impl Redis {
         let small = |value: Value| Ok::<_, StoreError>(u32::try_from(count(value)?).unwrap_or(u32::MAX));
         let left = u64::try_from(int(left)?).ok();
         Ok(Facts {
-            lock_until: left.map(|left| now.plus(Duration::from_millis(left))),
+            lock_until: left.map(|left| now.plus(Duration::from_millis(left + 1))),
             ahead: small(ahead)?,
             pending: small(pending)?,
             job,

@@ -25,9 +25,9 @@ fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A lock's or a limiter's time as the server takes it: at least a millisecond.
+/// How long a key is to live. The server keeps it through the millisecond in which its time is over; here it is over then.
 fn ttl(time: Duration) -> u64 {
-    ms(time).clamp(1, 1 << 53)
+    ms(time).clamp(2, 1 << 53) - 1
 }
 
 impl Redis {
@@ -64,7 +64,7 @@ impl Redis {
                 call.arg(take.token.as_str()).arg(take.most).arg(ttl(take.lock_for));
                 call.arg(u8::from(take.mode == TakeMode::Resume));
                 match take.rate {
-                    Some(rate) => call.arg(rate.max.get()).arg(ttl(rate.per)),
+                    Some(rate) => call.arg(rate.max.get()).arg(ms(rate.per)),
                     None => call.arg("").arg(""),
                 };
             }
@@ -144,7 +144,7 @@ impl Redis {
             Control::Concurrency(most) => {
                 call.arg("slots").arg(most.map(|most| most.to_string()).unwrap_or_default()).arg("")
             }
-            Control::Rate(Some(rate)) => call.arg("rate").arg(rate.max.get()).arg(ttl(rate.per)),
+            Control::Rate(Some(rate)) => call.arg("rate").arg(rate.max.get()).arg(ms(rate.per)),
             Control::Rate(None) => call.arg("rate").arg("").arg(""),
             Control::HoldUntil(until) => call.arg("hold").arg(until.millis()).arg(""),
             Control::ClearRate => call.arg("clear").arg("").arg(""),
@@ -175,7 +175,7 @@ fn add_dedup(call: &mut Call<'_>, options: &JobOptions) {
         call.arg("").arg("").arg("");
         return;
     };
-    call.arg(&*dedup.id).arg(dedup.ttl.map(|time| ttl(time).to_string()).unwrap_or_default());
+    call.arg(&*dedup.id).arg(dedup.ttl.map(|time| ms(time).to_string()).unwrap_or_default());
     let flags =
         [(dedup.extend, 'e'), (dedup.replace, 'r'), (dedup.keep_last_if_active, 'k'), (dedup.reschedule, 's')];
     call.arg(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect::<String>());

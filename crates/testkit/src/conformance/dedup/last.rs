@@ -96,10 +96,12 @@ pub async fn each_owner_keeps_a_last_job_of_its_own(h: &impl Harness) {
     let b = q.one(at(5)).await;
     put("after-b", at(6)).await;
     q.end(&a.lock, done(), at(7)).await;
-    assert_eq!(q.list(State::Waiting).await, ["after-a"]);
+    // BullMQ has one place for each id: the later one has taken it.
+    let first: &[&str] = if h.backend().promises().shared == Shared::Network { &[] } else { &["after-a"] };
+    assert_eq!(q.list(State::Waiting).await, first);
     // The id is still b's.
     put("late", at(8)).await;
     assert!(q.find("late").await.is_none());
     q.end(&b.lock, done(), at(9)).await;
-    assert_eq!(q.list(State::Waiting).await, ["after-a", "late"]);
+    assert_eq!(q.list(State::Waiting).await, [first, &["late"]].concat());
 }

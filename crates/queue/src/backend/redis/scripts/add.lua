@@ -5,9 +5,9 @@ local jobs, JOB = tonumber(ARGV[2]), 10
 local answers, waiting = {}, {}
 local any_ready, any_due = false, false
 
-local function own(key, id, ttl)
-  if ttl then
-    call('SET', key, id, 'PX', ttl)
+local function own(key, id, time)
+  if time then
+    expiring(key, id, time)
   else
     call('SET', key, id)
   end
@@ -18,7 +18,7 @@ local function claim(at, id, wait)
   local de, flags = ARGV[at + 7], ARGV[at + 9]
   local key, last = B .. 'de:' .. de, B .. 'dn:' .. de
   local has = function(flag) return flags:find(flag, 1, true) ~= nil end
-  local ttl = ARGV[at + 8] ~= '' and ARGV[at + 8] or nil
+  local ttl = tonumber(ARGV[at + 8])
   local fresh = not has('k') and ttl or nil
   local owner = call('GET', key)
   if not owner then

@@ -22,12 +22,14 @@ elseif what == 'rate' then
     call('HDEL', key, 'max', 'duration')
   else
     call('HSET', key, 'max', x, 'duration', y)
+    -- The window that has begun is as long as the rate says now.
+    local began = tonumber(call('HGET', key, 'lk:window'))
+    if began and (tonumber(call('GET', B .. 'limiter')) or HELD) < HELD then
+      call('PEXPIRE', B .. 'limiter', began + tonumber(y) - now - 1)
+    end
   end
 elseif what == 'hold' then
-  local left = tonumber(x) - now
-  if left > 0 and (limiter() or 0) < tonumber(x) then
-    call('SET', B .. 'limiter', HELD, 'PX', left)
-  end
+  hold(tonumber(x))
 elseif what == 'clear' then
   call('DEL', B .. 'limiter')
 end

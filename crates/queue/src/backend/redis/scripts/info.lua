@@ -1,5 +1,5 @@
 -- A queue at a glance. ARGV: now, gone ms.
-local m = call('HMGET', B .. 'meta', 'paused', 'concurrency', 'max', 'duration')
+local m = call('HMGET', B .. 'meta', 'paused', 'concurrency', 'max', 'duration', 'lk:window')
 local counts = { call('LLEN', B .. 'wait'), call('ZCARD', B .. 'prioritized'), call('ZCARD', B .. 'delayed'),
   call('LLEN', B .. 'active'), call('ZCARD', B .. 'waiting-children'), call('ZCARD', B .. 'completed'),
   call('ZCARD', B .. 'failed') }
@@ -16,4 +16,4 @@ if #seen > 0 then
 end
 local newest = call('XREVRANGE', B .. 'events', '+', '-', 'COUNT', 1)[1]
 return { counts, m[1] and 1 or 0, m[2] or '', m[3] or '', m[4] or '', call('GET', B .. 'limiter') or '',
-  call('PTTL', B .. 'limiter'), oldest, workers, newest and newest[1] or '0-0' }
+  call('PTTL', B .. 'limiter'), m[5] or '', oldest, workers, newest and newest[1] or '0-0' }

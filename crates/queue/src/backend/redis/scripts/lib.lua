@@ -20,6 +20,11 @@ local function delete(keys)
   end
 end
 
+-- Sets a key for a time. The server keeps it through the millisecond in which its time is over; here it is over then.
+local function expiring(key, value, time)
+  call('SET', key, value, 'PX', math.max(time - 1, 1))
+end
+
 local metas = {}
 local function meta(b)
   local known = metas[b]
@@ -261,7 +266,7 @@ local function dedup_ended(b, id, de)
   local dedup = opts.de or {}
   if call('EXISTS', key) == 0 then
     if dedup.ttl and not dedup.keepLastIfActive then
-      call('SET', key, new, 'PX', dedup.ttl)
+      expiring(key, new, dedup.ttl)
     else
       call('SET', key, new)
     end
@@ -321,13 +326,17 @@ local function limiter(max)
     return nil, used
   end
   local left = call('PTTL', B .. 'limiter')
-  if left > 0 then
-    return now + left, used
-  end
-  if left == 0 then
-    call('DEL', B .. 'limiter')
+  if left >= 0 then
+    return now + left + 1, used
   end
   return nil, 0
+end
+
+-- Holds everything back until then, or longer if that is said already.
+local function hold(until_then)
+  if until_then > now and (limiter() or 0) < until_then then
+    expiring(B .. 'limiter', HELD, until_then - now)
+  end
 end
 
 -- The failure kinds that are not a plain error are kept beside the text.

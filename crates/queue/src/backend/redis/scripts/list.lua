@@ -1,7 +1,28 @@
 -- One page of the jobs in a place, next to run first, finished ones newest first. ARGV: now, place, cursor a, cursor b, most.
 local place, a, b, most = ARGV[2], ARGV[3], tonumber(ARGV[4]) or 0, tonumber(ARGV[5])
 local ids, scores = {}, {}
+local function mark_of(id)
+  return tonumber(redis.sha1hex(id):sub(1, 12), 16)
+end
+
+-- Where a list goes on: behind the job that the page before ended with, wherever that has moved to meanwhile.
+local AROUND = 1000
+local function behind()
+  if a == '' then
+    return 0
+  end
+  local first = math.max(b - AROUND, 0)
+  local near = call('LRANGE', B .. place, -(b + AROUND), -(first + 1))
+  for n = #near, 1, -1 do
+    if mark_of(near[n]) == tonumber(a) then
+      return first + #near - n + 1
+    end
+  end
+  return first
+end
+
 if place == 'wait' or place == 'active' then
+  b = behind()
   local page = call('LRANGE', B .. place, -(b + most), -(b + 1))
   for n = #page, 1, -1 do
     ids[#ids + 1] = page[n]
@@ -40,7 +61,7 @@ if #ids == most and most > 0 then
     end
     next_a, next_b = scores[#ids], tostring(same)
   else
-    next_a, next_b = '0', tostring(b + most)
+    next_a, next_b = string.format('%.0f', mark_of(ids[#ids])), tostring(b + most)
   end
 end
 return { found, next_a, next_b }

@@ -109,10 +109,7 @@ local function settle(at, lock)
     again()
   else
     if outcome == 's' then
-      local until_then = due - now
-      if until_then > 0 and (limiter() or 0) < due then
-        call('SET', B .. 'limiter', HELD, 'PX', until_then)
-      end
+      hold(due)
     end
     ready(B, id, priority, true)
     tell(B, 'waiting', 'jobId', id, 'prev', 'active')
@@ -269,7 +266,8 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
     if max and counted > 0 then
       local count = call('INCRBY', B .. 'limiter', counted)
       if count == counted and per then
-        call('PEXPIRE', B .. 'limiter', per)
+        call('PEXPIRE', B .. 'limiter', per - 1)
+        call('HSET', B .. 'meta', 'lk:window', now)
       end
       used = count
     end
