@@ -23,6 +23,7 @@ mod codec;
 mod keys;
 mod link;
 mod read;
+mod repeat;
 mod reply;
 mod script;
 mod spend;
@@ -37,7 +38,6 @@ use write::ADD_STEP;
 
 const NO_GROUPS: StoreError = StoreError::Unsupported("groups are not built on Redis yet");
 const NO_FLOWS: StoreError = StoreError::Unsupported("flows are not built on Redis yet");
-const NO_SCHEDULERS: StoreError = StoreError::Unsupported("job schedulers are not built on Redis yet");
 
 /// How to reach Redis.
 #[derive(Clone, Debug)]
@@ -159,10 +159,7 @@ impl Backend for Redis {
 
     async fn edit(&self, edit: EditAll, now: Timestamp) -> Result<Vec<Edited>, Failed<EditAll>> {
         let edit = self.ready(edit, EditAll::check)?;
-        if edit.edits.iter().any(|edit| matches!(edit, Edit::Schedule(_) | Edit::Unschedule(_) | Edit::Advance(_))) {
-            return Err(Failed::before(NO_SCHEDULERS, edit));
-        }
-        answer(self.edit_jobs(&edit.queue, &edit.edits, now).await, edit)
+        answer(self.edit_all(&edit, now).await, edit)
     }
 
     async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>> {
@@ -249,16 +246,16 @@ impl Backend for Redis {
         self.minutes(queue, before, most).await
     }
 
-    async fn repeats(&self, _queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError> {
+    async fn repeats(&self, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError> {
         wanted.check(most)?;
         self.open_still()?;
-        Ok(RepeatPage::default())
+        self.schedulers(queue, wanted, most).await
     }
 
-    async fn ticks(&self, _queue: &QueueName, _id: &str, most: u32) -> Result<Vec<Tick>, StoreError> {
+    async fn ticks(&self, queue: &QueueName, id: &str, most: u32) -> Result<Vec<Tick>, StoreError> {
         within(most as usize, MAX_READ as usize, "more than 1,000 ticks in one read")?;
         self.open_still()?;
-        Ok(Vec::new())
+        self.ticks_of(queue, id, most).await
     }
 
     async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {

@@ -60,6 +60,10 @@ scripts! {
     list: "lib" "list";
     minutes: "lib" "minutes";
     records: "lib" "records";
+    repeat_drop: "lib" "repeat" "repeat_drop";
+    repeat_put: "lib" "repeat" "repeat_put";
+    repeat_read: "lib" "repeat" "repeat_read";
+    repeat_stuck: "lib" "repeat" "repeat_stuck";
     rescue: "lib" "rescue";
     spend: "spend";
     sweep: "lib" "revive" "sweep";

@@ -1,0 +1,50 @@
+-- Carries out what a scheduler's change came to. KEYS[3]: the names of all queues.
+-- ARGV: now, the queue's name, the scheduler, the stamp of what the change was planned from, its score, whether it rests, the
+-- job to remove, the job to make ('' for none), that one's name, data, opts, delay, priority, whether it goes in front,
+-- how many texts the new record has (none: it stays), these, then ticks: their first slots and texts.
+local sid, score, gone, made, fields = ARGV[3], ARGV[5], ARGV[7], ARGV[8], tonumber(ARGV[15])
+local record, kept = B .. 'repeat:' .. sid, O .. 'ticks:' .. sid
+local stands = stand(sid, true)
+if stands[7] ~= ARGV[4] then
+  return 'C'
+end
+if made ~= '' and made ~= gone and call('EXISTS', B .. made) == 1 then
+  return 'W' .. where(B, made)
+end
+if gone ~= '' then
+  withdraw(gone, stands[6])
+end
+if fields > 0 then
+  call('DEL', record)
+  call('HSET', record, unpack(ARGV, 16, 15 + fields))
+elseif made ~= '' then
+  call('HINCRBY', record, 'ic', 1)
+end
+if ARGV[6] == '1' then
+  call('HSET', record, 'lk:rest', score)
+end
+call('ZADD', B .. 'repeat', score, sid)
+if made ~= '' then
+  if call('INCR', B .. 'id') == 1 then
+    call('SADD', KEYS[3], ARGV[2])
+  end
+  local wait, priority = tonumber(ARGV[12]), tonumber(ARGV[13])
+  store(B, made, ARGV[9], ARGV[10], ARGV[11], priority, wait, { 'rjk', sid })
+  if wait > 0 then
+    delay(B, made, now + wait)
+    tell(B, 'delayed', 'jobId', made, 'delay', now + wait)
+    mark_due(B)
+  else
+    ready(B, made, priority, ARGV[14] == '1')
+    tell(B, 'waiting', 'jobId', made)
+    mark(B)
+  end
+end
+for n = 16 + fields, #ARGV, 2 do
+  if call('ZCOUNT', kept, ARGV[n], ARGV[n]) == 0 then
+    call('ZADD', kept, ARGV[n], ARGV[n + 1])
+  end
+end
+call('ZREMRANGEBYRANK', kept, 0, -101)
+trim()
+return 'D'
