@@ -18,6 +18,6 @@ local function withdraw(id, place)
   else
     call('ZREM', B .. place, id)
   end
-  forget({ id }, true)
+  forget(B, { id }, true)
   tell(B, 'removed', 'jobId', id, 'prev', place)
 end
