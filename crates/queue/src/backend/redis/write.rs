@@ -272,6 +272,9 @@ fn held_job(
             options
         }
     };
+    let id = JobId::stored(text(id)?);
+    // Another writer's worker makes a scheduler's next job with the options of the one before it.
+    let outdated = |at: &Timestamp| id.iteration().is_some_and(|(_, slot)| *at < slot);
     let started = small(&text(started)?);
     let processed_on = time(&text(processed)?).unwrap_or_default();
     let failed_already = match &options {
@@ -280,12 +283,13 @@ fn held_job(
             Some(doom(if defa.is_empty() { codec::CANCELED } else { &defa }, canceled))
         }
         Ok(options) => {
-            let doom = Doom { start_before: options.start_before, started: started > 1, ..Doom::default() };
+            let start_before = options.start_before.filter(|at| !outdated(at));
+            let doom = Doom { start_before, started: started > 1, ..Doom::default() };
             doom.failure(processed_on)
         }
     };
     Ok(Held {
-        lock: Lock { id: JobId::stored(text(id)?), token: token.clone(), row: 0 },
+        lock: Lock { id, token: token.clone(), row: 0 },
         name: text(name)?.into(),
         data: Payload::stored(text(data)?),
         options: options.unwrap_or_default(),
