@@ -173,6 +173,10 @@ impl<'a> Jobs<'a> {
             return encode_options(job, &more);
         };
         let mut options = before.clone();
+        // BullMQ's workers in Rust read no options at all when this is a bare number.
+        if let Some(delay) = options.get("backoff").and_then(Json::as_f64) {
+            options.insert("backoff".to_owned(), json!({ "type": "fixed", "delay": delay as u64 }));
+        }
         options.extend(more.into_iter().map(|(name, value)| (name.to_owned(), value)));
         options.extend(job.id.iter().map(|id| ("jobId".to_owned(), json!(id.as_str()))));
         Ok(Json::Object(options).to_string())

@@ -11,6 +11,9 @@ end
 if made ~= '' and made ~= gone and call('EXISTS', B .. made) == 1 then
   return 'W' .. where(B, made)
 end
+if #stands[3] == 0 then
+  call('DEL', kept) -- of one that another writer has removed
+end
 if gone ~= '' then
   withdraw(gone, stands[6])
 end
