@@ -12,6 +12,6 @@ pub mod redis;
 
 pub use faulty::Faulty;
 pub use given::Given;
-pub use proxy::Proxy;
 pub use harness::{Harness, MemoryHarness, SqliteHarness};
+pub use proxy::Proxy;
 pub use redis::{RedisHarness, ValkeyHarness};

@@ -174,9 +174,8 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mut line: watch::Recei
         let (from_server, to_server) = upstream.split();
         let there = pump(from_client, to_server, line.clone(), Direction::There, &lost);
         let back = pump(from_server, to_client, line.clone(), Direction::Back, &lost);
-        let broken = line.wait_for(|line| {
-            line.cuts != cuts || (line.state == State::Whole && lost.load(Ordering::Relaxed))
-        });
+        let broken =
+            line.wait_for(|line| line.cuts != cuts || (line.state == State::Whole && lost.load(Ordering::Relaxed)));
         tokio::select! {
             biased;
             _ = broken => false,

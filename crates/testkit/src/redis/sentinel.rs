@@ -43,8 +43,7 @@ impl SentinelFleet {
     /// Starts them; answers when every sentinel knows the replica and the other sentinels.
     pub fn start(kind: Kind) -> Result<Self, RedisError> {
         let primary = RedisServer::start(kind)?;
-        let replica =
-            RedisSetup::new(kind).with(["--replicaof", &format!("127.0.0.1 {}", primary.port())]).start()?;
+        let replica = RedisSetup::new(kind).with(["--replicaof", &format!("127.0.0.1 {}", primary.port())]).start()?;
         let config = format!("sentinel monitor {NAME} 127.0.0.1 {} 2\n{RULES}", primary.port());
         let sentinels =
             (0..3).map(|_| RedisSetup::new(kind).sentinel(config.clone()).start()).collect::<Result<Vec<_>, _>>()?;
@@ -138,7 +137,8 @@ mod tests {
             assert_eq!(new.command(&["GET", "a"]).unwrap(), "one");
             new.command(&["SET", "a", "two"]).unwrap();
             old.restart().unwrap();
-            until("awaiting the old primary", PATIENCE, || old.command(&["GET", "a"]).is_ok_and(|a| a == "two")).unwrap();
+            until("awaiting the old primary", PATIENCE, || old.command(&["GET", "a"]).is_ok_and(|a| a == "two"))
+                .unwrap();
         }
     }
 }
