@@ -42,8 +42,10 @@ pub struct SentinelFleet {
 impl SentinelFleet {
     /// Starts them; answers when every sentinel knows the replica and the other sentinels.
     pub fn start(kind: Kind) -> Result<Self, RedisError> {
-        let primary = RedisServer::start(kind)?;
-        let replica = RedisSetup::new(kind).with(["--replicaof", &format!("127.0.0.1 {}", primary.port())]).start()?;
+        // A primary would wait for more replicas before it sends its data.
+        let setup = || RedisSetup::new(kind).with(["--repl-diskless-sync-delay", "0"]);
+        let primary = setup().start()?;
+        let replica = setup().with(["--replicaof", &format!("127.0.0.1 {}", primary.port())]).start()?;
         let config = format!("sentinel monitor {NAME} 127.0.0.1 {} 2\n{RULES}", primary.port());
         let sentinels =
             (0..3).map(|_| RedisSetup::new(kind).sentinel(config.clone()).start()).collect::<Result<Vec<_>, _>>()?;
