@@ -45,7 +45,8 @@ async fn a_healthy_line_carries_bytes_and_ends() {
     let (mut from, mut to) = client.split();
     let mut answer = vec![0; long.len()];
     let (sent, got) = tokio::join!(to.write_all(&long), from.read_exact(&mut answer));
-    (sent.unwrap(), got.unwrap());
+    sent.unwrap();
+    got.unwrap();
     assert_eq!(answer, long);
     to.shutdown().await.unwrap();
     assert!(ends.recv().await.unwrap().is_ok());

@@ -10,12 +10,9 @@ const NAME: &str = "main";
 /// How long the sentinels may take to know each other, or to promote the replica.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A primary is given up after 500 ms of silence; two sentinels must agree.
-const RULES: &str = "\
-sentinel down-after-milliseconds main 500
-sentinel failover-timeout main 2000
-sentinel parallel-syncs main 1
-";
+/// After how many milliseconds of silence each sentinel gives a primary up. One of them is enough to begin, and the others vote
+/// for it: sentinels that begin at the same time share the votes among themselves, and then wait for seconds.
+const SILENCE: [u32; 3] = [400, 2_000, 4_000];
 
 /// Sentinels look at servers and tell each other of themselves more often than every ten and two seconds.
 const OFTEN: [&str; 12] = [
@@ -46,9 +43,16 @@ impl SentinelFleet {
         let setup = || RedisSetup::new(kind).with(["--repl-diskless-sync-delay", "0"]);
         let primary = setup().start()?;
         let replica = setup().with(["--replicaof", &format!("127.0.0.1 {}", primary.port())]).start()?;
-        let config = format!("sentinel monitor {NAME} 127.0.0.1 {} 2\n{RULES}", primary.port());
-        let sentinels =
-            (0..3).map(|_| RedisSetup::new(kind).sentinel(config.clone()).start()).collect::<Result<Vec<_>, _>>()?;
+        let config = |silence: u32| {
+            format!(
+                "sentinel monitor {NAME} 127.0.0.1 {} 1\n\
+                 sentinel down-after-milliseconds {NAME} {silence}\n\
+                 sentinel failover-timeout {NAME} 2000\n",
+                primary.port()
+            )
+        };
+        let start = |silence| RedisSetup::new(kind).sentinel(config(silence)).start();
+        let sentinels = SILENCE.into_iter().map(start).collect::<Result<Vec<_>, _>>()?;
         for sentinel in &sentinels {
             sentinel.command(&OFTEN)?;
         }
