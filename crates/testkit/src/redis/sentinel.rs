@@ -63,9 +63,11 @@ impl SentinelFleet {
             })
         })?;
         until("awaiting the replica", PATIENCE, || {
-            fleet.replica().is_ok_and(|replica| {
-                replica.command(&["INFO", "replication"]).is_ok_and(|said| said.contains("master_link_status:up"))
-            })
+            let says = |server: &RedisServer, what: &str| {
+                server.command(&["INFO", "replication"]).is_ok_and(|said| said.contains(what))
+            };
+            let [primary, replica] = &fleet.servers;
+            says(replica, "master_link_status:up") && says(primary, "state=online")
         })?;
         Ok(fleet)
     }
@@ -136,7 +138,8 @@ mod tests {
             let fleet = SentinelFleet::start(kind).unwrap();
             let old = fleet.primary().unwrap();
             old.command(&["SET", "a", "one"]).unwrap();
-            assert_eq!(old.command(&["WAIT", "1", "5000"]).unwrap(), "1");
+            let replica = fleet.replica().unwrap();
+            until("awaiting its copy", PATIENCE, || replica.command(&["GET", "a"]).is_ok_and(|a| a == "one")).unwrap();
             fleet.failover().unwrap();
             let new = fleet.primary().unwrap();
             assert_ne!(new.port(), old.port());
