@@ -5,23 +5,12 @@
 //! of a job's hash that begin with `lk:`, or under keys that begin with `<prefix>::lk:`.
 
 mod link;
+mod options;
 mod script;
+mod wake;
 
-/// How to reach Redis.
-#[derive(Clone, Debug)]
-pub struct RedisOptions {
-    /// Where: `redis://user:password@host:port/database`, `rediss://` for TLS, or `unix:path`.
-    pub url: String,
-    /// What all keys begin with; `bull` as in BullMQ.
-    pub prefix: String,
-}
-
-impl RedisOptions {
-    /// A server, with BullMQ's prefix.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), prefix: "bull".to_owned() }
-    }
-}
+pub use link::RedisHealth;
+pub use options::{BadRedisUrl, RedisOptions};
 
 /// A store on Redis or Valkey.
 pub struct Redis;
