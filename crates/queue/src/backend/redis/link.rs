@@ -21,7 +21,7 @@ mod own;
 mod probe;
 mod road;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod trouble;
 
 pub(super) use self::own::Own;
@@ -127,7 +127,17 @@ impl Link {
         let wire = self.inner.in_time(self.inner.times.connect, self.inner.road.own(key, &slots)).await?;
         let mut own = Own::new(wire);
         own.rename(name, self.inner.times.answer).await?;
+        if !self.inner.road.is_cluster() {
+            own.learn_id(self.inner.times.answer).await?;
+        }
         Ok(own)
+    }
+
+    /// Ends what blocks a line, which then answers that nothing came.
+    pub(super) async fn unblock(&self, id: i64) -> Result<Value, Trouble> {
+        let mut cmd = redis::cmd("CLIENT");
+        cmd.arg("UNBLOCK").arg(id);
+        self.send(&cmd).await
     }
 
     pub(super) fn times(&self) -> Times {

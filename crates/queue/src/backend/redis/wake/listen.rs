@@ -6,7 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use redis::{Cmd, Value};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::super::link::{Own, Trouble, pause};
 use super::{Bell, Inner};
@@ -23,27 +23,25 @@ pub(super) async fn work(inner: Arc<Inner>, bell: Arc<Bell>) {
     let mut fails = 0;
     while inner.open(bell.workers.wanted(linger)).await == Some(true) {
         let name = line_name(&inner.prefix, &bell, &named().map(|name| format!(":w:{name}")).unwrap_or_default());
-        let popped = match inner.open(pop(&inner, &mut line, &key, &name)).await {
-            Some(Ok(popped)) => popped,
-            Some(Err(trouble)) => {
+        match pop(&inner, &mut line, &key, &name).await {
+            Ok(popped) => {
+                fails = 0;
+                // What came while there was no line is found by looking.
+                if bell.workers.note(None) {
+                    bell.work.notify_one();
+                }
+                let Some((member, score)) = popped else { continue };
+                if bell.workers.waiting() && !inner.closed.is_cancelled() {
+                    bell.work.notify_one();
+                } else {
+                    put_back(&inner, &key, &member, score).await;
+                }
+            }
+            Err(trouble) => {
                 line = None;
                 bell.workers.note(Some(trouble.why));
                 fails += 1;
                 inner.rest(fails).await;
-                continue;
-            }
-            None => break,
-        };
-        fails = 0;
-        // What came while there was no line is found by looking.
-        if bell.workers.note(None) {
-            bell.work.notify_one();
-        }
-        if let Some((member, score)) = popped {
-            if bell.workers.waiting() {
-                bell.work.notify_one();
-            } else {
-                put_back(&inner, &key, &member, score).await;
             }
         }
     }
@@ -73,17 +71,30 @@ pub(super) async fn events(inner: Arc<Inner>, bell: Arc<Bell>) {
     }
 }
 
-/// One blocking pop; `None` when there was no marker.
+/// One blocking pop; `None` when there was no marker. It is not left alone when the store is closed, since it might still
+/// pop one.
 async fn pop(inner: &Inner, line: &mut Option<Own>, key: &str, name: &str) -> Result<Option<(Vec<u8>, f64)>, Trouble> {
     let times = inner.link.times();
     let own = match line {
         Some(own) => own,
-        None => line.insert(inner.link.own(key, name).await?),
+        None => line.insert(inner.open(inner.link.own(key, name)).await.unwrap_or_else(|| Err(shut()))?),
     };
-    own.rename(name, times.answer).await?;
+    inner.open(own.rename(name, times.answer)).await.unwrap_or_else(|| Err(shut()))?;
+    let id = own.id();
     let mut cmd = redis::cmd("BZPOPMIN");
     cmd.arg(key).arg(times.block.as_secs_f64());
-    let popped: Option<(Vec<u8>, Vec<u8>, f64)> = read(own.ask(&cmd, times.block + times.slack).await?)?;
+    let popping = own.ask(&cmd, times.block + times.slack);
+    tokio::pin!(popping);
+    let answer = tokio::select! {
+        biased;
+        answer = &mut popping => answer,
+        () = inner.closed.cancelled() => {
+            let Some(id) = id else { return Err(shut()) };
+            inner.link.unblock(id).await?;
+            timeout(times.slack, popping).await.unwrap_or_else(|_| Err(shut()))
+        }
+    };
+    let popped: Option<(Vec<u8>, Vec<u8>, f64)> = read(answer?)?;
     Ok(popped.map(|(_, member, score)| (member, score)))
 }
 
@@ -139,6 +150,10 @@ fn position(id: &str) -> Position {
 fn line_name(prefix: &str, bell: &Bell, ending: &str) -> String {
     let name = format!("{prefix}:{}{ending}", STANDARD.encode(bell.queue.as_str()));
     name.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).collect()
+}
+
+fn shut() -> Trouble {
+    Trouble::before(StoreError::Closed)
 }
 
 fn read<T: redis::FromRedisValue>(value: Value) -> Result<T, Trouble> {
