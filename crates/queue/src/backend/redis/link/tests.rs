@@ -242,7 +242,7 @@ async fn a_cluster_is_used_as_one_server() {
 
 #[tokio::test]
 async fn sentinels_lead_to_the_master_and_to_the_next_one() {
-    let (one, two) = (Server::start(&[]), Server::start(&[]));
+    let (one, two) = (Server::start(&["--repl-diskless-sync-delay", "0"]), Server::start(&[]));
     two.ask(&["REPLICAOF", "127.0.0.1", &one.port.to_string()]).await;
     two.until(&["INFO", "replication"], |text| text.contains("master_link_status:up")).await;
     let watch = server::sentinel(one.port);

@@ -74,6 +74,7 @@ fn said(error: &RedisError) -> Trouble {
         "TRYAGAIN" | "MOVED" | "ASK" => "the Redis cluster is moving this queue's slot",
         "CROSSSLOT" => "keys of one call lie in different slots: the prefix needs a hash tag",
         "WRONGTYPE" => return damaged(error),
+        _ if detail.starts_with("DB index") => "Redis has no database of this number",
         _ if misspelt(detail) => return no(text(error)),
         // A script's own failure does not undo what it did.
         _ if of_script(detail) => return damaged(error),

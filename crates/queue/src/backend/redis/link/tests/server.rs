@@ -64,6 +64,7 @@ impl Server {
     /// Asks until the answer is as wanted.
     pub(in super::super::super) async fn until(&self, words: &[&str], wanted: impl Fn(&str) -> bool) -> String {
         let mut admin = self.admin().await;
+        let mut last = String::new();
         for _ in 0..600 {
             let value = admin.send_packed_command(&cmd(words)).await.expect("it answers");
             let text = match &value {
@@ -73,9 +74,10 @@ impl Server {
             if wanted(&text) {
                 return text;
             }
+            last = text;
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        panic!("{words:?} never answered as wanted");
+        panic!("{words:?} never answered as wanted, but {last}");
     }
 
     /// Waits until so many clients block.
