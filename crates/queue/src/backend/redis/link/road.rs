@@ -49,13 +49,17 @@ impl Wire {
 impl Road {
     pub(super) fn new(options: &RedisOptions) -> RedisResult<Self> {
         let times = options.times;
+        if options.site.is_encrypted() {
+            // The driver takes the process's cryptography and panics without one. Whoever chose one already keeps it.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
         let way = match &options.site {
             Site::One(address) => Way::One(Box::new(Client::open(node(address, &options.login)?)?)),
             Site::Sentinel { nodes, master } => {
                 let login = options.sentinel_login.clone();
                 let sentinels = nodes.iter().map(|address| node(address, &login)).collect::<RedisResult<Vec<_>>>()?;
                 let mut behind = SentinelNodeConnectionInfo::default().set_redis_connection_info(options.login.clone());
-                if nodes.iter().any(|address| matches!(address, ConnectionAddr::TcpTls { .. })) {
+                if options.site.is_encrypted() {
                     behind = behind.set_tls_mode(TlsMode::Secure);
                 }
                 let client = SentinelClient::build(sentinels, master, Some(behind), SentinelServerType::Master)?;

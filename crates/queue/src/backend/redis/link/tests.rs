@@ -130,6 +130,8 @@ async fn who_is_not_let_in_is_told_why() {
     assert!(refused(format!("redis://127.0.0.1:{port}")).await.contains("wants a password"));
     assert!(refused(format!("redis://:right@127.0.0.1:{port}/9")).await.contains("database"));
     assert!(refused(format!("redis://:hunter2@127.0.0.1:{}", free_port())).await.contains("no connection"));
+    let encrypted = refused(format!("rediss://:hunter2@127.0.0.1:{port}")).await;
+    assert!(!encrypted.is_empty());
     assert!(refused("unix:/nowhere/at/all".to_owned()).await.contains("no connection"));
     let link = Link::open(&quick(&format!("redis://:right@127.0.0.1:{port}/3"))).await;
     assert!(link.is_ok());

@@ -37,6 +37,7 @@ impl From<RedisError> for Trouble {
     fn from(error: RedisError) -> Self {
         match error.kind() {
             ErrorKind::Io if error.is_connection_refusal() => no(format!("no connection to Redis: {error}")),
+            ErrorKind::Io if error.is_timeout() => unknown(format!("Redis does not answer: {error}")),
             ErrorKind::Io | ErrorKind::Parse => unknown(format!("the connection to Redis broke: {error}")),
             ErrorKind::UnexpectedReturnType => {
                 Self { why: StoreError::Damaged(text(&error)), happened: Happened::Unknown }

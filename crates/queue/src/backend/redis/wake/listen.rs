@@ -9,6 +9,7 @@ use redis::{Cmd, Value};
 use tokio::time::{sleep, timeout};
 
 use super::super::link::{Own, Trouble, pause};
+use super::seat::Seat;
 use super::{Bell, Inner};
 use crate::error::{Happened, StoreError};
 use crate::event::Position;
@@ -23,13 +24,19 @@ pub(super) async fn work(inner: Arc<Inner>, bell: Arc<Bell>) {
     let mut fails = 0;
     while inner.open(bell.workers.wanted(linger)).await == Some(true) {
         let name = line_name(&inner.prefix, &bell, &named().map(|name| format!(":w:{name}")).unwrap_or_default());
-        match pop(&inner, &mut line, &key, &name).await {
-            Ok(popped) => {
-                fails = 0;
+        let popped = match ready(&inner, &mut line, &key, &name).await {
+            Ok(own) => {
                 // What came while there was no line is found by looking.
-                if bell.workers.note(None) {
+                if mended(&bell.workers, &name) {
                     bell.work.notify_one();
                 }
+                pop(&inner, own, &key).await
+            }
+            Err(trouble) => Err(trouble),
+        };
+        match popped {
+            Ok(popped) => {
+                fails = 0;
                 let Some((member, score)) = popped else { continue };
                 if bell.workers.waiting() && !inner.closed.is_cancelled() {
                     bell.work.notify_one();
@@ -39,7 +46,7 @@ pub(super) async fn work(inner: Arc<Inner>, bell: Arc<Bell>) {
             }
             Err(trouble) => {
                 line = None;
-                bell.workers.note(Some(trouble.why));
+                failed(&bell.workers, &name, trouble);
                 fails += 1;
                 inner.rest(fails).await;
             }
@@ -58,11 +65,11 @@ pub(super) async fn events(inner: Arc<Inner>, bell: Arc<Bell>) {
         match inner.open(news(&inner, &bell, &mut line, &key, &name)).await {
             Some(Ok(())) => {
                 fails = 0;
-                bell.readers.note(None);
+                mended(&bell.readers, &name);
             }
             Some(Err(trouble)) => {
                 line = None;
-                bell.readers.note(Some(trouble.why));
+                failed(&bell.readers, &name, trouble);
                 fails += 1;
                 inner.rest(fails).await;
             }
@@ -71,15 +78,23 @@ pub(super) async fn events(inner: Arc<Inner>, bell: Arc<Bell>) {
     }
 }
 
+/// The line, made when there is none, under its name of the moment.
+async fn ready<'a>(inner: &Inner, line: &'a mut Option<Own>, key: &str, name: &str) -> Result<&'a mut Own, Trouble> {
+    let made = async {
+        let own = match line {
+            Some(own) => own,
+            None => line.insert(inner.link.own(key, name).await?),
+        };
+        own.rename(name, inner.link.times().answer).await?;
+        Ok(own)
+    };
+    inner.open(made).await.unwrap_or_else(|| Err(shut()))
+}
+
 /// One blocking pop; `None` when there was no marker. It is not left alone when the store is closed, since it might still
 /// pop one.
-async fn pop(inner: &Inner, line: &mut Option<Own>, key: &str, name: &str) -> Result<Option<(Vec<u8>, f64)>, Trouble> {
+async fn pop(inner: &Inner, own: &mut Own, key: &str) -> Result<Option<(Vec<u8>, f64)>, Trouble> {
     let times = inner.link.times();
-    let own = match line {
-        Some(own) => own,
-        None => line.insert(inner.open(inner.link.own(key, name)).await.unwrap_or_else(|| Err(shut()))?),
-    };
-    inner.open(own.rename(name, times.answer)).await.unwrap_or_else(|| Err(shut()))?;
     let id = own.id();
     let mut cmd = redis::cmd("BZPOPMIN");
     cmd.arg(key).arg(times.block.as_secs_f64());
@@ -126,6 +141,23 @@ async fn news(inner: &Inner, bell: &Bell, line: &mut Option<Own>, key: &str, nam
         publish(bell, newest(own, key, times.answer).await?);
     }
     Ok(())
+}
+
+/// There is a line; answers whether there was none before.
+fn mended(seat: &Seat, name: &str) -> bool {
+    let missed = seat.note(None);
+    if missed {
+        tracing::info!(name, "a blocking connection to Redis was made again");
+    }
+    missed
+}
+
+/// There is no line, which is told once.
+fn failed(seat: &Seat, name: &str, trouble: Trouble) {
+    let why = trouble.why.to_string();
+    if !seat.note(Some(trouble.why)) {
+        tracing::warn!(why, name, "a blocking connection to Redis is lost");
+    }
 }
 
 /// Where a stream ends.
