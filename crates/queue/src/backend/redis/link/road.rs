@@ -22,7 +22,7 @@ pub(super) struct Road {
 enum Way {
     One(Box<Client>),
     Sentinel(Box<Mutex<SentinelClient>>),
-    Cluster { client: Box<ClusterClient>, node: ConnectionInfo },
+    Cluster { client: Box<ClusterClient>, node: Box<ConnectionInfo> },
 }
 
 /// A connection that many share.
@@ -79,7 +79,7 @@ impl Road {
                     .connection_timeout(times.connect)
                     .response_timeout(times.answer)
                     .build()?;
-                Way::Cluster { client: Box::new(client), node: first }
+                Way::Cluster { client: Box::new(client), node: Box::new(first) }
             }
         };
         Ok(Self { way, times })
@@ -117,7 +117,7 @@ impl Road {
         match &self.way {
             Way::One(client) => Ok(client.as_ref().clone()),
             Way::Sentinel(client) => client.lock().await.async_get_client().await,
-            Way::Cluster { node, .. } => Client::open(node.clone()),
+            Way::Cluster { node, .. } => Client::open(node.as_ref().clone()),
         }
     }
 
