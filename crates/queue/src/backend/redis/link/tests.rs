@@ -18,12 +18,15 @@ async fn open(server: &Server) -> Link {
 
 /// Sends until it works, as callers do.
 async fn recover(link: &Link) {
-    for _ in 0..50 {
-        if link.send(&cmd(&["PING"])).await.is_ok() {
-            return;
+    let mut last = None;
+    let works = async {
+        while let Err(trouble) = link.send(&cmd(&["PING"])).await {
+            last = Some(trouble);
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-    }
-    panic!("the line was not mended: {:?}", link.health());
+    };
+    let works = timeout(Duration::from_secs(5), works).await;
+    assert!(works.is_ok(), "the line was not mended: {last:?}, {:?}", link.health());
 }
 
 async fn fails(link: &Link, words: &[&str]) -> Trouble {
@@ -226,9 +229,7 @@ async fn a_dropped_link_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_cluster_is_used_as_one_server() {
-    let server = Server::start(&["--cluster-enabled", "yes"]);
-    server.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
-    server.until(&["CLUSTER", "INFO"], |text| text.contains("cluster_state:ok")).await;
+    let mut server = server::cluster().await;
     let url = format!("redis-cluster://127.0.0.1:{}", server.port);
     assert!(Link::open(&quick(&url)).await.is_err());
     let link = Link::open(&quick(&url).prefix("{bull}")).await.expect("a cluster");
@@ -239,6 +240,15 @@ async fn a_cluster_is_used_as_one_server() {
     let mut own = link.own("{bull}:a", "name").await.expect("a line to the right node");
     assert!(own.ask(&cmd(&["GET", "{bull}:a"]), Duration::from_secs(1)).await.is_ok());
     server.ask(&["CLIENT", "KILL", "TYPE", "normal"]).await;
+    recover(&link).await;
+    server.stop();
+    let down = fails(&link, &["SET", "{bull}:a", "x"]).await;
+    assert!(matches!(down.why, StoreError::Unavailable(_)), "{down:?}");
+    server.again();
+    recover(&link).await;
+    server.signal("-STOP");
+    assert_eq!(fails(&link, &["SET", "{bull}:a", "x"]).await.happened, Happened::Unknown);
+    server.signal("-CONT");
     recover(&link).await;
 }
 

@@ -153,3 +153,11 @@ pub(in super::super::super) fn sentinel(master: u16) -> Server {
     std::thread::spawn(move || lines.for_each(drop));
     Server { port, folder, arguments: Vec::new(), child }
 }
+
+/// A cluster of one node.
+pub(in super::super::super) async fn cluster() -> Server {
+    let server = Server::start(&["--cluster-enabled", "yes", "--cluster-port", &free_port().to_string()]);
+    server.ask(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await;
+    server.until(&["CLUSTER", "INFO"], |text| text.contains("cluster_state:ok")).await;
+    server
+}
