@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 mod codec;
 mod keys;
 mod link;
+mod options;
 mod read;
 mod reply;
 mod script;
@@ -39,21 +40,8 @@ const NO_GROUPS: StoreError = StoreError::Unsupported("groups are not built on R
 const NO_FLOWS: StoreError = StoreError::Unsupported("flows are not built on Redis yet");
 const NO_SCHEDULERS: StoreError = StoreError::Unsupported("job schedulers are not built on Redis yet");
 
-/// How to reach Redis.
-#[derive(Clone, Debug)]
-pub struct RedisOptions {
-    /// Where: `redis://user:password@host:port/database`, `rediss://` for TLS, or `unix:path`.
-    pub url: String,
-    /// What all keys begin with; `bull` as in BullMQ.
-    pub prefix: String,
-}
-
-impl RedisOptions {
-    /// A server, with BullMQ's prefix.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), prefix: "bull".to_owned() }
-    }
-}
+pub use link::RedisHealth;
+pub use options::{BadRedisUrl, RedisOptions};
 
 /// A store on Redis or Valkey.
 pub struct Redis {
@@ -69,7 +57,7 @@ impl Redis {
     pub async fn open(options: &RedisOptions) -> Result<Self, StoreError> {
         let link = Arc::new(Link::open(options).await?);
         let keys = Keys::new(&options.prefix);
-        let bells = Bells::new(link.clone(), keys.clone());
+        let bells = Bells::new(link.clone(), &options.prefix);
         Ok(Self { link, keys, scripts: Scripts::new(), bells, closed: AtomicBool::new(false) })
     }
 
@@ -278,11 +266,8 @@ impl Backend for Redis {
     async fn claim(&self, deployment: &str) -> Result<Arc<str>, StoreError> {
         self.open_still()?;
         let key = self.keys.deployment();
-        let mut both = ::redis::pipe();
-        both.cmd("SETNX").arg(&key).arg(deployment);
-        both.cmd("GET").arg(&key);
-        let [_, whose] = self.link.pipe(&both).await?.try_into().map_err(|_| reply::odd())?;
-        Ok(reply::text(whose)?.into())
+        self.link.send(::redis::cmd("SETNX").arg(&key).arg(deployment)).await?;
+        Ok(reply::text(self.link.send(::redis::cmd("GET").arg(&key)).await?)?.into())
     }
 
     fn promises(&self) -> Promises {

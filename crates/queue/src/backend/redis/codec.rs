@@ -107,7 +107,7 @@ fn backoff(value: Json) -> Option<Json> {
 fn dedup(value: Json) -> Option<Json> {
     let Json::Object(mut fields) = value else { return None };
     fields.get("id").filter(|id| id.is_string())?;
-    if let Some(ttl) = fields.remove("ttl").and_then(whole).filter(|ttl| *ttl != Json::from(0)) {
+    if let Some(ttl) = fields.remove("ttl").and_then(whole).filter(|ttl| ttl.as_u64() != Some(0)) {
         fields.insert("ttl".to_owned(), ttl);
     }
     fields.retain(|name, value| name == "id" || name == "ttl" || value.is_boolean());

@@ -50,10 +50,10 @@ impl Redis {
         most: u32,
     ) -> Result<Logs, StoreError> {
         let key = format!("{}{id}:logs", self.keys.base(queue));
-        let mut both = ::redis::pipe();
-        both.cmd("LRANGE").arg(&key).arg(skip).arg(i64::from(skip) + i64::from(most) - 1);
-        both.cmd("LLEN").arg(&key);
-        let [lines, total] = self.link.pipe(&both).await?.try_into().map_err(|_| odd())?;
+        let (mut lines, mut total) = (::redis::cmd("LRANGE"), ::redis::cmd("LLEN"));
+        lines.arg(&key).arg(skip).arg(i64::from(skip) + i64::from(most) - 1);
+        total.arg(&key);
+        let (lines, total) = tokio::try_join!(self.link.send(&lines), self.link.send(&total))?;
         let lines = if most == 0 { Vec::new() } else { texts(lines)? };
         Ok(Logs { lines, total: u32::try_from(count(total)?).unwrap_or(u32::MAX) })
     }
@@ -117,10 +117,10 @@ impl Redis {
 
     pub(super) async fn stream(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {
         let key = format!("{}events", self.keys.base(queue));
-        let mut both = ::redis::pipe();
-        both.cmd("XRANGE").arg(&key).arg(format!("({after}")).arg("+").arg("COUNT").arg(most);
-        both.cmd("XRANGE").arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
-        let [found, first] = self.link.pipe(&both).await?.try_into().map_err(|_| odd())?;
+        let (mut found, mut first) = (::redis::cmd("XRANGE"), ::redis::cmd("XRANGE"));
+        found.arg(&key).arg(format!("({after}")).arg("+").arg("COUNT").arg(most);
+        first.arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
+        let (found, first) = tokio::try_join!(self.link.send(&found), self.link.send(&first))?;
         let first = list(first)?.into_iter().next().map(entry).transpose()?.map(|(position, _)| position);
         let mut events = Events { next: after, gap: first.is_some_and(|first| self.is_gap(after, first)), ..Events::default() };
         if most == 0 {
