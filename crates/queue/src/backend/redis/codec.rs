@@ -115,9 +115,12 @@ fn dedup(value: Json) -> Option<Json> {
 }
 
 /// What a `defa` field means for the next taker.
-pub(super) fn doom(text: &str, canceled: bool) -> Failure {
+pub(super) fn doom(text: &str, canceled: bool, keys: &Keys) -> Failure {
+    if let Some(told) = keys.doom(text).filter(|_| !canceled) {
+        return Failure::new(FailureKind::Child, &told);
+    }
     let kind = match text {
-        _ if canceled => FailureKind::Canceled,
+        _ if canceled => return Failure::new(FailureKind::Canceled, CANCELED),
         STALLED => FailureKind::Stalled,
         text if text.starts_with("child ") => FailureKind::Child,
         _ => FailureKind::GaveUp,
@@ -133,10 +136,13 @@ pub(super) fn kind_name(kind: FailureKind) -> String {
     }
 }
 
-/// A failure by its stored fields.
-pub(super) fn stored_failure(reason: &str, kind: &str) -> Failure {
-    let kind = serde_json::from_value(Json::from(kind)).unwrap_or(FailureKind::Error);
-    Failure::new(kind, reason)
+/// A failure by its stored fields; other workers leave no kind.
+pub(super) fn stored_failure(reason: &str, kind: &str, keys: &Keys) -> Failure {
+    let kind = serde_json::from_value(Json::from(kind)).ok();
+    match keys.doom(reason).filter(|_| matches!(kind, None | Some(FailureKind::Child))) {
+        Some(told) => Failure::new(FailureKind::Child, &told),
+        None => Failure::new(kind.unwrap_or(FailureKind::Error), reason),
+    }
 }
 
 /// The state of jobs in a place.
@@ -232,7 +238,7 @@ pub(super) fn record(read: Value, keys: &Keys) -> Result<Option<Record>, StoreEr
             _ => {}
         }
     }
-    job.failure = reason.map(|reason| stored_failure(&reason, &kind));
+    job.failure = reason.map(|reason| stored_failure(&reason, &kind, keys));
     job.since = match state {
         State::Active => job.processed_on,
         State::Completed | State::Failed => job.finished_on,

@@ -1,6 +1,6 @@
 //! The name of every key.
 
-use crate::job::QueueName;
+use crate::job::{JobId, QueueName};
 
 /// Names under one prefix.
 #[derive(Clone, Debug)]
@@ -48,5 +48,34 @@ impl Keys {
     pub(super) fn queue_of<'a>(&self, qualified: &'a str) -> &'a str {
         let ours = qualified.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix(':'));
         ours.unwrap_or_else(|| qualified.rsplit(':').next().unwrap_or(qualified))
+    }
+
+    /// The queue of a base.
+    pub(super) fn of_base(&self, base: &str) -> Option<QueueName> {
+        QueueName::new(self.queue_of(base.strip_suffix(':')?)).ok()
+    }
+
+    /// The job that a full key means.
+    pub(super) fn job(&self, key: &str) -> Option<(QueueName, JobId)> {
+        let ours = key.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix(':')).and_then(|rest| rest.split_once(':'));
+        let (queue, id) = ours.or_else(|| {
+            let (queue, id) = key.rsplit_once(':')?;
+            Some((self.queue_of(queue), id))
+        })?;
+        Some((QueueName::new(queue).ok()?, JobId::stored(id)))
+    }
+
+    /// The text by which a child fails its parent, as readers know it: without the prefix. `None` when it is another text.
+    pub(super) fn doom(&self, stored: &str) -> Option<String> {
+        let rest = stored.strip_prefix("child ")?.strip_prefix(&self.prefix)?.strip_prefix(':')?;
+        rest.ends_with(" failed").then(|| format!("child {rest}"))
+    }
+
+    /// The same text as it is stored, by which other fleets know it.
+    pub(super) fn stored_doom(&self, told: &str) -> String {
+        match told.strip_prefix("child ") {
+            Some(rest) => format!("child {}:{rest}", self.prefix),
+            None => told.to_owned(),
+        }
     }
 }
