@@ -1,0 +1,4 @@
+#![allow(missing_docs)]
+mod redis {
+    launchkit_testkit::conformance!(launchkit_testkit::RedisHarness);
+}
