@@ -94,9 +94,11 @@ fn backoff(value: Json) -> Option<Json> {
     let (kind, delay, jitter) = match &value {
         Json::Number(_) => ("fixed", value.clone(), None),
         Json::Object(fields) => match fields.get("type").and_then(Json::as_str) {
-            Some(kind @ ("fixed" | "exponential")) => {
-                (kind, fields.get("delay").cloned().unwrap_or(Json::from(0)), fields.get("jitter").and_then(Json::as_f64))
-            }
+            Some(kind @ ("fixed" | "exponential")) => (
+                kind,
+                fields.get("delay").cloned().unwrap_or(Json::from(0)),
+                fields.get("jitter").and_then(Json::as_f64),
+            ),
             _ => return None,
         },
         _ => return None,
@@ -193,7 +195,8 @@ pub(super) fn record(read: Value, keys: &Keys) -> Result<Option<Record>, StoreEr
     let [id, place, score, hash, parented] = read.try_into().map_err(|_| odd())?;
     let Some(state) = state(&text(place)?) else { return Ok(None) };
     let score = text(score)?;
-    let due = (state == State::Delayed).then(|| number(&score).map(|score| Timestamp::from_millis(score.div_euclid(4096))));
+    let due =
+        (state == State::Delayed).then(|| number(&score).map(|score| Timestamp::from_millis(score.div_euclid(4096))));
     let mut job = Record {
         id: JobId::stored(text(id)?),
         name: "".into(),

@@ -57,7 +57,10 @@ impl Keys {
 
     /// The job that a full key means.
     pub(super) fn job(&self, key: &str) -> Option<(QueueName, JobId)> {
-        let ours = key.strip_prefix(&self.prefix).and_then(|rest| rest.strip_prefix(':')).and_then(|rest| rest.split_once(':'));
+        let ours = key
+            .strip_prefix(&self.prefix)
+            .and_then(|rest| rest.strip_prefix(':'))
+            .and_then(|rest| rest.split_once(':'));
         let (queue, id) = ours.or_else(|| {
             let (queue, id) = key.rsplit_once(':')?;
             Some((self.queue_of(queue), id))

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ::redis::Value;
 
+use super::Redis;
 use super::codec::{place, record, state, stored_failure};
 use super::keys::Keys;
 use super::reply::*;
 use super::write::cursor_of;
-use super::Redis;
 use crate::backend::*;
 use crate::error::StoreError;
 use crate::event::{Event, Position};
@@ -125,7 +125,8 @@ impl Redis {
         both.cmd("XRANGE").arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
         let [found, first] = self.link.pipe(&both).await?.try_into().map_err(|_| odd())?;
         let first = list(first)?.into_iter().next().map(entry).transpose()?.map(|(position, _)| position);
-        let mut events = Events { next: after, gap: first.is_some_and(|first| self.is_gap(after, first)), ..Events::default() };
+        let mut events =
+            Events { next: after, gap: first.is_some_and(|first| self.is_gap(after, first)), ..Events::default() };
         if most == 0 {
             return Ok(events);
         }
@@ -228,9 +229,10 @@ fn event(fields: &Fields, keys: &Keys) -> Option<Event> {
         "waiting-children" => Event::WaitingChildren { id: id()?, prev: prev() },
         "active" => Event::Active { id: id()?, prev: prev().unwrap_or(State::Waiting) },
         "completed" => Event::completed(id()?, &result(field("returnvalue")?)),
-        "failed" => {
-            Event::Failed { id: id()?, failure: stored_failure(field("failedReason")?, field("lk:kind").unwrap_or(""), keys) }
-        }
+        "failed" => Event::Failed {
+            id: id()?,
+            failure: stored_failure(field("failedReason")?, field("lk:kind").unwrap_or(""), keys),
+        },
         "retries-exhausted" => Event::RetriesExhausted { id: id()?, made: small(field("attemptsMade")?) },
         "stalled" => Event::Stalled { id: id()? },
         "progress" => Event::progress(id()?, &result(field("data")?)),

@@ -177,8 +177,7 @@ fn add_dedup(call: &mut Call<'_>, options: &JobOptions) {
         return;
     };
     call.arg(&*dedup.id).arg(dedup.ttl.map(|time| ms(time).to_string()).unwrap_or_default());
-    let flags =
-        [(dedup.extend, 'e'), (dedup.replace, 'r'), (dedup.keep_last_if_active, 'k'), (dedup.reschedule, 's')];
+    let flags = [(dedup.extend, 'e'), (dedup.replace, 'r'), (dedup.keep_last_if_active, 'k'), (dedup.reschedule, 's')];
     call.arg(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect::<String>());
 }
 

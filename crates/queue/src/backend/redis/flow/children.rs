@@ -21,7 +21,10 @@ impl Redis {
     }
 
     /// Children as a script read them; how many rows there were, and the number of the last one.
-    pub(in super::super) fn read_children(&self, rows: Value) -> Result<(Vec<Child>, Option<(usize, u64)>), StoreError> {
+    pub(in super::super) fn read_children(
+        &self,
+        rows: Value,
+    ) -> Result<(Vec<Child>, Option<(usize, u64)>), StoreError> {
         let rows = list(rows)?;
         let many = rows.len();
         let (mut children, mut last) = (Vec::with_capacity(many), None);

@@ -8,7 +8,7 @@ local function own_of(b)
     return O
   end
   local prefix, queue = b:match('^(.*):([^:]*):$')
-  return prefix .. '::lk:' .. queue .. ':'
+  return (prefix or '') .. '::lk:' .. (queue or b) .. ':'
 end
 
 -- The base and the id in the full key of a job; ids of our own prefix may have colons.
@@ -53,7 +53,7 @@ local function parent_of(key, json)
   end
   if json then
     local ok, parent = pcall(cjson.decode, json)
-    if ok and type(parent) == 'table' and parent.queueKey and parent.id then
+    if ok and type(parent) == 'table' and type(parent.queueKey) == 'string' and parent.id then
       return parent.queueKey .. ':', tostring(parent.id), parent
     end
   end
@@ -108,7 +108,7 @@ end
 -- A parent fails wherever it is, unless it has ended.
 local function fail(b, id, child)
   local key = b .. id
-  if call('EXISTS', key) == 0 or call('ZSCORE', b .. 'failed', id) or call('ZSCORE', b .. 'completed', id) then
+  if call('EXISTS', key) == 0 or call('HEXISTS', key, 'finishedOn') == 1 then
     return
   end
   call('HSET', key, 'defa', 'child ' .. child .. ' failed')
@@ -136,22 +136,23 @@ end
 -- A child has failed for good: what its parent was told to do then.
 local function child_failed(child, key, json, reason)
   local b, id, told = parent_of(key, json)
-  if not b or not (told.fpof or told.cpof or told.idof or told.rdof)
+  local fails, goes_on, ignored = told and told.fpof == true, told and told.cpof == true, told and told.idof == true
+  if not b or not (fails or goes_on or ignored or told.rdof == true)
     or call('SREM', key .. ':dependencies', child) == 0 then
     return
   end
-  if told.fpof then
+  if fails then
     local _, why = kids_of(b, id)
     call('ZADD', key .. ':unsuccessful', now, child)
     if call('HEXISTS', key, 'lk:f') == 1 then
       call('HSET', why, child, reason)
     end
     fail(b, id, child)
-  elseif told.cpof then
+  elseif goes_on then
     call('HSET', key .. ':failed', child, reason)
     go_on(b, id)
   else
-    if told.idof then
+    if ignored then
       call('HSET', key .. ':failed', child, reason)
     else
       unknown(b, id, child)

@@ -3,17 +3,17 @@
 local FINAL = { completed = true, failed = true }
 local function known(b, id)
   local key = b .. id
-  local v = call('HMGET', key, 'name', 'parentKey', 'parent', 'deid')
-  if not v[1] and call('EXISTS', key) == 0 then
+  if call('EXISTS', key) == 0 then
     return { '' }
   end
+  local v = call('HMGET', key, 'parentKey', 'parent', 'deid')
   local place = where(b, id)
   local of, parent
-  if v[2] and belongs(key, v[2]) then
-    of, parent = parent_of(v[2], v[3])
+  if v[1] and belongs(key, v[1]) then
+    of, parent = parent_of(v[1], v[2])
   end
-  local print = table.concat({ FINAL[place] and place or 'open', v[4] and 'd' or '', of and v[2] or '' }, '|')
-  return { print, place, v[4] and 1 or 0, of or '', parent or '' }
+  local print = table.concat({ FINAL[place] and place or 'open', v[3] and 'd' or '', of and v[1] or '' }, '|')
+  return { print, place, v[3] and 1 or 0, of or '', parent or '' }
 end
 
 local function children_of(b, id)
