@@ -1,5 +1,5 @@
 //! Flows on Redis as other clients of the same keys see them, and as they leave them.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
 
@@ -256,45 +256,4 @@ async fn a_job_that_is_added_later_names_whom_it_follows() {
     case.c.add(vec![named("next", keep())], at(1)).await;
     let facts = case.c.backend.facts(&case.c.queue, &id("next"), at(2)).await.expect("facts");
     assert_eq!(facts.follows, Some(id("first")));
-}
-
-/// How long a flow holds the server.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn big_flows() {
-    for many in [1_000, 10_000] {
-        let case = Case::new().await;
-        for (kind, wide) in [("wide", true), ("bundles", false)] {
-            let mut nodes = vec![top(&case.p, kind)];
-            for n in 1..many {
-                let parent = if wide || n % 10 == 1 { 0 } else { n - (n - 1) % 10 };
-                let parent = Some(Under { parent: Parent::Node(parent), on_failure: ChildFailure::Wait });
-                nodes.push(Node { parent, ..top(&case.c, &format!("{kind}{n}")) });
-            }
-            for again in ["new", "again"] {
-                case.ask("CONFIG RESETSTAT");
-                let before = std::time::Instant::now();
-                let add = case.p.backend.add_flow(AddFlow { nodes: nodes.clone() }, T0).await;
-                assert!(matches!(add, Ok(Flowed::Added(_))), "{add:?}");
-                let took = before.elapsed();
-                let stats = case.ask("INFO commandstats");
-                let script = stats.lines().find(|line| line.starts_with("cmdstat_evalsha")).unwrap_or("").to_owned();
-                eprintln!("{many} {kind} {again}: {took:?} {script}");
-                eprintln!("  {}", case.ask("SLOWLOG GET 1").lines().nth(2).unwrap_or(""));
-            }
-        }
-        let before = std::time::Instant::now();
-        let page = case.p.backend.children(&case.p.queue, &id("wide"), 0, 1000).await.expect("children");
-        eprintln!("{many}: a page of {} in {:?}", page.children.len(), before.elapsed());
-        let before = std::time::Instant::now();
-        case.p.backend.facts(&case.p.queue, &id("wide"), at(1)).await.expect("facts");
-        eprintln!("{many}: facts in {:?}", before.elapsed());
-        case.ask("DEL bull::lk:reports:kids:wide");
-        let before = std::time::Instant::now();
-        let page = case.p.backend.children(&case.p.queue, &id("wide"), 0, 1000).await.expect("children");
-        eprintln!("{many}: a page of {} without our record in {:?}", page.children.len(), before.elapsed());
-        let before = std::time::Instant::now();
-        case.p.edit(Edit::Remove(id("wide")), at(1)).await;
-        eprintln!("{many}: removal in {:?}", before.elapsed());
-    }
 }

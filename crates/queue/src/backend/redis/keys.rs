@@ -18,11 +18,6 @@ impl Keys {
         format!("{}:{queue}:", self.prefix)
     }
 
-    /// A queue as its children's `parent` field names it.
-    pub(super) fn qualified(&self, queue: &QueueName) -> String {
-        format!("{}:{queue}", self.prefix)
-    }
-
     /// What our own keys of a queue begin with. The empty second part keeps them out of BullMQ's sight, whose clean-up of
     /// orphans takes whatever lies under `P:Q:` for a job.
     pub(super) fn own(&self, queue: &QueueName) -> String {
@@ -80,5 +75,31 @@ impl Keys {
             Some(rest) => format!("child {}:{rest}", self.prefix),
             None => told.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_taken_apart() {
+        let keys = Keys::new("bull");
+        let job = |key: &str| keys.job(key).map(|(queue, id)| format!("{queue} {id}"));
+        assert_eq!(job("bull:texts:a").as_deref(), Some("texts a"));
+        assert_eq!(job("bull:texts:repeat:s:5").as_deref(), Some("texts repeat:s:5"));
+        assert_eq!(job("other:texts:a").as_deref(), Some("texts a"));
+        assert_eq!((job("a"), job("bull::a")), (None, None));
+        assert_eq!(keys.of_base("bull:texts:").map(|queue| queue.to_string()).as_deref(), Some("texts"));
+        assert_eq!((keys.of_base("texts"), keys.of_base("")), (None, None));
+    }
+
+    #[test]
+    fn a_childs_failure_has_the_prefix_only_where_it_is_stored() {
+        let keys = Keys::new("bull");
+        let stored = keys.stored_doom("child texts:a failed");
+        assert_eq!(stored, "child bull:texts:a failed");
+        assert_eq!(keys.doom(&stored).as_deref(), Some("child texts:a failed"));
+        assert_eq!((keys.doom("child labour"), keys.doom("boom")), (None, None));
     }
 }

@@ -110,7 +110,7 @@ impl Redis {
             lock_until: left.map(|left| now.plus(Duration::from_millis(left + 1))),
             ahead: small(ahead)?,
             pending: small(pending)?,
-            children: self.read_children(children)?.0,
+            children: self.read_children(children)?.into_iter().filter_map(|(_, child)| child).collect(),
             follows: Some(text(follows)?).filter(|id| !id.is_empty()).map(JobId::stored),
             job,
             info: self.look(queue, now).await?,

@@ -15,29 +15,23 @@ impl Redis {
         let mut call = self.call(&self.scripts.children, queue, Timestamp::default());
         call.arg(id.as_str()).arg(after).arg(most);
         let [pending, rows] = parts(self.link.call(call).await?)?;
-        let (children, last) = self.read_children(rows)?;
-        let next = last.filter(|(rows, _)| *rows == most as usize).map(|(_, number)| number);
+        let rows = self.read_children(rows)?;
+        let next = rows.last().filter(|_| rows.len() == most as usize).map(|(number, _)| *number);
+        let children = rows.into_iter().filter_map(|(_, child)| child).collect();
         Ok(Children { children, pending: u32::try_from(count(pending)?).unwrap_or(u32::MAX), next })
     }
 
-    /// Children as a script read them; how many rows there were, and the number of the last one.
-    pub(in super::super) fn read_children(
-        &self,
-        rows: Value,
-    ) -> Result<(Vec<Child>, Option<(usize, u64)>), StoreError> {
-        let rows = list(rows)?;
-        let many = rows.len();
-        let (mut children, mut last) = (Vec::with_capacity(many), None);
-        for row in rows {
-            let [number, key, mark, value, policy, parent] = parts(row)?;
-            let number = count(number)?;
-            last = Some((many, number));
-            if let Some((queue, id)) = self.keys.job(&text(key)?) {
-                let on_failure = self.policy(&text(parent)?, int(policy)?);
-                children.push(self.child((number, queue, id), on_failure, (&text(mark)?, text(value)?)));
-            }
-        }
-        Ok((children, last))
+    /// Children as a script read them, with their numbers; `None` for one whose key names no job.
+    pub(in super::super) fn read_children(&self, rows: Value) -> Result<Vec<(u64, Option<Child>)>, StoreError> {
+        list(rows)?.into_iter().map(|row| self.read_child(row)).collect()
+    }
+
+    fn read_child(&self, row: Value) -> Result<(u64, Option<Child>), StoreError> {
+        let [number, key, mark, value, policy, parent] = parts(row)?;
+        let number = count(number)?;
+        let Some((queue, id)) = self.keys.job(&text(key)?) else { return Ok((number, None)) };
+        let on_failure = self.policy(&text(parent)?, int(policy)?);
+        Ok((number, Some(self.child((number, queue, id), on_failure, (&text(mark)?, text(value)?)))))
     }
 
     /// A child's own word goes before its parent's record.
