@@ -61,17 +61,19 @@ local function parent_of(key, json)
   return b, id, {}
 end
 
--- Whether a job is among the children of the parent that it names. Another job may have that one's id.
-local function belongs(child, key)
-  return call('EXISTS', key) == 1
+-- Whether the parent that a job names is its own: it has the family that the job was added to, or knows it. Another job may
+-- have that one's id.
+local function belongs(child, key, mark)
+  local v = call('HMGET', key, 'lk:family', 'timestamp')
+  return (mark and mark == v[1]) or (v[2] ~= false
     and (call('SISMEMBER', key .. ':dependencies', child) == 1 or call('HEXISTS', key .. ':processed', child) == 1
-      or call('HEXISTS', key .. ':failed', child) == 1 or call('ZSCORE', key .. ':unsuccessful', child) ~= false)
+      or call('HEXISTS', key .. ':failed', child) == 1 or call('ZSCORE', key .. ':unsuccessful', child) ~= false))
 end
 
 -- Whether a job's parent is there.
 local function has_parent(id)
-  local parent = call('HGET', B .. id, 'parentKey')
-  return parent and belongs(B .. id, parent) and 1 or 0
+  local v = call('HMGET', B .. id, 'parentKey', 'lk:in')
+  return v[1] and belongs(B .. id, v[1], v[2]) and 1 or 0
 end
 
 -- A parent that waits no longer: it is in front of its class, or delayed when it has a delay that it has not spent.

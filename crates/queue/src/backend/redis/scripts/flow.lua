@@ -25,14 +25,14 @@ at = at + #queues + 1
 local nodes, families = {}, {}
 local function family_of(node, parent, id)
   local above = nodes[tonumber(parent)]
-  local family = above and above.family or families[parent .. id]
+  local key = above or parent .. id
+  if above and above.id ~= '' then
+    key = above.b .. above.id
+  end
+  local family = families[key]
   if not family then
     family = { node = above, b = above and above.b or parent, id = id, children = {}, jsons = {} }
-    if above then
-      above.family = family
-    else
-      families[parent .. id] = family
-    end
+    families[key] = family
     families[#families + 1] = family
   end
   family.children[#family.children + 1] = node
@@ -70,6 +70,11 @@ local function told_of(family, policy)
     family.id = family.node and family.node.id or family.id
     family.key = family.b .. family.id
     family.ref = cjson.encode({ id = family.id, queue = family.b:sub(1, -2) })
+    family.mark = call('HGET', family.key, 'lk:family')
+    if not family.mark then
+      family.mark = tostring(call('INCR', own_of(family.b) .. 'family'))
+      call('HSET', family.key, 'lk:family', family.mark)
+    end
   end
   if not family.jsons[policy] then
     local parent = { id = family.id, queueKey = family.b:sub(1, -2) }
@@ -78,7 +83,7 @@ local function told_of(family, policy)
     end
     family.jsons[policy] = cjson.encode(parent)
   end
-  return { 'parentKey', family.key, 'parent', family.jsons[policy] }, flag and ',"' .. flag .. '":true' or ''
+  return { 'parentKey', family.key, 'parent', family.jsons[policy], 'lk:in', family.mark }, flag and ',"' .. flag .. '":true' or ''
 end
 
 local function add(node, more, opts)

@@ -6,10 +6,10 @@ local function known(b, id)
   if call('EXISTS', key) == 0 then
     return { '' }
   end
-  local v = call('HMGET', key, 'parentKey', 'parent', 'deid')
+  local v = call('HMGET', key, 'parentKey', 'parent', 'deid', 'lk:in')
   local place = where(b, id)
   local of, parent
-  if v[1] and belongs(key, v[1]) then
+  if v[1] and belongs(key, v[1], v[4]) then
     of, parent = parent_of(v[1], v[2])
   end
   local print = table.concat({ FINAL[place] and place or 'open', v[3] and 'd' or '', of and v[1] or '' }, '|')

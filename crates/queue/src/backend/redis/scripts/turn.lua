@@ -100,10 +100,10 @@ local function settle(at, lock)
     again()
   elseif outcome == 'l' then
     again()
-  elseif outcome == 'w' and call('SCARD', key .. ':dependencies') > 0 and not h[8] then
+  elseif outcome == 'w' and call('SCARD', key .. ':dependencies') > 0 and not (h[8] and h[8]:sub(1, 6) == 'child ') then
     call('ZADD', B .. 'waiting-children', now, id)
     tell(B, 'waiting-children', 'jobId', id, 'prev', 'active')
-  elseif outcome == 'w' and not h[8] and not h[11]
+  elseif outcome == 'w' and not h[11]
     and call('EXISTS', key .. ':dependencies', key .. ':processed', key .. ':failed', key .. ':unsuccessful') == 0 then
     due = now + 1000
     again()
