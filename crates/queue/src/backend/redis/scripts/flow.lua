@@ -17,7 +17,7 @@ for _ = 1, tonumber(ARGV[3]) do
 end
 local queues = {}
 for n = 1, tonumber(ARGV[at]) do
-  queues[n] = { b = KEYS[n + 3], name = ARGV[at + n], jobs = 0, waiting = {} }
+  queues[n] = { b = KEYS[n + 3], name = ARGV[at + n], jobs = 0, waiting = {}, ended = {} }
 end
 at = at + #queues + 1
 
@@ -108,7 +108,7 @@ local function add(node, more, opts)
   end
 end
 
-local answers, ended = {}, {}
+local answers = {}
 for n, node in ipairs(nodes) do
   local queue, opts = node.queue, ARGV[node.from + 4]
   queue.last = queue.last + 1
@@ -131,7 +131,7 @@ for n, node in ipairs(nodes) do
       call('HSET', key, unpack(more))
       local place = where(node.b, node.id)
       if place == 'completed' or place == 'failed' then
-        ended[#ended + 1] = { key, more, place }
+        queue.ended[#queue.ended + 1] = { key, more, place }
       end
     end
     answers[n] = 'E' .. node.id
@@ -167,12 +167,15 @@ for _, family in ipairs(families) do
 end
 
 -- Those that have ended already say so at once.
-for _, child in ipairs(ended) do
-  local v = call('HMGET', child[1], 'returnvalue', 'failedReason')
-  if child[3] == 'completed' then
-    child_completed(child[1], child[2][2], child[2][4], v[1] or 'null')
-  else
-    child_failed(child[1], child[2][2], child[2][4], v[2] or '')
+for _, queue in ipairs(queues) do
+  for _, child in ipairs(queue.ended) do
+    local key, more, place = unpack(child)
+    local v = call('HMGET', key, 'returnvalue', 'failedReason')
+    if place == 'completed' then
+      child_completed(key, more[2], more[4], v[1] or 'null')
+    else
+      child_failed(key, more[2], more[4], v[2] or '')
+    end
   end
 end
 for _, queue in ipairs(queues) do
