@@ -20,6 +20,7 @@ use crate::state::Counts;
 use crate::time::Timestamp;
 
 mod codec;
+mod flow;
 mod keys;
 mod link;
 mod options;
@@ -37,7 +38,6 @@ use wake::Bells;
 use write::ADD_STEP;
 
 const NO_GROUPS: StoreError = StoreError::Unsupported("groups are not built on Redis yet");
-const NO_FLOWS: StoreError = StoreError::Unsupported("flows are not built on Redis yet");
 const NO_SCHEDULERS: StoreError = StoreError::Unsupported("job schedulers are not built on Redis yet");
 
 pub use link::RedisHealth;
@@ -115,8 +115,12 @@ impl Backend for Redis {
         Ok(all)
     }
 
-    async fn add_flow(&self, flow: AddFlow, _now: Timestamp) -> Result<Flowed, Failed<AddFlow>> {
-        Err(Failed::before(NO_FLOWS, flow))
+    async fn add_flow(&self, flow: AddFlow, now: Timestamp) -> Result<Flowed, Failed<AddFlow>> {
+        let flow = self.ready(flow, |flow| {
+            flow.check()?;
+            if flow.nodes.iter().any(|node| node.job.options.group.is_some()) { Err(NO_GROUPS) } else { Ok(()) }
+        })?;
+        answer(self.flow_planned(&flow, now).await, flow)
     }
 
     async fn turn(&self, turn: Turn, now: Timestamp) -> Result<Turned, Failed<Turn>> {
@@ -209,10 +213,10 @@ impl Backend for Redis {
         self.log_lines(queue, id, skip, most).await
     }
 
-    async fn children(&self, _queue: &QueueName, _id: &JobId, _after: u64, most: u32) -> Result<Children, StoreError> {
+    async fn children(&self, queue: &QueueName, id: &JobId, after: u64, most: u32) -> Result<Children, StoreError> {
         within(most as usize, MAX_READ as usize, "more than 1,000 children in one read")?;
         self.open_still()?;
-        Ok(Children::default())
+        self.children_page(queue, id, after, most).await
     }
 
     async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {

@@ -51,17 +51,20 @@ macro_rules! scripts {
 }
 
 scripts! {
-    add: "lib" "add";
+    add: "lib" "family" "add";
     beat: "lib" "beat";
+    children: "lib" "family" "kids" "children";
     control: "lib" "control";
-    edit: "lib" "revive" "edit";
-    facts: "lib" "facts";
+    edit: "lib" "family" "revive" "edit";
+    facts: "lib" "family" "kids" "facts";
+    flow: "lib" "family" "known" "flow";
     info: "lib" "info";
-    list: "lib" "list";
+    list: "lib" "family" "list";
+    look: "lib" "family" "known" "look";
     minutes: "lib" "minutes";
-    records: "lib" "records";
+    records: "lib" "family" "records";
     rescue: "lib" "rescue";
     spend: "spend";
-    sweep: "lib" "revive" "sweep";
-    turn: "lib" "turn";
+    sweep: "lib" "family" "revive" "sweep";
+    turn: "lib" "family" "turn";
 }
