@@ -19,7 +19,7 @@ struct Case {
 impl Case {
     async fn new() -> Self {
         let server = RedisServer::start(Kind::Redis).expect("a server");
-        let store = Arc::new(Redis::open(&RedisOptions::new(server.url())).await.expect("a store"));
+        let store = Arc::new(Redis::open(&RedisOptions::parse(&server.url()).expect("a URL")).await.expect("a store"));
         let queue = |name| Given::over(store.clone(), QueueName::new(name).expect("a name"));
         let (p, c) = (queue("reports"), queue("emails"));
         Self { server, p, c }

@@ -61,6 +61,11 @@ impl Redis {
         Ok(Self { link, keys, scripts: Scripts::new(), bells, closed: AtomicBool::new(false) })
     }
 
+    /// How the connection has fared.
+    pub fn health(&self) -> RedisHealth {
+        self.link.health()
+    }
+
     fn open_still(&self) -> Result<(), StoreError> {
         if self.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
     }

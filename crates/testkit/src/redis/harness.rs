@@ -37,7 +37,9 @@ impl OnServer {
 }
 
 async fn open(server: &Arc<RedisServer>) -> Arc<Clocked> {
-    let store = Redis::open(&RedisOptions::new(server.url())).await.expect("a store on a running server opens");
+    let store = Redis::open(&RedisOptions::parse(&server.url()).expect("a URL"))
+        .await
+        .expect("a store on a running server opens");
     Clocked::over(Arc::new(store), server.clone())
 }
 
