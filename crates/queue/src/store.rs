@@ -28,6 +28,13 @@ impl Store {
         Ok(Self::over(Arc::new(sqlite), Clock::system()))
     }
 
+    /// A store on Redis or Valkey, in BullMQ's layout.
+    #[cfg(feature = "redis")]
+    pub async fn redis(options: &crate::backend::redis::RedisOptions) -> Result<Self, StoreError> {
+        let redis = crate::backend::redis::Redis::open(options).await?;
+        Ok(Self::over(Arc::new(redis), Clock::system()))
+    }
+
     /// A store over any backend and clock; for tests.
     pub fn over(backend: Arc<dyn Backend>, clock: Clock) -> Self {
         Self { backend, clock }

@@ -1,54 +1,7 @@
 #![allow(missing_docs)]
 use std::sync::Arc; use std::time::Duration;
-use async_trait::async_trait;
-use launchkit_queue::backend::*; use launchkit_queue::backend::redis::{Redis, RedisOptions};
-use launchkit_queue::{Counts, Failed, Group, JobId, Position, QueueName, Record, StoreError, Tick, Timestamp};
-use launchkit_testkit::redis::{Kind, RedisServer};
-pub struct Clocked { inner: Arc<dyn Backend>, server: Arc<RedisServer> }
-impl Clocked { fn turn_to(&self, now: Timestamp) { if now.millis() > 0 { self.server.set_clock(now).unwrap() } } }
-#[async_trait]
-impl Backend for Clocked {
-    async fn add(&self, add: Add, now: Timestamp) -> Result<Vec<Added>, Failed<Add>> { self.turn_to(now); self.inner.add(add, now).await }
-    async fn add_flow(&self, flow: AddFlow, now: Timestamp) -> Result<Flowed, Failed<AddFlow>> { self.turn_to(now); self.inner.add_flow(flow, now).await }
-    async fn turn(&self, turn: Turn, now: Timestamp) -> Result<Turned, Failed<Turn>> { self.turn_to(now); self.inner.turn(turn, now).await }
-    async fn beat(&self, beat: Beat, now: Timestamp) -> Result<Beaten, Failed<Beat>> { self.turn_to(now); self.inner.beat(beat, now).await }
-    async fn rescue(&self, rescue: Rescue, now: Timestamp) -> Result<Rescued, StoreError> { self.turn_to(now); self.inner.rescue(rescue, now).await }
-    async fn wait(&self, queue: &QueueName, at_most: Duration) -> Result<(), StoreError> { self.inner.wait(queue, at_most).await }
-    async fn wait_events(&self, queue: &QueueName, after: Position, at_most: Duration) -> Result<(), StoreError> { self.inner.wait_events(queue, after, at_most).await }
-    async fn edit(&self, edit: EditAll, now: Timestamp) -> Result<Vec<Edited>, Failed<EditAll>> { self.turn_to(now); self.inner.edit(edit, now).await }
-    async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>> { self.turn_to(now); self.inner.sweep(sweep, now).await }
-    async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError> { self.turn_to(now); self.inner.spend(spends, now).await }
-    async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError> { self.turn_to(now); self.inner.control(queue, what, now).await }
-    async fn group(&self, queue: &QueueName, group: &Group, what: GroupControl, now: Timestamp) -> Result<(), StoreError> { self.turn_to(now); self.inner.group(queue, group, what, now).await }
-    async fn groups(&self, queue: &QueueName, wanted: &GroupsWanted, most: u32) -> Result<Vec<GroupInfo>, StoreError> { self.inner.groups(queue, wanted, most).await }
-    async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError> { self.inner.get(queue, ids).await }
-    async fn list(&self, queue: &QueueName, list: &List) -> Result<Page, StoreError> { self.inner.list(queue, list).await }
-    async fn counts(&self, queue: &QueueName) -> Result<Counts, StoreError> { self.inner.counts(queue).await }
-    async fn logs(&self, queue: &QueueName, id: &JobId, skip: u32, most: u32) -> Result<Logs, StoreError> { self.inner.logs(queue, id, skip, most).await }
-    async fn children(&self, queue: &QueueName, id: &JobId, after: u64, most: u32) -> Result<Children, StoreError> { self.inner.children(queue, id, after, most).await }
-    async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> { self.inner.events(queue, after, most).await }
-    async fn info(&self, queue: &QueueName, now: Timestamp) -> Result<Info, StoreError> { self.turn_to(now); self.inner.info(queue, now).await }
-    async fn metrics(&self, queue: &QueueName, before: Option<Timestamp>, most: u32) -> Result<Vec<Minute>, StoreError> { self.inner.metrics(queue, before, most).await }
-    async fn repeats(&self, queue: &QueueName, wanted: &Repeats, most: u32) -> Result<RepeatPage, StoreError> { self.inner.repeats(queue, wanted, most).await }
-    async fn ticks(&self, queue: &QueueName, id: &str, most: u32) -> Result<Vec<Tick>, StoreError> { self.inner.ticks(queue, id, most).await }
-    async fn facts(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> { self.turn_to(now); self.inner.facts(queue, id, now).await }
-    async fn queues(&self) -> Result<Vec<QueueName>, StoreError> { self.inner.queues().await }
-    async fn claim(&self, deployment: &str) -> Result<Arc<str>, StoreError> { self.inner.claim(deployment).await }
-    fn promises(&self) -> Promises { self.inner.promises() }
-    async fn close(&self)  { self.inner.close().await }
-}
-pub struct H { store: Arc<dyn Backend>, server: Arc<RedisServer> }
-async fn open(server: &Arc<RedisServer>) -> Arc<dyn Backend> {
-    let inner: Arc<dyn Backend> = Arc::new(Redis::open(&RedisOptions::new(server.url())).await.unwrap());
-    Arc::new(Clocked { inner, server: server.clone() })
-}
-impl launchkit_testkit::Harness for H {
-    const NAME: &'static str = "redis";
-    async fn fresh() -> Self { let server = Arc::new(RedisServer::start_clocked(Kind::Redis).unwrap()); server.set_clock(launchkit_testkit::given::T0).unwrap(); H { store: open(&server).await, server } }
-    fn backend(&self) -> Arc<dyn Backend> { self.store.clone() }
-    async fn another(&self) -> Option<Arc<dyn Backend>> { Some(open(&self.server).await) }
-    async fn reopen(self) -> Option<Self> { self.store.close().await; Some(H { store: open(&self.server).await, server: self.server }) }
-}
+use launchkit_queue::backend::*;
+use launchkit_testkit::RedisHarness as H;
 use launchkit_queue::*;
 use launchkit_testkit::given::*;
 use launchkit_testkit::Harness;

@@ -7,8 +7,11 @@ pub mod given;
 pub mod harness;
 pub mod invariants;
 pub mod postgres;
+pub mod proxy;
 pub mod redis;
 
 pub use faulty::Faulty;
 pub use given::Given;
 pub use harness::{Harness, MemoryHarness, SqliteHarness};
+pub use proxy::Proxy;
+pub use redis::{RedisHarness, ValkeyHarness};

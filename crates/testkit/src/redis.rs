@@ -7,16 +7,28 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use launchkit_queue::Timestamp;
 use tempfile::TempDir;
 
 mod ask;
 mod clock;
+mod clocked;
+mod cluster;
+mod harness;
 mod process;
+mod sentinel;
 
 use clock::Clock;
+pub use clocked::Clocked;
+pub use cluster::Cluster;
+pub use harness::{RedisHarness, ValkeyHarness};
 use process::Process;
+pub use sentinel::SentinelFleet;
+
+/// How often other processes are looked at.
+const LOOKS: Duration = Duration::from_millis(20);
 
 /// Whose server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +246,18 @@ impl RedisServer {
         arguments.extend(self.settings.iter().cloned());
         Process::start(&self.binary, &arguments, self.home.path(), self.clock.as_ref())
     }
+}
+
+/// Looks again and again until something holds in other processes, which tell nobody when it does.
+fn until(step: &'static str, at_most: Duration, mut holds: impl FnMut() -> bool) -> Result<(), RedisError> {
+    let began = Instant::now();
+    while !holds() {
+        if began.elapsed() > at_most {
+            return Err(RedisError::Failed { step, why: format!("not so after {at_most:?}") });
+        }
+        std::thread::sleep(LOOKS);
+    }
+    Ok(())
 }
 
 fn failed(step: &'static str) -> impl Fn(io::Error) -> RedisError {

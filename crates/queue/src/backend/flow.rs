@@ -201,7 +201,7 @@ impl Mark {
 }
 
 /// Policies by their stored numbers.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "redis", feature = "sqlite"))]
 pub(crate) const POLICIES: [ChildFailure; 5] = [
     ChildFailure::Wait,
     ChildFailure::FailParent,

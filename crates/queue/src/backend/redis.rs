@@ -20,8 +20,10 @@ use crate::state::Counts;
 use crate::time::Timestamp;
 
 mod codec;
+mod flow;
 mod keys;
 mod link;
+mod options;
 mod read;
 mod repeat;
 mod reply;
@@ -37,23 +39,9 @@ use wake::Bells;
 use write::ADD_STEP;
 
 const NO_GROUPS: StoreError = StoreError::Unsupported("groups are not built on Redis yet");
-const NO_FLOWS: StoreError = StoreError::Unsupported("flows are not built on Redis yet");
 
-/// How to reach Redis.
-#[derive(Clone, Debug)]
-pub struct RedisOptions {
-    /// Where: `redis://user:password@host:port/database`, `rediss://` for TLS, or `unix:path`.
-    pub url: String,
-    /// What all keys begin with; `bull` as in BullMQ.
-    pub prefix: String,
-}
-
-impl RedisOptions {
-    /// A server, with BullMQ's prefix.
-    pub fn new(url: impl Into<String>) -> Self {
-        Self { url: url.into(), prefix: "bull".to_owned() }
-    }
-}
+pub use link::RedisHealth;
+pub use options::{BadRedisUrl, RedisOptions};
 
 /// A store on Redis or Valkey.
 pub struct Redis {
@@ -69,8 +57,13 @@ impl Redis {
     pub async fn open(options: &RedisOptions) -> Result<Self, StoreError> {
         let link = Arc::new(Link::open(options).await?);
         let keys = Keys::new(&options.prefix);
-        let bells = Bells::new(link.clone(), keys.clone());
+        let bells = Bells::new(link.clone(), &options.prefix);
         Ok(Self { link, keys, scripts: Scripts::new(), bells, closed: AtomicBool::new(false) })
+    }
+
+    /// How the connection has fared.
+    pub fn health(&self) -> RedisHealth {
+        self.link.health()
     }
 
     fn open_still(&self) -> Result<(), StoreError> {
@@ -127,8 +120,12 @@ impl Backend for Redis {
         Ok(all)
     }
 
-    async fn add_flow(&self, flow: AddFlow, _now: Timestamp) -> Result<Flowed, Failed<AddFlow>> {
-        Err(Failed::before(NO_FLOWS, flow))
+    async fn add_flow(&self, flow: AddFlow, now: Timestamp) -> Result<Flowed, Failed<AddFlow>> {
+        let flow = self.ready(flow, |flow| {
+            flow.check()?;
+            if flow.nodes.iter().any(|node| node.job.options.group.is_some()) { Err(NO_GROUPS) } else { Ok(()) }
+        })?;
+        answer(self.flow_planned(&flow, now).await, flow)
     }
 
     async fn turn(&self, turn: Turn, now: Timestamp) -> Result<Turned, Failed<Turn>> {
@@ -218,10 +215,10 @@ impl Backend for Redis {
         self.log_lines(queue, id, skip, most).await
     }
 
-    async fn children(&self, _queue: &QueueName, _id: &JobId, _after: u64, most: u32) -> Result<Children, StoreError> {
+    async fn children(&self, queue: &QueueName, id: &JobId, after: u64, most: u32) -> Result<Children, StoreError> {
         within(most as usize, MAX_READ as usize, "more than 1,000 children in one read")?;
         self.open_still()?;
-        Ok(Children::default())
+        self.children_page(queue, id, after, most).await
     }
 
     async fn events(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {
@@ -275,11 +272,8 @@ impl Backend for Redis {
     async fn claim(&self, deployment: &str) -> Result<Arc<str>, StoreError> {
         self.open_still()?;
         let key = self.keys.deployment();
-        let mut both = ::redis::pipe();
-        both.cmd("SETNX").arg(&key).arg(deployment);
-        both.cmd("GET").arg(&key);
-        let [_, whose] = self.link.pipe(&both).await?.try_into().map_err(|_| reply::odd())?;
-        Ok(reply::text(whose)?.into())
+        self.link.send(::redis::cmd("SETNX").arg(&key).arg(deployment)).await?;
+        Ok(reply::text(self.link.send(::redis::cmd("GET").arg(&key)).await?)?.into())
     }
 
     fn promises(&self) -> Promises {

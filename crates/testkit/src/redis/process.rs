@@ -49,7 +49,7 @@ impl Process {
             clock.give_to(&mut command);
         }
         let mut server =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(failed(step))?;
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed(step))?;
         let watcher = Command::new("/bin/sh")
             .args(["-c", WATCHER, "redis-watcher", &server.id().to_string()])
             .arg(home)

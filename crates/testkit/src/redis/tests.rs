@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
-use std::net::TcpStream;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 
 use super::*;
 
@@ -38,10 +39,15 @@ fn a_frozen_server_answers_when_it_is_thawed() {
     for kind in KINDS {
         let server = RedisServer::start(kind).unwrap();
         server.freeze().unwrap();
-        let url = server.url();
-        let asked = std::thread::spawn(move || ask::ask(&url, &["PING"]));
+        let mut client = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        client.write_all(b"PING\r\n").unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        let mut answer = [0; 7];
+        assert_eq!(client.read_exact(&mut answer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         server.thaw().unwrap();
-        assert_eq!(asked.join().unwrap().unwrap(), "PONG");
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"+PONG\r\n");
         server.freeze().unwrap();
         server.restart().unwrap();
         assert_eq!(server.command(&["PING"]).unwrap(), "PONG");
@@ -64,4 +70,16 @@ fn many_servers_start_at_the_same_time() {
             });
         }
     });
+}
+
+#[test]
+fn a_port_that_is_taken_is_recognised() {
+    for kind in KINDS {
+        let other = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = other.local_addr().unwrap().port().to_string();
+        let Err(RedisError::Failed { why, .. }) = RedisSetup::new(kind).with(["--port", &port]).start() else {
+            panic!()
+        };
+        assert!(process::was_taken(&why), "{why}");
+    }
 }

@@ -94,9 +94,11 @@ fn backoff(value: Json) -> Option<Json> {
     let (kind, delay, jitter) = match &value {
         Json::Number(_) => ("fixed", value.clone(), None),
         Json::Object(fields) => match fields.get("type").and_then(Json::as_str) {
-            Some(kind @ ("fixed" | "exponential")) => {
-                (kind, fields.get("delay").cloned().unwrap_or(Json::from(0)), fields.get("jitter").and_then(Json::as_f64))
-            }
+            Some(kind @ ("fixed" | "exponential")) => (
+                kind,
+                fields.get("delay").cloned().unwrap_or(Json::from(0)),
+                fields.get("jitter").and_then(Json::as_f64),
+            ),
             _ => return None,
         },
         _ => return None,
@@ -107,7 +109,7 @@ fn backoff(value: Json) -> Option<Json> {
 fn dedup(value: Json) -> Option<Json> {
     let Json::Object(mut fields) = value else { return None };
     fields.get("id").filter(|id| id.is_string())?;
-    if let Some(ttl) = fields.remove("ttl").and_then(whole).filter(|ttl| *ttl != Json::from(0)) {
+    if let Some(ttl) = fields.remove("ttl").and_then(whole).filter(|ttl| ttl.as_u64() != Some(0)) {
         fields.insert("ttl".to_owned(), ttl);
     }
     fields.retain(|name, value| name == "id" || name == "ttl" || value.is_boolean());
@@ -115,9 +117,12 @@ fn dedup(value: Json) -> Option<Json> {
 }
 
 /// What a `defa` field means for the next taker.
-pub(super) fn doom(text: &str, canceled: bool) -> Failure {
+pub(super) fn doom(text: &str, canceled: bool, keys: &Keys) -> Failure {
+    if let Some(told) = keys.doom(text).filter(|_| !canceled) {
+        return Failure::new(FailureKind::Child, &told);
+    }
     let kind = match text {
-        _ if canceled => FailureKind::Canceled,
+        _ if canceled => return Failure::new(FailureKind::Canceled, CANCELED),
         STALLED => FailureKind::Stalled,
         text if text.starts_with("child ") => FailureKind::Child,
         _ => FailureKind::GaveUp,
@@ -133,10 +138,13 @@ pub(super) fn kind_name(kind: FailureKind) -> String {
     }
 }
 
-/// A failure by its stored fields.
-pub(super) fn stored_failure(reason: &str, kind: &str) -> Failure {
-    let kind = serde_json::from_value(Json::from(kind)).unwrap_or(FailureKind::Error);
-    Failure::new(kind, reason)
+/// A failure by its stored fields; other workers leave no kind.
+pub(super) fn stored_failure(reason: &str, kind: &str, keys: &Keys) -> Failure {
+    let kind = serde_json::from_value(Json::from(kind)).ok();
+    match keys.doom(reason).filter(|_| matches!(kind, None | Some(FailureKind::Child))) {
+        Some(told) => Failure::new(FailureKind::Child, &told),
+        None => Failure::new(kind.unwrap_or(FailureKind::Error), reason),
+    }
 }
 
 /// The state of jobs in a place.
@@ -187,7 +195,8 @@ pub(super) fn record(read: Value, keys: &Keys) -> Result<Option<Record>, StoreEr
     let [id, place, score, hash, parented] = read.try_into().map_err(|_| odd())?;
     let Some(state) = state(&text(place)?) else { return Ok(None) };
     let score = text(score)?;
-    let due = (state == State::Delayed).then(|| number(&score).map(|score| Timestamp::from_millis(score.div_euclid(4096))));
+    let due =
+        (state == State::Delayed).then(|| number(&score).map(|score| Timestamp::from_millis(score.div_euclid(4096))));
     let mut job = Record {
         id: JobId::stored(text(id)?),
         name: "".into(),
@@ -232,7 +241,7 @@ pub(super) fn record(read: Value, keys: &Keys) -> Result<Option<Record>, StoreEr
             _ => {}
         }
     }
-    job.failure = reason.map(|reason| stored_failure(&reason, &kind));
+    job.failure = reason.map(|reason| stored_failure(&reason, &kind, keys));
     job.since = match state {
         State::Active => job.processed_on,
         State::Completed | State::Failed => job.finished_on,

@@ -1,97 +1,263 @@
 //! The line to the server: one shared connection for everything that answers at once, and lines of their own for what blocks.
 
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
-use redis::{Client, Cmd, ErrorKind, RedisError, Value};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::RedisOptions;
+use redis::{Cmd, RedisError, RedisResult, Value};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use self::road::{Road, Wire};
+use self::trouble::{ends_line, is_moved, is_no_script};
+use super::options::{RedisOptions, Times};
 use super::script::Call;
-use crate::error::{Failed, Happened, StoreError};
+use crate::error::StoreError;
 
-/// How long an answer may take.
-const ANSWER: Duration = Duration::from_secs(10);
+mod mend;
+mod own;
+mod probe;
+mod road;
+#[cfg(test)]
+pub(super) mod tests;
+mod trouble;
 
+pub(super) use self::mend::pause;
+pub(super) use self::own::Own;
+pub(super) use self::trouble::Trouble;
+
+/// How often a call follows keys that moved to another node of a cluster.
+const MOVES: u32 = 3;
+
+/// How the connection to Redis has fared.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RedisHealth {
+    /// Whether there is a connection now.
+    pub connected: bool,
+    /// How often it was lost.
+    pub losses: u64,
+    /// How often it was made again.
+    pub recoveries: u64,
+    /// Why it was lost, or could not be made, the last time.
+    pub last_error: Option<String>,
+    /// What the server is, as it said when the store was opened.
+    pub server: Option<String>,
+}
+
+/// The line of one store handle.
 pub(super) struct Link {
-    client: Client,
-    shared: ConnectionManager,
+    inner: Arc<Inner>,
+    /// Without a handle nobody needs a connection.
+    _guard: DropGuard,
 }
 
-/// A command that failed.
-#[derive(Debug)]
-pub(super) struct Trouble {
-    pub(super) why: StoreError,
-    /// Whether it may have been carried out all the same.
-    pub(super) happened: Happened,
+struct Inner {
+    road: Road,
+    times: Times,
+    state: watch::Sender<State>,
+    /// Calls in flight and the doer that makes connections.
+    tasks: TaskTracker,
+    closed: CancellationToken,
+    health: Mutex<RedisHealth>,
+    /// Connections made since one was of use.
+    tries: AtomicU32,
 }
 
-impl Trouble {
-    /// Something that went wrong before anything was sent.
-    pub(super) fn before(why: StoreError) -> Self {
-        Self { why, happened: Happened::No }
-    }
-
-    /// Something that went wrong after it was carried out.
-    pub(super) fn after(why: StoreError) -> Self {
-        Self { why, happened: Happened::Unknown }
-    }
-
-    /// Hands the input of a write back.
-    pub(super) fn back<T: std::fmt::Debug>(self, input: T) -> Failed<T> {
-        Failed { why: self.why, happened: self.happened, input: Box::new(input) }
-    }
+#[derive(Clone)]
+enum State {
+    Up(Line),
+    Down(StoreError),
+    Closed,
 }
 
-impl From<Trouble> for StoreError {
-    fn from(trouble: Trouble) -> Self {
-        trouble.why
-    }
-}
-
-impl From<RedisError> for Trouble {
-    fn from(error: RedisError) -> Self {
-        Self { why: StoreError::Unavailable(error.to_string()), happened: Happened::Unknown }
-    }
+/// One connection.
+#[derive(Clone)]
+struct Line {
+    number: u64,
+    wire: Wire,
+    broken: Arc<AtomicBool>,
 }
 
 impl Link {
+    /// Connects, and looks whether the server will do.
     pub(super) async fn open(options: &RedisOptions) -> Result<Self, StoreError> {
-        let unavailable = |error: RedisError| StoreError::Unavailable(error.to_string());
-        let client = Client::open(options.url.as_str()).map_err(unavailable)?;
-        let config = ConnectionManagerConfig::new().set_response_timeout(Some(ANSWER));
-        let shared = client.get_connection_manager_with_config(config).await.map_err(unavailable)?;
-        Ok(Self { client, shared })
+        options.check().map_err(|why| StoreError::Unavailable(why.to_owned()))?;
+        let road = Road::new(options).map_err(Trouble::from)?;
+        let closed = CancellationToken::new();
+        let inner = Arc::new(Inner {
+            road,
+            times: options.times,
+            state: watch::channel(State::Down(StoreError::Unavailable("not connected yet".to_owned()))).0,
+            tasks: TaskTracker::new(),
+            closed: closed.clone(),
+            health: Mutex::default(),
+            tries: AtomicU32::new(0),
+        });
+        let link = Self { inner, _guard: closed.drop_guard() };
+        let mut line = link.inner.connect(0).await.map_err(|error| {
+            let why = StoreError::from(Trouble::from(error));
+            StoreError::Unavailable(format!("{}: {}", options.site, bare(&why)))
+        })?;
+        let server = probe::look(&mut line.wire, options.times.answer).await?;
+        link.inner.health().server = Some(server);
+        link.inner.publish(line);
+        Ok(link)
     }
 
     /// Calls a script; loads it when the server does not know it.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Value, Trouble> {
-        let mut shared = self.shared.clone();
-        match shared.send_packed_command(&call.cmd).await.and_then(Value::extract_error) {
-            Err(error) if error.kind() == ErrorKind::Server(redis::ServerErrorKind::NoScript) => {
-                let mut load = redis::cmd("SCRIPT");
-                load.arg("LOAD").arg(call.script.text);
-                shared.send_packed_command(&load).await?.extract_error()?;
-                Ok(shared.send_packed_command(&call.cmd).await?.extract_error()?)
-            }
-            answer => Ok(answer?),
-        }
+        self.inner.tasks.track_future(self.inner.call(&call)).await
     }
 
     /// Sends one command.
     pub(super) async fn send(&self, cmd: &Cmd) -> Result<Value, Trouble> {
-        Ok(self.shared.clone().send_packed_command(cmd).await?.extract_error()?)
+        self.inner.tasks.track_future(self.inner.send(cmd)).await
     }
 
-    /// Sends several commands at once; one that fails fails all.
-    pub(super) async fn pipe(&self, pipe: &redis::Pipeline) -> Result<Vec<Value>, Trouble> {
-        let all = self.shared.clone().send_packed_commands(pipe, 0, pipe.len()).await?;
-        all.into_iter().map(|one| Ok(one.extract_error()?)).collect()
+    /// A line of its own to the server that holds a key, for what blocks, under a name that others see.
+    pub(super) async fn own(&self, key: &str, name: &str) -> Result<Own, Trouble> {
+        if self.inner.closed.is_cancelled() {
+            return Err(Trouble::before(StoreError::Closed));
+        }
+        let slots = if self.inner.road.is_cluster() { self.send(&road::slots()).await? } else { Value::Nil };
+        let wire = self.inner.in_time(self.inner.times.connect, self.inner.road.own(key, &slots)).await?;
+        let mut own = Own::new(wire);
+        own.rename(name, self.inner.times.answer).await?;
+        if !self.inner.road.is_cluster() {
+            own.learn_id(self.inner.times.answer).await?;
+        }
+        Ok(own)
     }
 
-    pub(super) async fn close(&self) {}
+    /// Ends what blocks a line, which then answers that nothing came.
+    pub(super) async fn unblock(&self, id: i64) -> Result<Value, Trouble> {
+        let mut cmd = redis::cmd("CLIENT");
+        cmd.arg("UNBLOCK").arg(id);
+        self.send(&cmd).await
+    }
 
-    /// A line of its own, for a command that blocks; it knows no time limit.
-    pub(super) async fn own(&self) -> Result<MultiplexedConnection, Trouble> {
-        let config = redis::AsyncConnectionConfig::new().set_response_timeout(None);
-        Ok(self.client.get_multiplexed_async_connection_with_config(&config).await?)
+    pub(super) fn times(&self) -> Times {
+        self.inner.times
+    }
+
+    /// How the line has fared.
+    pub(super) fn health(&self) -> RedisHealth {
+        let connected = matches!(*self.inner.state.borrow(), State::Up(_));
+        RedisHealth { connected, ..self.inner.health().clone() }
+    }
+
+    /// Lets calls in flight end, no longer than an answer may take. Later ones answer [`StoreError::Closed`].
+    pub(super) async fn close(&self) {
+        let inner = &self.inner;
+        inner.closed.cancel();
+        inner.tasks.close();
+        let gone = inner.state.send_replace(State::Closed);
+        let _ = timeout(inner.times.answer, inner.tasks.wait()).await;
+        drop(gone);
+    }
+}
+
+impl Inner {
+    async fn call(self: &Arc<Self>, call: &Call<'_>) -> Result<Value, Trouble> {
+        let answer = self.ask(&call.cmd).await;
+        if !matches!(&answer, Err(Failure::Said(error)) if is_no_script(error)) {
+            return Ok(answer?);
+        }
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(call.script.text);
+        // What fails before the script runs has not happened, whatever became of the loading.
+        self.ask(&load).await.map_err(|failure| Trouble::before(Trouble::from(failure).why))?;
+        Ok(self.ask(&call.cmd).await?)
+    }
+
+    async fn send(self: &Arc<Self>, cmd: &Cmd) -> Result<Value, Trouble> {
+        Ok(self.ask(cmd).await?)
+    }
+
+    /// Sends one command on the line of the moment. Only what went to a wrong node of a cluster is sent again.
+    async fn ask(self: &Arc<Self>, cmd: &Cmd) -> Result<Value, Failure> {
+        let mut moves = 0;
+        loop {
+            let mut line = self.line().await?;
+            match self.in_time(self.times.answer, line.wire.send(cmd)).await {
+                Ok(value) => {
+                    if self.tries.load(Ordering::Relaxed) > 0 {
+                        self.tries.store(0, Ordering::Relaxed);
+                    }
+                    return Ok(value);
+                }
+                Err(error) if is_moved(&error) && moves < MOVES => moves += 1,
+                Err(error) => {
+                    // A cluster's connection mends itself, unless a node hangs.
+                    let ended = if self.road.is_cluster() { error.is_timeout() } else { ends_line(&error) };
+                    if ended {
+                        self.lost(line.number, StoreError::from(Trouble::from(error.clone())));
+                    }
+                    return Err(Failure::Said(error));
+                }
+            }
+        }
+    }
+
+    /// The line of the moment; a new one is waited for, but not for long.
+    async fn line(&self) -> Result<Line, Trouble> {
+        match &*self.state.borrow() {
+            State::Up(line) => return Ok(line.clone()),
+            State::Closed => return Err(Trouble::before(StoreError::Closed)),
+            State::Down(_) => {}
+        }
+        let mut news = self.state.subscribe();
+        let _ = timeout(self.times.patience, news.wait_for(|state| !matches!(state, State::Down(_)))).await;
+        match &*self.state.borrow() {
+            State::Up(line) => Ok(line.clone()),
+            State::Down(why) => Err(Trouble::before(why.clone())),
+            State::Closed => Err(Trouble::before(StoreError::Closed)),
+        }
+    }
+
+    async fn in_time<T>(&self, limit: Duration, answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+        timeout(limit, answer).await.unwrap_or_else(|_| Err(late(limit)))
+    }
+
+    fn health(&self) -> MutexGuard<'_, RedisHealth> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why there is no answer.
+enum Failure {
+    /// The command was not sent.
+    Unsent(Trouble),
+    /// The server or the connection says so.
+    Said(RedisError),
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        Failure::Unsent(trouble)
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unsent(trouble) => trouble,
+            Failure::Said(error) => error.into(),
+        }
+    }
+}
+
+fn late(limit: Duration) -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, format!("no answer within {limit:?}")).into()
+}
+
+/// The cause alone.
+fn bare(why: &StoreError) -> String {
+    match why {
+        StoreError::Unavailable(why) => why.clone(),
+        why => why.to_string(),
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use ::redis::Value;
 
+use super::Redis;
 use super::codec::{place, record, state, stored_failure};
+use super::keys::Keys;
 use super::reply::*;
 use super::write::cursor_of;
-use super::Redis;
 use crate::backend::*;
 use crate::error::StoreError;
 use crate::event::{Event, Position};
@@ -50,10 +51,10 @@ impl Redis {
         most: u32,
     ) -> Result<Logs, StoreError> {
         let key = format!("{}{id}:logs", self.keys.base(queue));
-        let mut both = ::redis::pipe();
-        both.cmd("LRANGE").arg(&key).arg(skip).arg(i64::from(skip) + i64::from(most) - 1);
-        both.cmd("LLEN").arg(&key);
-        let [lines, total] = self.link.pipe(&both).await?.try_into().map_err(|_| odd())?;
+        let (mut lines, mut total) = (::redis::cmd("LRANGE"), ::redis::cmd("LLEN"));
+        lines.arg(&key).arg(skip).arg(i64::from(skip) + i64::from(most) - 1);
+        total.arg(&key);
+        let (lines, total) = tokio::try_join!(self.link.send(&lines), self.link.send(&total))?;
         let lines = if most == 0 { Vec::new() } else { texts(lines)? };
         Ok(Logs { lines, total: u32::try_from(count(total)?).unwrap_or(u32::MAX) })
     }
@@ -100,8 +101,8 @@ impl Redis {
 
     pub(super) async fn stand(&self, queue: &QueueName, id: &JobId, now: Timestamp) -> Result<Facts, StoreError> {
         let mut call = self.call(&self.scripts.facts, queue, now);
-        call.arg(id.as_str()).arg(MAX_AHEAD);
-        let [left, ahead, pending] = parts(self.link.call(call).await?)?;
+        call.arg(id.as_str()).arg(MAX_AHEAD).arg(MAX_PENDING);
+        let [left, ahead, pending, children, follows] = parts(self.link.call(call).await?)?;
         let job = self.records(queue, std::slice::from_ref(id)).await?.pop().flatten();
         let small = |value: Value| Ok::<_, StoreError>(u32::try_from(count(value)?).unwrap_or(u32::MAX));
         let left = u64::try_from(int(left)?).ok();
@@ -109,6 +110,8 @@ impl Redis {
             lock_until: left.map(|left| now.plus(Duration::from_millis(left + 1))),
             ahead: small(ahead)?,
             pending: small(pending)?,
+            children: self.read_children(children)?.into_iter().filter_map(|(_, child)| child).collect(),
+            follows: Some(text(follows)?).filter(|id| !id.is_empty()).map(JobId::stored),
             job,
             info: self.look(queue, now).await?,
             ..Facts::default()
@@ -117,19 +120,20 @@ impl Redis {
 
     pub(super) async fn stream(&self, queue: &QueueName, after: Position, most: u32) -> Result<Events, StoreError> {
         let key = format!("{}events", self.keys.base(queue));
-        let mut both = ::redis::pipe();
-        both.cmd("XRANGE").arg(&key).arg(format!("({after}")).arg("+").arg("COUNT").arg(most);
-        both.cmd("XRANGE").arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
-        let [found, first] = self.link.pipe(&both).await?.try_into().map_err(|_| odd())?;
+        let (mut found, mut first) = (::redis::cmd("XRANGE"), ::redis::cmd("XRANGE"));
+        found.arg(&key).arg(format!("({after}")).arg("+").arg("COUNT").arg(most);
+        first.arg(&key).arg("-").arg("+").arg("COUNT").arg(1);
+        let (found, first) = tokio::try_join!(self.link.send(&found), self.link.send(&first))?;
         let first = list(first)?.into_iter().next().map(entry).transpose()?.map(|(position, _)| position);
-        let mut events = Events { next: after, gap: first.is_some_and(|first| self.is_gap(after, first)), ..Events::default() };
+        let mut events =
+            Events { next: after, gap: first.is_some_and(|first| self.is_gap(after, first)), ..Events::default() };
         if most == 0 {
             return Ok(events);
         }
         for part in list(found)? {
             let (position, fields) = entry(part)?;
             events.next = position;
-            events.events.extend(event(&fields).map(|event| (position, event)));
+            events.events.extend(event(&fields, &self.keys).map(|event| (position, event)));
         }
         Ok(events)
     }
@@ -213,7 +217,7 @@ fn entry(entry: Value) -> Result<(Position, Fields), StoreError> {
 }
 
 /// An event by its fields; `None` for what BullMQ or others tell and we have no word for.
-fn event(fields: &Fields) -> Option<Event> {
+fn event(fields: &Fields, keys: &Keys) -> Option<Event> {
     let field = |name: &str| fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     let id = || field("jobId").map(JobId::stored);
     let prev = || field("prev").and_then(state);
@@ -225,9 +229,10 @@ fn event(fields: &Fields) -> Option<Event> {
         "waiting-children" => Event::WaitingChildren { id: id()?, prev: prev() },
         "active" => Event::Active { id: id()?, prev: prev().unwrap_or(State::Waiting) },
         "completed" => Event::completed(id()?, &result(field("returnvalue")?)),
-        "failed" => {
-            Event::Failed { id: id()?, failure: stored_failure(field("failedReason")?, field("lk:kind").unwrap_or("")) }
-        }
+        "failed" => Event::Failed {
+            id: id()?,
+            failure: stored_failure(field("failedReason")?, field("lk:kind").unwrap_or(""), keys),
+        },
         "retries-exhausted" => Event::RetriesExhausted { id: id()?, made: small(field("attemptsMade")?) },
         "stalled" => Event::Stalled { id: id()? },
         "progress" => Event::progress(id()?, &result(field("data")?)),

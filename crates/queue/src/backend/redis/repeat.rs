@@ -97,7 +97,7 @@ impl Redis {
                 record: record::encode(&put.repeat, score, plan.count).map_err(Trouble::before)?,
                 ticks: plan.missed.into_iter().collect(),
             };
-            match self.carry_out(queue, id, &stood, &change, now).await? {
+            match self.apply(queue, id, &stood, &change, now).await? {
                 Made::Done => return Ok(plan.slot.map_or(Edited::Done, Edited::Due)),
                 Made::Taken(state) => return Ok(Edited::WrongState(state)),
                 Made::Outdated => {}
@@ -136,7 +136,7 @@ impl Redis {
                     ..stays
                 },
             };
-            match self.carry_out(queue, &step.id, &stood, &change, now).await? {
+            match self.apply(queue, &step.id, &stood, &change, now).await? {
                 Made::Done if held => return Ok(Edited::Locked),
                 Made::Done => return Ok(next.map_or(Edited::Done, Edited::Due)),
                 Made::Taken(state) => return Ok(Edited::WrongState(state)),
@@ -153,7 +153,7 @@ impl Redis {
         Stood::read(one)
     }
 
-    async fn carry_out(
+    async fn apply(
         &self,
         queue: &QueueName,
         id: &str,

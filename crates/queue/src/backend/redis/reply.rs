@@ -16,7 +16,7 @@ pub(super) fn odd() -> StoreError {
 /// The parts of a list.
 pub(super) fn list(value: Value) -> Result<Vec<Value>, StoreError> {
     match value {
-        Value::Array(parts) => Ok(parts),
+        Value::Array(parts) | Value::Set(parts) => Ok(parts),
         Value::Nil => Ok(Vec::new()),
         _ => Err(odd()),
     }

@@ -51,21 +51,24 @@ macro_rules! scripts {
 }
 
 scripts! {
-    add: "lib" "add";
+    add: "lib" "family" "add";
     beat: "lib" "beat";
+    children: "lib" "family" "kids" "children";
     control: "lib" "control";
-    edit: "lib" "revive" "edit";
-    facts: "lib" "facts";
+    edit: "lib" "family" "revive" "edit";
+    facts: "lib" "family" "kids" "facts";
+    flow: "lib" "family" "known" "flow";
     info: "lib" "info";
-    list: "lib" "list";
+    list: "lib" "family" "list";
+    look: "lib" "family" "known" "look";
     minutes: "lib" "minutes";
-    records: "lib" "records";
-    repeat_drop: "lib" "repeat" "repeat_drop";
-    repeat_put: "lib" "repeat" "repeat_put";
-    repeat_read: "lib" "repeat" "repeat_read";
-    repeat_stuck: "lib" "repeat" "repeat_stuck";
+    records: "lib" "family" "records";
+    repeat_drop: "lib" "family" "repeat" "repeat_drop";
+    repeat_put: "lib" "family" "repeat" "repeat_put";
+    repeat_read: "lib" "family" "repeat" "repeat_read";
+    repeat_stuck: "lib" "family" "repeat" "repeat_stuck";
     rescue: "lib" "rescue";
     spend: "spend";
-    sweep: "lib" "revive" "sweep";
-    turn: "lib" "turn";
+    sweep: "lib" "family" "revive" "sweep";
+    turn: "lib" "family" "turn";
 }

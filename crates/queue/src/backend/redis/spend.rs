@@ -19,7 +19,8 @@ impl Redis {
         for _ in 0..TRIES {
             let mut read = ::redis::cmd("MGET");
             read.arg(&keys);
-            let stored: Vec<String> = list(self.link.send(&read).await?)?.into_iter().map(text).collect::<Result<_, _>>()?;
+            let stored: Vec<String> =
+                list(self.link.send(&read).await?)?.into_iter().map(text).collect::<Result<_, _>>()?;
             let mut fills: Vec<String> = stored.clone();
             let index = |key: &str| spends.iter().position(|spend| &**spend.key() == key).unwrap_or(0);
             let spent = spend(

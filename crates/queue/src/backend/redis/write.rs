@@ -6,13 +6,14 @@ use std::time::Duration;
 use ::redis::Value;
 
 use super::codec::{decode_options, doom, encode_options, kind_name, place, state};
+use super::keys::Keys;
 use super::link::Trouble;
 use super::reply::*;
 use super::script::Call;
 use super::{Redis, codec};
 use crate::backend::*;
 use crate::error::StoreError;
-use crate::exit::{Failure, Outcome};
+use crate::exit::{Failure, FailureKind, Outcome};
 use crate::job::{JobId, Payload, QueueName};
 use crate::options::JobOptions;
 use crate::state::{Doom, State};
@@ -21,7 +22,7 @@ use crate::time::Timestamp;
 /// Jobs that one script adds at the most: what it does takes the server's only thread.
 pub(super) const ADD_STEP: usize = 1_000;
 
-fn ms(time: Duration) -> u64 {
+pub(super) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -74,11 +75,11 @@ impl Redis {
         }
         call.arg(now.millis().div_euclid(60_000));
         for verdict in &turn.ends {
-            add_verdict(&mut call, verdict);
+            add_verdict(&mut call, verdict, &self.keys);
         }
         let token = turn.take.as_ref().map(|take| &take.token);
         let reply = self.link.call(call).await?;
-        turned(reply, token).map_err(Trouble::after)
+        turned(reply, token, &self.keys).map_err(Trouble::after)
     }
 
     pub(super) async fn beat_once(&self, beat: &Beat, now: Timestamp) -> Result<Beaten, Trouble> {
@@ -176,12 +177,11 @@ fn add_dedup(call: &mut Call<'_>, options: &JobOptions) {
         return;
     };
     call.arg(&*dedup.id).arg(dedup.ttl.map(|time| ms(time).to_string()).unwrap_or_default());
-    let flags =
-        [(dedup.extend, 'e'), (dedup.replace, 'r'), (dedup.keep_last_if_active, 'k'), (dedup.reschedule, 's')];
+    let flags = [(dedup.extend, 'e'), (dedup.replace, 'r'), (dedup.keep_last_if_active, 'k'), (dedup.reschedule, 's')];
     call.arg(flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect::<String>());
 }
 
-fn added(answer: &str) -> Result<Added, StoreError> {
+pub(super) fn added(answer: &str) -> Result<Added, StoreError> {
     let kind: fn(JobId) -> Added = match answer.as_bytes().first() {
         Some(b'N') => Added::New,
         Some(b'E') => Added::Existing,
@@ -191,10 +191,14 @@ fn added(answer: &str) -> Result<Added, StoreError> {
     Ok(kind(JobId::stored(&answer[1..])))
 }
 
-fn add_verdict(call: &mut Call<'_>, verdict: &Verdict) {
+fn add_verdict(call: &mut Call<'_>, verdict: &Verdict, keys: &Keys) {
     call.arg(verdict.lock.id.as_str()).arg(verdict.lock.token.as_str());
     let failure = |call: &mut Call<'_>, failure: &Failure| {
-        call.arg(&*failure.message).arg(kind_name(failure.kind));
+        match failure.kind {
+            FailureKind::Child => call.arg(keys.stored_doom(&failure.message)),
+            _ => call.arg(&*failure.message),
+        };
+        call.arg(kind_name(failure.kind));
     };
     match &verdict.outcome {
         Outcome::Done(result) => {
@@ -225,13 +229,13 @@ fn add_verdict(call: &mut Call<'_>, verdict: &Verdict) {
     call.arg(text(verdict.keep.count)).arg(text(verdict.keep.age.map(ms))).arg(text(verdict.ran.map(ms)));
 }
 
-fn turned(reply: Value, token: Option<&Token>) -> Result<Turned, StoreError> {
+fn turned(reply: Value, token: Option<&Token>, keys: &Keys) -> Result<Turned, StoreError> {
     let [ends, held, next, at] = parts(reply)?;
     let ends = text(ends)?.bytes().map(end).collect::<Result<_, _>>()?;
     let mut known: Option<(String, Result<Arc<JobOptions>, String>)> = None;
     let mut jobs = Vec::new();
     for job in list(held)? {
-        jobs.push(held_job(job, token.ok_or_else(odd)?, &mut known)?);
+        jobs.push(held_job(job, token.ok_or_else(odd)?, &mut known, keys)?);
     }
     let at = Timestamp::from_millis(int(at)?);
     let next = match text(next)?.as_str() {
@@ -261,6 +265,7 @@ fn held_job(
     job: Value,
     token: &Token,
     known: &mut Option<(String, Result<Arc<JobOptions>, String>)>,
+    keys: &Keys,
 ) -> Result<Held, StoreError> {
     let [id, name, data, opts, timestamp, made, started, stalls, defa, canceled, processed] = parts(job)?;
     let (opts, defa, canceled) = (text(opts)?, text(defa)?, !text(canceled)?.is_empty());
@@ -280,7 +285,7 @@ fn held_job(
     let failed_already = match &options {
         Err(why) => Some(Failure::damaged(why)),
         Ok(_) if canceled || !defa.is_empty() => {
-            Some(doom(if defa.is_empty() { codec::CANCELED } else { &defa }, canceled))
+            Some(doom(if defa.is_empty() { codec::CANCELED } else { &defa }, canceled, keys))
         }
         Ok(options) => {
             let start_before = options.start_before.filter(|at| !outdated(at));

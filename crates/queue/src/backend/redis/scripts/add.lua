@@ -2,6 +2,7 @@
 -- ARGV: now, jobs, the queue's name, then for each job:
 -- id, name, data, opts, delay, priority, lifo, deduplication id, its time, its flags.
 local jobs, JOB = tonumber(ARGV[2]), 10
+local DAY = 86400000 -- for as long it is known for what a job that is to be added later waits
 local answers, waiting = {}, {}
 local any_ready, any_due = false, false
 
@@ -50,6 +51,7 @@ local function claim(at, id, wait)
   if place == 'active' and has('k') then
     call('DEL', last)
     call('HSET', last, 'name', ARGV[at + 1], 'data', ARGV[at + 2], 'opts', ARGV[at + 3], 'jid', id, 'lk:of', owner)
+    expiring(O .. 'next:' .. id, de, DAY)
     call('PERSIST', key)
     says(owner, id)
     return owner

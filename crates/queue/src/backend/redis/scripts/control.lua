@@ -35,7 +35,9 @@ elseif what == 'clear' then
 end
 metas[B] = nil
 if call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized') > 0 then
-  mark(B)
+  if not limiter(meta(B).max) then
+    mark(B)
+  end
 elseif not meta(B).paused then
   mark_due(B)
 end

@@ -70,7 +70,8 @@ function changes.cancel(key, id)
   if KEPT[place] then
     return 'W' .. place
   end
-  call('HSET', key, 'lk:c', 1, 'defa', 'the job was canceled')
+  call('HSET', key, 'lk:c', 1)
+  call('HSETNX', key, 'defa', 'the job was canceled')
   if place == 'waiting-children' then
     call('ZREM', B .. place, id)
     local priority = tonumber(call('HGET', key, 'priority')) or 0

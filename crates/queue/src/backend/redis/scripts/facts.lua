@@ -1,8 +1,8 @@
--- Where a job stands. ARGV: now, id, most ahead.
+-- Where a job stands. ARGV: now, id, most ahead, most children.
 local id, most = ARGV[2], tonumber(ARGV[3])
 local key = B .. id
 local place = where(B, id)
-local ahead, follows = 0, ''
+local ahead = 0
 if place == 'wait' then
   ahead = call('LPOS', B .. 'wait', id, 'RANK', -1, 'MAXLEN', most + 1) or most + 1
   if ahead > most then
@@ -11,4 +11,23 @@ if place == 'wait' then
 elseif place == 'prioritized' then
   ahead = math.min(call('LLEN', B .. 'wait') + call('ZRANK', B .. 'prioritized', id), most + 1)
 end
-return { call('PTTL', key .. ':lock'), ahead, call('SCARD', key .. ':dependencies') }
+
+-- Of the first pending children those come first that have failed.
+local pending, rows = children(B, id, 0, CUT, true)
+local named = {}
+for _, mark in ipairs({ 's', 'p' }) do
+  for _, row in ipairs(rows) do
+    if row[3] == mark and #named < tonumber(ARGV[4]) then
+      named[#named + 1] = row
+    end
+  end
+end
+
+-- The job that runs under the deduplication id for which this one was kept.
+local follows = ''
+local de = not place and call('GET', O .. 'next:' .. id)
+if de then
+  local v = call('HMGET', B .. 'dn:' .. de, 'jid', 'lk:of')
+  follows = v[1] == id and v[2] or ''
+end
+return { call('PTTL', key .. ':lock'), ahead, pending, named, follows }

@@ -13,7 +13,7 @@ local any_final, changed = false, ends > 0
 local function settle(at, lock)
   local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local key = B .. id
-  local h = call('HMGET', key, 'timestamp', 'atm', 'parentKey', 'parent', 'deid', 'lk:s', 'lk:c', 'defa', 'priority', 'opts')
+  local h = call('HMGET', key, 'timestamp', 'atm', 'parentKey', 'parent', 'deid', 'lk:s', 'lk:c', 'defa', 'priority', 'opts', 'lk:f')
   if not h[1] and call('EXISTS', key) == 0 then
     return 'G'
   end
@@ -29,17 +29,7 @@ local function settle(at, lock)
     if h[5] then
       dedup_ended(B, id, h[5])
     end
-    if h[3] then
-      if good then
-        child_completed(key, h[3], h[4], text)
-      else
-        child_failed(key, h[3], h[4], text)
-      end
-    end
     if ARGV[at + 6] == '0' then
-      if h[3] then
-        child_gone(key, h[3], h[4])
-      end
       keys_of(B, id, deleted)
     else
       local set = { 'atm', made, 'finishedOn', now, 'lk:s', token }
@@ -78,6 +68,16 @@ local function settle(at, lock)
         tell(B, 'retries-exhausted', 'jobId', id, 'attemptsMade', made)
       end
     end
+    if h[3] then
+      if good then
+        child_completed(key, h[3], h[4], text)
+      else
+        child_failed(key, h[3], h[4], text)
+      end
+      if ARGV[at + 6] == '0' then
+        child_gone(key, h[3], h[4])
+      end
+    end
     return 'D'
   end
   local set = { 'lk:s', token, 'lk:at', now }
@@ -100,11 +100,11 @@ local function settle(at, lock)
     again()
   elseif outcome == 'l' then
     again()
-  elseif outcome == 'w' and call('SCARD', key .. ':dependencies') > 0 and not h[8] then
+  elseif outcome == 'w' and call('SCARD', key .. ':dependencies') > 0 and not (h[8] and h[8]:sub(1, 6) == 'child ') then
     call('ZADD', B .. 'waiting-children', now, id)
     tell(B, 'waiting-children', 'jobId', id, 'prev', 'active')
-  elseif outcome == 'w' and not h[8]
-    and call('EXISTS', key .. ':dependencies', key .. ':processed', key .. ':failed', key .. ':unsuccessful', key .. ':lk') == 0 then
+  elseif outcome == 'w' and not h[11]
+    and call('EXISTS', key .. ':dependencies', key .. ':processed', key .. ':failed', key .. ':unsuccessful') == 0 then
     due = now + 1000
     again()
   else

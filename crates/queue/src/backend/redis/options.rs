@@ -1,0 +1,237 @@
+//! How to reach Redis, and under which prefix.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use redis::{ConnectionAddr, ProtocolVersion, RedisConnectionInfo};
+
+pub use self::url::BadRedisUrl;
+
+mod url;
+
+/// How to reach Redis or Valkey.
+///
+/// | URL | what it names |
+/// |---|---|
+/// | `redis://user:password@host:6379/0` | one server; `rediss://` for TLS |
+/// | `unix:///run/redis.sock?db=0&user=u&pass=p` | one server's socket; also `redis+unix://` |
+/// | `redis-sentinel://user:password@host1:26379,host2:26379/master-name/0` | the master that sentinels name; `rediss-sentinel://` for TLS; `?sentinel_user=u&sentinel_password=p` for the sentinels themselves |
+/// | `redis-cluster://user:password@host1:7000,host2:7001` | a cluster, found by some of its nodes; `rediss-cluster://` for TLS |
+///
+/// User names and passwords in URLs are percent-encoded. They are never shown.
+///
+/// ```
+/// use launchkit_queue::backend::redis::RedisOptions;
+///
+/// let options = RedisOptions::parse("redis://:secret@localhost:6379/1")?.prefix("shop");
+/// assert!(!format!("{options:?}").contains("secret"));
+///
+/// let options = RedisOptions::parse("redis-cluster://a:7000,b:7000")?.prefix("{shop}");
+/// # let _ = options;
+/// # Ok::<(), launchkit_queue::backend::redis::BadRedisUrl>(())
+/// ```
+#[derive(Clone)]
+pub struct RedisOptions {
+    pub(super) site: Site,
+    pub(super) login: RedisConnectionInfo,
+    pub(super) sentinel_login: RedisConnectionInfo,
+    pub(super) prefix: String,
+    pub(super) times: Times,
+}
+
+/// Who is asked for a connection.
+#[derive(Clone)]
+pub(super) enum Site {
+    One(ConnectionAddr),
+    Sentinel { nodes: Vec<ConnectionAddr>, master: String },
+    Cluster(Vec<ConnectionAddr>),
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// An answer.
+    pub(super) answer: Duration,
+    /// A new connection, until it is ready.
+    pub(super) connect: Duration,
+    /// What a call waits for a connection that is being made.
+    pub(super) patience: Duration,
+    /// The longest pause between two attempts to connect.
+    pub(super) pause: Duration,
+    /// One blocking read, in the server.
+    pub(super) block: Duration,
+    /// What a blocking read may take longer than that.
+    pub(super) slack: Duration,
+    /// A blocking line stays for the next waiter.
+    pub(super) linger: Duration,
+    /// The same, when a worker is known to live.
+    pub(super) linger_named: Duration,
+}
+
+const TIMES: Times = Times {
+    answer: Duration::from_secs(10),
+    connect: Duration::from_secs(5),
+    patience: Duration::from_secs(1),
+    pause: Duration::from_secs(5),
+    block: Duration::from_secs(5),
+    slack: Duration::from_secs(1),
+    linger: Duration::from_secs(5),
+    linger_named: Duration::from_secs(60),
+};
+
+impl RedisOptions {
+    /// Reads a URL; see the table above.
+    pub fn parse(url: &str) -> Result<Self, BadRedisUrl> {
+        url::read(url.trim())
+    }
+
+    /// What all keys begin with; `bull` unless told otherwise, as in BullMQ. In a cluster it holds a hash tag: `{bull}`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
+    /// The user's name; without one Redis takes `default`.
+    #[must_use]
+    pub fn user(mut self, user: impl AsRef<str>) -> Self {
+        self.login = self.login.set_username(user);
+        self
+    }
+
+    /// The password.
+    #[must_use]
+    pub fn password(mut self, password: impl AsRef<str>) -> Self {
+        self.login = self.login.set_password(password);
+        self
+    }
+
+    /// The number of the database. A cluster has only 0.
+    #[must_use]
+    pub fn database(mut self, number: u32) -> Self {
+        self.login = self.login.set_db(number.into());
+        self
+    }
+
+    /// The user's name at the sentinels.
+    #[must_use]
+    pub fn sentinel_user(mut self, user: impl AsRef<str>) -> Self {
+        self.sentinel_login = self.sentinel_login.set_username(user);
+        self
+    }
+
+    /// The password at the sentinels.
+    #[must_use]
+    pub fn sentinel_password(mut self, password: impl AsRef<str>) -> Self {
+        self.sentinel_login = self.sentinel_login.set_password(password);
+        self
+    }
+
+    /// How long an answer may take before the connection is given up; 10 s unless told otherwise.
+    #[must_use]
+    pub fn answer_within(mut self, limit: Duration) -> Self {
+        self.times.answer = limit.max(Duration::from_millis(1));
+        self.times.connect = TIMES.connect.min(self.times.answer);
+        self
+    }
+
+    /// Whether these options can work at all.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if self.prefix.is_empty() {
+            return Err("the prefix of Redis keys is empty");
+        }
+        if matches!(self.site, Site::Cluster(_)) {
+            if !tagged(&self.prefix) {
+                return Err("in a Redis cluster the prefix must hold a hash tag, such as {bull}");
+            }
+            if self.login.db() != 0 {
+                return Err("a Redis cluster has no database but 0");
+            }
+        }
+        Ok(())
+    }
+
+    fn at(site: Site, login: RedisConnectionInfo, sentinel_login: RedisConnectionInfo) -> Self {
+        let login = login.set_protocol(ProtocolVersion::RESP3);
+        Self { site, login, sentinel_login, prefix: "bull".to_owned(), times: TIMES }
+    }
+}
+
+impl FromStr for RedisOptions {
+    type Err = BadRedisUrl;
+
+    fn from_str(url: &str) -> Result<Self, BadRedisUrl> {
+        Self::parse(url)
+    }
+}
+
+impl Site {
+    pub(super) fn is_encrypted(&self) -> bool {
+        let nodes = match self {
+            Site::One(address) => std::slice::from_ref(address),
+            Site::Sentinel { nodes, .. } | Site::Cluster(nodes) => nodes,
+        };
+        nodes.iter().any(|address| matches!(address, ConnectionAddr::TcpTls { .. }))
+    }
+}
+
+impl fmt::Debug for RedisOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisOptions")
+            .field("site", &format_args!("{}", self.site))
+            .field("user", &self.login.username())
+            .field("password", &self.login.password().map(|_| "…"))
+            .field("database", &self.login.db())
+            .field("prefix", &self.prefix)
+            .field("answer_within", &self.times.answer)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |nodes: &[ConnectionAddr]| nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        match self {
+            Site::One(address) => write!(f, "{address}"),
+            Site::Sentinel { nodes, master } => write!(f, "{master} by sentinels {}", list(nodes)),
+            Site::Cluster(nodes) => write!(f, "cluster {}", list(nodes)),
+        }
+    }
+}
+
+/// Whether the prefix decides alone in which slot keys lie.
+fn tagged(prefix: &str) -> bool {
+    let inside = prefix.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    inside.is_some_and(|(tag, _)| !tag.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(url: &str) -> RedisOptions {
+        RedisOptions::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    #[test]
+    fn passwords_are_not_shown() {
+        let url = "redis-sentinel://me:hunter2@box/main?sentinel_password=hunter3";
+        let shown = format!("{:?}", parsed(url).password("hunter4").sentinel_password("hunter5"));
+        assert!(!shown.contains("hunter"), "{shown}");
+    }
+
+    #[test]
+    fn a_cluster_wants_a_hash_tag() {
+        let cluster = parsed("redis-cluster://a:7000");
+        for prefix in ["bull", "bull{}", "}{", "{bull"] {
+            assert!(cluster.clone().prefix(prefix).check().is_err(), "{prefix}");
+        }
+        for prefix in ["{bull}", "a{b}c"] {
+            assert!(cluster.clone().prefix(prefix).check().is_ok(), "{prefix}");
+        }
+        assert!(cluster.prefix("{bull}").database(1).check().is_err());
+        assert!(parsed("redis://a").prefix("").check().is_err());
+        assert!(parsed("redis://a").check().is_ok());
+    }
+}
