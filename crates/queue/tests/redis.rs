@@ -368,6 +368,7 @@ macro_rules! on {
                     lost_answers_and_two_workers_double_no_scheduled_job,
                     a_worker_moves_on_a_scheduler_that_stands_still,
                     a_step_that_the_store_refuses_is_made_up_for,
+                    a_step_that_hangs_holds_up_no_job_for_long,
                     each_misfire_policy_does_what_it_says_about_missed_slots,
                     runs_that_must_not_overlap_wait_for_each_other,
                     no_end_of_a_run_ends_a_schedule_without_overlap,

@@ -30,7 +30,7 @@ const TRIES: usize = 16;
 struct Change<'a> {
     /// Its job that is removed.
     remove: Option<JobId>,
-    /// Its job that is made, as the definition says, the how manieth it is, and when it is due.
+    /// Its job that is made: of which definition, its number, and when it is due.
     make: Option<(&'a Repeat, u64, Timestamp)>,
     /// Where it stands then.
     score: i64,

@@ -119,7 +119,7 @@ impl Stood {
         })
     }
 
-    /// The how manieth its current job is. BullMQ begins to count anew with each update; its `ic` goes on.
+    /// The number of its current job. BullMQ counts anew after each update, while its `ic` goes on.
     fn counted(&self) -> Option<i64> {
         number(&self.job.get("repeat")?.get("count")?.to_string())
     }
@@ -231,7 +231,9 @@ fn times(repeat: &Repeat, slot: Timestamp) -> Map<String, Json> {
 /// How far the slots of an interval lie behind its multiples.
 fn offset(repeat: &Repeat, slot: i64) -> i64 {
     match &repeat.schedule {
-        Schedule::Every(every) => i64::try_from(every.as_millis()).ok().map_or(0, |every| slot.rem_euclid(every.max(1))),
+        Schedule::Every(every) => {
+            i64::try_from(every.as_millis()).ok().map_or(0, |every| slot.rem_euclid(every.max(1)))
+        }
         Schedule::Cron { .. } => 0,
     }
 }

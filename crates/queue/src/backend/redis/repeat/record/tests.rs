@@ -19,7 +19,10 @@ fn stood(score: i64, record: &[(&str, &str)], job: &str) -> Stood {
 
 fn stood_own(repeat: &Repeat, more: &[(&str, &str)]) -> Stood {
     let mut record = encode(repeat, SLOT, 4).unwrap();
-    record.extend(more.iter().map(|(name, value)| (SHOWN.iter().find(|n| *n == name).copied().unwrap_or(RESTS), (*value).to_owned())));
+    record.extend(
+        more.iter()
+            .map(|(name, value)| (SHOWN.iter().find(|n| *n == name).copied().unwrap_or(RESTS), (*value).to_owned())),
+    );
     let record: Vec<_> = record.iter().map(|(name, value)| (*name, &**value)).collect();
     stood(SLOT, &record, r#"{"repeat":{"count":1}}"#)
 }
