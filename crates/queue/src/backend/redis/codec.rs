@@ -39,7 +39,10 @@ pub(super) fn decode_options(text: &str) -> Result<JobOptions, serde_json::Error
     if text.is_empty() || text == "{}" {
         return Ok(JobOptions::default());
     }
-    if let Ok(options) = serde_json::from_str(text) {
+    // A list would be read as the fields in their order.
+    if text.starts_with('{')
+        && let Ok(options) = serde_json::from_str(text)
+    {
         return Ok(options);
     }
     let mut fields: Map<String, Json> = serde_json::from_str(text)?;
