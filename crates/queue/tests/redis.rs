@@ -380,5 +380,5 @@ macro_rules! on {
     };
 }
 
-on!(redis: launchkit_testkit::RedisHarness);
-on!(valkey: launchkit_testkit::ValkeyHarness);
+on!(on_redis: launchkit_testkit::RedisHarness);
+on!(on_valkey: launchkit_testkit::ValkeyHarness);
