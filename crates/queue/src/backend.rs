@@ -58,7 +58,8 @@ pub use verbs::*;
 /// since verbs will be added.
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
-    /// Adds jobs in order, all or none. A job whose own id exists already is left as it is and answered as such;
+    /// Adds jobs in order, all or none; on Redis in steps of 1,000 jobs, each all or none, and what a step that failed leaves
+    /// undone the steps before it do not: [`Failed`] then says [`Unknown`](crate::Happened::Unknown). A job whose own id exists already is left as it is and answered as such;
     /// likewise the owner of its deduplication id.
     async fn add(&self, add: Add, now: Timestamp) -> Result<Vec<Added>, Failed<Add>>;
 

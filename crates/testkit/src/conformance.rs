@@ -21,10 +21,62 @@ pub mod sweep;
 pub mod take;
 pub mod worker;
 
-/// Makes one test per case for a harness, which must be named by an absolute path.
+/// Makes one test per case for a harness, which must be named by an absolute path. A store that refuses groups has those
+/// `without groups`.
 #[macro_export]
 macro_rules! conformance {
     ($harness:ty) => {
+        $crate::conformance!($harness, without groups);
+        mod grouped {
+            $crate::cases! { $harness;
+                sweep:
+                    a_choice_among_failed_jobs_can_be_by_group;
+                flow:
+                    a_parent_takes_its_turn_in_its_group;
+                groups:
+                    a_tenant_with_many_jobs_delays_another_by_one_turn,
+                    jobs_without_a_group_go_first,
+                    groups_take_turns_and_within_one_the_oldest_goes_first,
+                    a_weight_is_a_share_of_the_turns,
+                    a_group_that_was_away_has_no_claim_to_turns_missed,
+                    a_new_weight_holds_at_once,
+                    a_queues_own_limits_stand_above_its_groups,
+                    groups_of_two_queues_are_independent,
+                    resuming_a_take_of_groups_returns_the_same_jobs,
+                    a_paused_group_gives_out_nothing_and_the_others_go_on,
+                    no_more_of_a_group_are_active_than_its_cap,
+                    a_group_starts_no_more_than_its_rate,
+                    doomed_jobs_of_a_group_do_not_count_as_starts,
+                    defaults_hold_for_groups_without_settings,
+                    lifted_defaults_reach_every_group,
+                    a_hold_keeps_one_group_back_until_its_time,
+                    many_groups_whose_time_has_come_are_woken_in_steps,
+                    slowing_down_a_group_gives_the_job_back_and_holds_the_group,
+                    every_way_out_of_active_frees_the_groups_slot,
+                    a_vanished_worker_keeps_no_slot_of_a_group,
+                    a_given_back_job_goes_to_the_front_of_its_group,
+                    stalled_jobs_go_to_the_front_of_their_group,
+                    lifo_goes_to_the_front_of_the_group,
+                    retried_jobs_go_to_the_back_of_their_group,
+                    delayed_jobs_join_their_group_when_they_are_due,
+                    deduplicated_and_scheduled_jobs_have_groups,
+                    removing_a_head_brings_the_next,
+                    draining_reaches_every_job_of_every_group,
+                    a_group_without_jobs_or_settings_is_forgotten,
+                    a_group_is_remembered_while_its_window_or_hold_lasts,
+                    groups_are_read_in_pages_with_their_counts,
+                    unfit_groups_are_refused,
+                    groups_are_there_after_reopening,
+                    a_job_of_a_group_is_explained,
+                    any_history_of_groups_goes_as_specified;
+                worker:
+                    a_handler_can_slow_its_group_down,
+                    an_idle_worker_starts_a_group_when_its_window_is_over,
+                    a_groups_cap_holds_over_all_workers;
+            }
+        }
+    };
+    ($harness:ty, without groups) => {
         $crate::cases! { $harness;
             add:
                 auto_ids_are_the_queues_decimal_counter,
@@ -120,7 +172,8 @@ macro_rules! conformance {
                 the_vanished_worker_cannot_settle_after_the_rescue,
                 a_rescue_works_while_paused,
                 jobs_of_several_takes_come_back_in_the_order_they_were_taken;
-            edit: promoting_puts_a_delayed_job_behind_what_waits,
+            edit:
+                promoting_puts_a_delayed_job_behind_what_waits,
                 promoting_any_other_state_is_refused,
                 retrying_by_hand_forgets_the_end_and_keeps_the_priority,
                 retrying_by_hand_resets_the_attempts_only_when_asked,
@@ -140,7 +193,8 @@ macro_rules! conformance {
                 a_long_log_line_is_cut_at_a_character,
                 new_data_reaches_the_next_taker,
                 edits_are_answered_in_order_and_a_refusal_leaves_the_others;
-            sweep: clean_removes_what_ended_by_a_time_oldest_first,
+            sweep:
+                clean_removes_what_ended_by_a_time_oldest_first,
                 cleaning_an_unfinished_state_is_refused,
                 drain_removes_ready_jobs_of_both_kinds_and_nothing_else,
                 drain_of_delayed_jobs_removes_only_those,
@@ -150,9 +204,9 @@ macro_rules! conformance {
                 promote_delayed_takes_the_next_due_first_and_keeps_priorities,
                 a_sweep_is_bounded_and_going_on_reaches_the_end,
                 a_choice_among_failed_jobs_is_by_name_kind_text_and_time,
-                dead_letters_run_again_in_steps,
-                a_choice_among_failed_jobs_can_be_by_group;
-            events: a_plain_job_tells_its_life_in_order,
+                dead_letters_run_again_in_steps;
+            events:
+                a_plain_job_tells_its_life_in_order,
                 a_delayed_job_tells_its_due_time_then_waiting,
                 a_retried_attempt_tells_delayed_and_not_failed,
                 retries_exhausted_is_told_only_when_no_try_is_left,
@@ -172,7 +226,8 @@ macro_rules! conformance {
                 a_value_that_no_reader_takes_stays_out_of_its_event,
                 a_refused_verb_tells_nothing,
                 events_of_one_queue_do_not_show_in_another;
-            read: counts_agree_with_lists_in_every_state,
+            read:
+                counts_agree_with_lists_in_every_state,
                 waiting_jobs_are_listed_next_to_run_first,
                 prioritized_jobs_are_listed_by_priority_then_age,
                 delayed_jobs_are_listed_by_due_time,
@@ -186,7 +241,8 @@ macro_rules! conformance {
                 the_first_claim_wins,
                 what_was_answered_is_there_after_reopening,
                 a_held_job_survives_reopening_held_or_ready;
-            explain: an_unknown_job_is_not_in_the_queue,
+            explain:
+                an_unknown_job_is_not_in_the_queue,
                 without_workers_that_is_the_reason,
                 a_paused_queue_is_the_deciding_reason,
                 a_ready_job_is_behind_those_that_are_taken_before_it,
@@ -197,7 +253,8 @@ macro_rules! conformance {
                 an_expired_lock_is_a_lost_worker,
                 a_finished_job_says_how_it_ended,
                 a_kept_job_waits_for_the_owner_of_its_id;
-            limits: a_rate_lets_so_many_start_in_a_window,
+            limits:
+                a_rate_lets_so_many_start_in_a_window,
                 a_window_begins_with_its_first_start,
                 workers_rates_are_counted_together,
                 the_queues_rate_goes_before_a_workers,
@@ -213,12 +270,14 @@ macro_rules! conformance {
                 a_limited_job_is_explained,
                 a_window_is_as_long_as_the_rate_says_now,
                 a_rate_of_no_time_or_of_ages_is_refused;
-            metrics: ends_are_counted_in_their_minute,
+            metrics:
+                ends_are_counted_in_their_minute,
                 waits_are_counted_from_becoming_ready,
                 run_times_are_counted_once,
                 minutes_are_read_in_pages_newest_first,
                 minutes_of_more_than_two_weeks_ago_go;
-            control: a_paused_queue_gives_out_nothing_and_says_so,
+            control:
+                a_paused_queue_gives_out_nothing_and_says_so,
                 a_paused_queue_accepts_jobs_and_counts_them_as_waiting,
                 pausing_leaves_held_jobs_alone,
                 delayed_jobs_become_ready_while_paused,
@@ -322,45 +381,9 @@ macro_rules! conformance {
                 unfit_flows_are_refused_by_name,
                 a_flow_outlives_every_fault_of_its_workers,
                 a_canceled_parent_waits_for_nobody,
-                a_parent_takes_its_turn_in_its_group,
                 a_flow_of_one_job_may_be_deduplicated;
-            groups:
-                a_tenant_with_many_jobs_delays_another_by_one_turn,
-                jobs_without_a_group_go_first,
-                groups_take_turns_and_within_one_the_oldest_goes_first,
-                a_weight_is_a_share_of_the_turns,
-                a_group_that_was_away_has_no_claim_to_turns_missed,
-                a_new_weight_holds_at_once,
-                a_queues_own_limits_stand_above_its_groups,
-                groups_of_two_queues_are_independent,
-                resuming_a_take_of_groups_returns_the_same_jobs,
-                a_paused_group_gives_out_nothing_and_the_others_go_on,
-                no_more_of_a_group_are_active_than_its_cap,
-                a_group_starts_no_more_than_its_rate,
-                doomed_jobs_of_a_group_do_not_count_as_starts,
-                defaults_hold_for_groups_without_settings,
-                lifted_defaults_reach_every_group,
-                a_hold_keeps_one_group_back_until_its_time,
-                many_groups_whose_time_has_come_are_woken_in_steps,
-                slowing_down_a_group_gives_the_job_back_and_holds_the_group,
-                every_way_out_of_active_frees_the_groups_slot,
-                a_vanished_worker_keeps_no_slot_of_a_group,
-                a_given_back_job_goes_to_the_front_of_its_group,
-                stalled_jobs_go_to_the_front_of_their_group,
-                lifo_goes_to_the_front_of_the_group,
-                retried_jobs_go_to_the_back_of_their_group,
-                delayed_jobs_join_their_group_when_they_are_due,
-                deduplicated_and_scheduled_jobs_have_groups,
-                removing_a_head_brings_the_next,
-                draining_reaches_every_job_of_every_group,
-                a_group_without_jobs_or_settings_is_forgotten,
-                a_group_is_remembered_while_its_window_or_hold_lasts,
-                groups_are_read_in_pages_with_their_counts,
-                unfit_groups_are_refused,
-                groups_are_there_after_reopening,
-                a_job_of_a_group_is_explained,
-                any_history_of_groups_goes_as_specified;
-            worker: a_worker_completes_jobs_and_its_caller_reads_the_outcome,
+            worker:
+                a_worker_completes_jobs_and_its_caller_reads_the_outcome,
                 a_handler_that_fails_twice_succeeds_at_its_third_try,
                 a_handler_that_always_fails_is_failed_after_its_last_try,
                 giving_up_ends_the_job_though_tries_remain,
@@ -421,9 +444,6 @@ macro_rules! conformance {
                 runs_that_must_not_overlap_wait_for_each_other,
                 no_end_of_a_run_ends_a_schedule_without_overlap,
                 a_worker_killed_at_any_call_leaves_every_schedule_going,
-                a_handler_can_slow_its_group_down,
-                an_idle_worker_starts_a_group_when_its_window_is_over,
-                a_groups_cap_holds_over_all_workers,
                 a_worker_is_known_before_its_first_job,
                 an_outcome_that_is_there_needs_no_time,
                 a_step_that_hangs_holds_up_no_job_for_long;

@@ -227,6 +227,10 @@ pub async fn a_limited_job_is_explained(h: &impl Harness) {
     take(&q, Some(rate(1)), at(1)).await;
     let limited = (Why::RateLimited, Some(at(1_001)), json!({"max": 1, "duration": 1_000}));
     assert_eq!(why(at(2)).await, limited);
+    // What has ended by a server's clock has ended, also for who looks at an earlier time.
+    if h.backend().promises().shared != Shared::Network {
+        assert_eq!(why(at(1_001)).await.0, Why::BehindOthers);
+    }
     beat(None).await;
     assert_eq!(why(at(2)).await.0, Why::BehindOthers);
     order(&q, Control::Rate(Some(rate(1))), at(2)).await;

@@ -126,7 +126,7 @@ impl Redis {
         let (found, first) = tokio::try_join!(self.link.send(&found), self.link.send(&first))?;
         let first = list(first)?.into_iter().next().map(entry).transpose()?.map(|(position, _)| position);
         let mut events =
-            Events { next: after, gap: first.is_some_and(|first| self.is_gap(after, first)), ..Events::default() };
+            Events { next: after, gap: first.is_some_and(|first| is_gap(after, first)), ..Events::default() };
         if most == 0 {
             return Ok(events);
         }
@@ -136,12 +136,6 @@ impl Redis {
             events.events.extend(event(&fields, &self.keys).map(|event| (position, event)));
         }
         Ok(events)
-    }
-
-    /// Whether events after a position may have been cut off. A position that is not the beginning was an event's own: when
-    /// the first one kept is later, that one is gone, and perhaps others.
-    fn is_gap(&self, after: Position, first: Position) -> bool {
-        after != Position::START && after < first
     }
 
     pub(super) async fn minutes(
@@ -165,6 +159,12 @@ impl Redis {
         let rows = list(self.link.call(call).await?)?;
         numbers.iter().zip(rows).filter_map(|(number, row)| minute(number, row).transpose()).collect()
     }
+}
+
+/// Whether events after a position may have been cut off. A position that is not the beginning was an event's own: when the
+/// first one kept is later, that one is gone, and perhaps others.
+fn is_gap(after: Position, first: Position) -> bool {
+    after != Position::START && after < first
 }
 
 fn minute(number: &str, row: Value) -> Result<Option<Minute>, StoreError> {

@@ -319,8 +319,10 @@ fn add_edit(call: &mut Call<'_>, edit: &Edit) {
         Edit::Progress(id, value) => call.arg("progress").arg(id.as_str()).arg(value.as_str()).arg(""),
         Edit::Data(id, data) => call.arg("data").arg(id.as_str()).arg(data.as_str()).arg(""),
         Edit::Log(id, lines) => {
-            call.arg("log").arg(id.as_str()).arg(lines.len()).arg("");
-            for line in lines {
+            // Earlier ones would be dropped at once.
+            let kept = &lines[lines.len().saturating_sub(MAX_LOGS as usize)..];
+            call.arg("log").arg(id.as_str()).arg(kept.len()).arg("");
+            for line in kept {
                 call.arg(cut_line(line));
             }
             call

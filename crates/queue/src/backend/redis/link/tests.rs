@@ -22,7 +22,6 @@ async fn recover(link: &Link) {
     let works = async {
         while let Err(trouble) = link.send(&cmd(&["PING"])).await {
             last = Some(trouble);
-            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     let works = timeout(Duration::from_secs(5), works).await;
@@ -34,12 +33,9 @@ async fn fails(link: &Link, words: &[&str]) -> Trouble {
 }
 
 async fn mended(link: &Link, times: u64) {
-    let made = async {
-        while link.health().recoveries < times {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(Duration::from_secs(5), made).await.unwrap_or_else(|_| panic!("{:?}", link.health()));
+    let mut state = link.inner.state.subscribe();
+    let made = state.wait_for(|_| link.health().recoveries >= times);
+    timeout(Duration::from_secs(5), made).await.unwrap_or_else(|_| panic!("{:?}", link.health())).expect("it is open");
 }
 
 #[tokio::test]
@@ -173,9 +169,8 @@ async fn full_memory_and_long_scripts_are_told_apart() {
     let endless = cmd(&["EVAL", "while true do end", "0"]);
     let running = tokio::spawn(async move { admin.send_packed_command(&endless).await });
     let busy = loop {
-        match link.send(&cmd(&["GET", "a"])).await {
-            Err(busy) => break busy,
-            Ok(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+        if let Err(busy) = link.send(&cmd(&["GET", "a"])).await {
+            break busy;
         }
     };
     assert!(matches!(busy.why, StoreError::Busy) && busy.happened == Happened::No, "{busy:?}");
@@ -215,16 +210,13 @@ async fn closing_lets_calls_end_and_refuses_later_ones() {
 async fn a_dropped_link_leaves_nothing_behind() {
     let mut server = Server::start(&[]);
     let link = open(&server).await;
-    let inner = std::sync::Arc::downgrade(&link.inner);
+    let (inner, tasks) = (std::sync::Arc::downgrade(&link.inner), link.inner.tasks.clone());
     server.stop();
     fails(&link, &["PING"]).await;
     drop(link);
-    let gone = async {
-        while inner.strong_count() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(Duration::from_secs(2), gone).await.expect("nobody mends it");
+    tasks.close();
+    timeout(Duration::from_secs(2), tasks.wait()).await.expect("nobody mends it");
+    assert_eq!(inner.strong_count(), 0);
 }
 
 #[tokio::test]
@@ -265,11 +257,7 @@ async fn sentinels_lead_to_the_master_and_to_the_next_one() {
     assert!(link.send(&cmd(&["SET", "a", "x"])).await.is_ok());
     watch.until(&["SENTINEL", "REPLICAS", "main"], |text| text.contains("slave-repl-offset")).await;
     drop(one);
-    let moved = async {
-        while link.send(&cmd(&["SET", "a", "y"])).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
+    let moved = async { while link.send(&cmd(&["SET", "a", "y"])).await.is_err() {} };
     timeout(Duration::from_secs(20), moved).await.unwrap_or_else(|_| panic!("{:?}", link.health()));
     let role = two.ask(&["ROLE"]).await;
     assert!(format!("{role:?}").contains("master"), "{role:?}");

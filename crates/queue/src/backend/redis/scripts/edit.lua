@@ -21,8 +21,7 @@ function changes.data(key, _, value)
 end
 
 function changes.log(key, _, count, _, at)
-  local ok, opts = pcall(cjson.decode, call('HGET', key, 'opts') or '{}')
-  local keep = math.min(ok and type(opts) == 'table' and tonumber(opts.kl) or 1000, 1000)
+  local keep = math.min(tonumber(options(call('HGET', key, 'opts')).kl) or 1000, 1000)
   local lines = { unpack(ARGV, at + 4, at + 3 + tonumber(count)) }
   each('RPUSH', key .. ':logs', lines)
   if keep == 0 then
@@ -32,16 +31,14 @@ function changes.log(key, _, count, _, at)
   end
 end
 
-function changes.promote(key, id)
+function changes.promote(_, id)
   local place = where(B, id)
   if place ~= 'delayed' then
     return 'W' .. place
   end
   call('ZREM', B .. 'delayed', id)
-  ready(B, id, tonumber(call('HGET', key, 'priority')) or 0, false)
-  call('HSET', key, 'delay', 0, 'lk:at', now)
+  promote(B, id)
   mark(B)
-  tell(B, 'waiting', 'jobId', id, 'prev', 'delayed')
 end
 
 function changes.retry(key, id, reset)

@@ -8,8 +8,8 @@ local CLASS = 4294967296 -- between the scores of two priorities
 local CUT = 1000 -- arguments of one variadic command
 
 -- Calls a command with a key and many arguments, in pieces.
-local function each(command, key, list, from)
-  for i = from or 1, #list, CUT do
+local function each(command, key, list)
+  for i = 1, #list, CUT do
     call(command, key, unpack(list, i, math.min(i + CUT - 1, #list)))
   end
 end
@@ -92,6 +92,34 @@ local function ready(b, id, priority, front)
   end
 end
 
+-- A job's options; what cannot be read says nothing.
+local function options(json)
+  local ok, opts = pcall(cjson.decode, json or '{}')
+  return ok and type(opts) == 'table' and opts or {}
+end
+
+-- A job whose time has come, or has been brought forward, is ready; it has been taken off the delayed ones.
+local function promote(b, id)
+  ready(b, id, tonumber(call('HGET', b .. id, 'priority')) or 0, false)
+  tell(b, 'waiting', 'jobId', id, 'prev', 'delayed')
+  call('HSET', b .. id, 'delay', 0, 'lk:at', now)
+end
+
+-- Goes through the active jobs with the token of each one's lock, the oldest first: it stands last.
+local function each_active(visit)
+  local active = call('LRANGE', B .. 'active', -5000, -1)
+  for to = #active, 1, -CUT do
+    local from, keys = math.max(1, to - CUT + 1), {}
+    for n = from, to do
+      keys[#keys + 1] = B .. active[n] .. ':lock'
+    end
+    local locks = call('MGET', unpack(keys))
+    for n = to, from, -1 do
+      visit(active[n], locks[n - from + 1])
+    end
+  end
+end
+
 -- Where a job is; what is in no ordered set and not active waits. No list is walked but the active ones.
 local ORDERED = { 'completed', 'failed', 'delayed', 'prioritized', 'waiting-children' }
 local function where(b, id)
@@ -114,6 +142,19 @@ local function store(b, id, name, data, opts, priority, wait, more)
   tell(b, 'added', 'jobId', id, 'name', name)
 end
 
+-- A new job gets its place.
+local function enqueue(b, id, priority, wait, front)
+  if wait > 0 then
+    delay(b, id, now + wait)
+    tell(b, 'delayed', 'jobId', id, 'delay', now + wait)
+    mark_due(b)
+  else
+    ready(b, id, priority, front and priority == 0)
+    tell(b, 'waiting', 'jobId', id)
+    mark(b)
+  end
+end
+
 -- A job has ended for good: it gives its deduplication id up unless that is owned for longer, and what waited for its end
 -- is added.
 local function dedup_ended(b, id, de)
@@ -134,11 +175,12 @@ local function dedup_ended(b, id, de)
     tell(b, 'duplicated', 'jobId', new)
     return
   end
-  local opts = cjson.decode(v[3])
-  local dedup = opts.de or {}
+  local opts = options(v[3])
+  local dedup = type(opts.de) == 'table' and opts.de or {}
   if call('EXISTS', key) == 0 then
-    if dedup.ttl and not dedup.keepLastIfActive then
-      expiring(key, new, dedup.ttl)
+    local time = tonumber(dedup.ttl) or 0
+    if time > 0 and dedup.keepLastIfActive ~= true then
+      expiring(key, new, time)
     else
       call('SET', key, new)
     end
@@ -151,15 +193,7 @@ local function dedup_ended(b, id, de)
     end
   end
   store(b, new, v[1], v[2], v[3], priority, wait, more)
-  if wait > 0 then
-    delay(b, new, now + wait)
-    tell(b, 'delayed', 'jobId', new, 'delay', now + wait)
-    mark_due(b)
-  else
-    ready(b, new, priority, opts.lifo and priority == 0)
-    tell(b, 'waiting', 'jobId', new)
-    mark(b)
-  end
+  enqueue(b, new, priority, wait, opts.lifo == true)
   if v[7] then
     call('SADD', v[7], b .. new)
   end

@@ -33,15 +33,7 @@ if made ~= '' then
   end
   local wait, priority = tonumber(ARGV[12]), tonumber(ARGV[13])
   store(B, made, ARGV[9], ARGV[10], ARGV[11], priority, wait, { 'rjk', sid })
-  if wait > 0 then
-    delay(B, made, now + wait)
-    tell(B, 'delayed', 'jobId', made, 'delay', now + wait)
-    mark_due(B)
-  else
-    ready(B, made, priority, ARGV[14] == '1')
-    tell(B, 'waiting', 'jobId', made)
-    mark(B)
-  end
+  enqueue(B, made, priority, wait, ARGV[14] == '1')
 end
 for n = 16 + fields, #ARGV, 2 do
   if call('ZCOUNT', kept, ARGV[n], ARGV[n]) == 0 then

@@ -1,20 +1,12 @@
 -- Puts jobs without a lock back. ARGV: now, most, stalls allowed.
 local most, allowed = tonumber(ARGV[2]), tonumber(ARGV[3])
-local active = call('LRANGE', B .. 'active', -5000, -1)
 local expired = {}
--- The oldest stands last.
-for to = #active, 1, -CUT do
-  local from, keys = math.max(1, to - CUT + 1), {}
-  for n = from, to do
-    keys[#keys + 1] = B .. active[n] .. ':lock'
+each_active(function(id, lock)
+  if not lock and #expired < most then
+    expired[#expired + 1] = id
   end
-  local locks = call('MGET', unpack(keys))
-  for n = to, from, -1 do
-    if not locks[n - from + 1] and #expired < most then
-      expired[#expired + 1] = active[n]
-    end
-  end
-end
+end)
+-- From the last to the first, which comes to stand in front.
 for n = #expired, 1, -1 do
   local id = expired[n]
   local key = B .. id

@@ -9,8 +9,7 @@ local function revive(key, id, from, reset)
   end
   child_again(key, v[3], v[4], from)
   local priority = tonumber(v[1]) or 0
-  local ok, opts = pcall(cjson.decode, v[2] or '{}')
-  ready(B, id, priority, priority == 0 and ok and type(opts) == 'table' and opts.lifo == true)
+  ready(B, id, priority, priority == 0 and options(v[2]).lifo == true)
   tell(B, 'waiting', 'jobId', id, 'prev', from)
 end
 

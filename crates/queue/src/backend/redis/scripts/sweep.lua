@@ -42,7 +42,7 @@ local function chosen(id)
     and (ARGV[12] == '' or since >= tonumber(ARGV[12]))
 end
 
-local done, stay, gone_listed, gone_set = {}, {}, {}, {}
+local done, gone_listed, gone_set = {}, {}, {}
 for n, id in ipairs(found) do
   if chosen(id) then
     done[#done + 1] = id
@@ -65,9 +65,7 @@ if not dry and #done > 0 then
   elseif what == 'promote' then
     each('ZREM', B .. 'delayed', gone_set)
     for _, id in ipairs(done) do
-      ready(B, id, tonumber(call('HGET', B .. id, 'priority')) or 0, false)
-      call('HSET', B .. id, 'delay', 0, 'lk:at', now)
-      tell(B, 'waiting', 'jobId', id, 'prev', 'delayed')
+      promote(B, id)
     end
     mark(B)
   else

@@ -3,7 +3,7 @@
 -- id, token, outcome, at, text, kind, keep count, keep ms, ran ms.
 local worker, ends = ARGV[2], tonumber(ARGV[3])
 local END = 9
-local told, finished = {}, {}
+local finished, any_due = {}, false
 local deleted, unstalled = {}, {}
 local to_completed, to_failed = {}, {}
 local minute = { done = 0, dead = 0 }
@@ -63,8 +63,7 @@ local function settle(at, lock)
       else
         tell(B, 'failed', 'jobId', id, 'failedReason', text, 'prev', 'active', 'lk:kind', ARGV[at + 5])
       end
-      local ok, opts = pcall(cjson.decode, h[10] or '{}')
-      if made >= (ok and type(opts) == 'table' and tonumber(opts.attempts) or 0) then
+      if made >= (tonumber(options(h[10]).attempts) or 0) then
         tell(B, 'retries-exhausted', 'jobId', id, 'attemptsMade', made)
       end
     end
@@ -87,10 +86,9 @@ local function settle(at, lock)
       set[#set + 1], set[#set + 2] = 'delay', due - now
       delay(B, id, due)
       tell(B, 'delayed', 'jobId', id, 'delay', due)
-      told.due = true
+      any_due = true
     else
-      local ok, opts = pcall(cjson.decode, h[10] or '{}')
-      ready(B, id, priority, priority == 0 and ok and type(opts) == 'table' and opts.lifo == true)
+      ready(B, id, priority, priority == 0 and options(h[10]).lifo == true)
       tell(B, 'waiting', 'jobId', id, 'prev', 'active')
     end
   end
@@ -176,31 +174,21 @@ end
 local HANDED = { 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'stc', 'defa', 'lk:c', 'processedOn', 'lk:at' }
 
 local function resume(token)
-  local active = call('LRANGE', B .. 'active', -5000, -1)
-  for i = #active, 1, -CUT do
-    local from, keys = math.max(1, i - CUT + 1), {}
-    for n = from, i do
-      keys[#keys + 1] = B .. active[n] .. ':lock'
+  each_active(function(id, lock)
+    if lock == token then
+      hand_out(id, call('HMGET', B .. id, unpack(HANDED)))
     end
-    local locks = call('MGET', unpack(keys))
-    for n = i, from, -1 do
-      if locks[n - from + 1] == token then
-        hand_out(active[n], call('HMGET', B .. active[n], unpack(HANDED)))
-      end
-    end
-  end
+  end)
   return #held > 0
 end
 
 -- Makes due jobs ready.
-local function promote()
+local function promote_due()
   local due = call('ZRANGEBYSCORE', B .. 'delayed', '-inf', (now + 1) * 4096 - 1, 'LIMIT', 0, 200)
   if #due > 0 then
     call('ZREM', B .. 'delayed', unpack(due))
     for _, id in ipairs(due) do
-      ready(B, id, tonumber(call('HGET', B .. id, 'priority')) or 0, false)
-      tell(B, 'waiting', 'jobId', id, 'prev', 'delayed')
-      call('HSET', B .. id, 'delay', 0, 'lk:at', now)
+      promote(B, id)
     end
   end
   return #due
@@ -214,7 +202,7 @@ local per = meta(B).max and meta(B).per or tonumber(ARGV[9])
 local slots = meta(B).slots
 
 if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
-  local promoted = promote()
+  local promoted = promote_due()
   if meta(B).paused then
     next_code = 'P'
   else
@@ -269,7 +257,6 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
         call('PEXPIRE', B .. 'limiter', per - 1)
         call('HSET', B .. 'meta', 'lk:window', now)
       end
-      used = count
     end
     changed = changed or #taken > 0
     local left = call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized')
@@ -300,7 +287,7 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
 elseif changed and not meta(B).paused and call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized') > 0 then
   mark(B)
 end
-if told.due then
+if any_due then
   mark_due(B)
 end
 if any_final and call('EXISTS', B .. 'wait', B .. 'prioritized', B .. 'active') == 0 then
