@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, ProtocolVersion, RedisConnectionInfo};
+use redis::{ClientTlsConfig, ConnectionAddr, ProtocolVersion, RedisConnectionInfo, TlsCertificates};
 
 pub use self::url::BadRedisUrl;
 
@@ -36,6 +36,7 @@ pub struct RedisOptions {
     pub(super) site: Site,
     pub(super) login: RedisConnectionInfo,
     pub(super) sentinel_login: RedisConnectionInfo,
+    pub(super) certificates: Option<TlsCertificates>,
     pub(super) prefix: String,
     pub(super) times: Times,
 }
@@ -128,6 +129,23 @@ impl RedisOptions {
         self
     }
 
+    /// The authorities, as certificates in PEM, by which an encrypted server is judged instead of the public ones: those of a
+    /// company, or of a provider that signs its own.
+    #[must_use]
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates_mut().root_cert = Some(pem.into());
+        self
+    }
+
+    /// The certificate and its key, both in PEM, by which an encrypted server knows this client: servers ask for it unless they
+    /// are told not to (`tls-auth-clients`).
+    #[must_use]
+    pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        let own = ClientTlsConfig { client_cert: certificate.into(), client_key: key.into() };
+        self.certificates_mut().client_tls = Some(own);
+        self
+    }
+
     /// How long an answer may take before the connection is given up; 10 s unless told otherwise.
     #[must_use]
     pub fn answer_within(mut self, limit: Duration) -> Self {
@@ -140,6 +158,9 @@ impl RedisOptions {
     pub(super) fn check(&self) -> Result<(), &'static str> {
         if self.prefix.is_empty() {
             return Err("the prefix of Redis keys is empty");
+        }
+        if self.certificates.is_some() && !self.site.is_encrypted() {
+            return Err("certificates are given, but the connection is not encrypted: use rediss://");
         }
         if matches!(self.site, Site::Cluster(_)) {
             if !tagged(&self.prefix) {
@@ -154,7 +175,11 @@ impl RedisOptions {
 
     fn at(site: Site, login: RedisConnectionInfo, sentinel_login: RedisConnectionInfo) -> Self {
         let login = login.set_protocol(ProtocolVersion::RESP3);
-        Self { site, login, sentinel_login, prefix: "bull".to_owned(), times: TIMES }
+        Self { site, login, sentinel_login, certificates: None, prefix: "bull".to_owned(), times: TIMES }
+    }
+
+    fn certificates_mut(&mut self) -> &mut TlsCertificates {
+        self.certificates.get_or_insert(TlsCertificates { client_tls: None, root_cert: None })
     }
 }
 
@@ -217,7 +242,8 @@ mod tests {
     #[test]
     fn passwords_are_not_shown() {
         let url = "redis-sentinel://me:hunter2@box/main?sentinel_password=hunter3";
-        let shown = format!("{:?}", parsed(url).password("hunter4").sentinel_password("hunter5"));
+        let options = parsed(url).password("hunter4").sentinel_password("hunter5").client_certificate("c", "hunter6");
+        let shown = format!("{options:?}");
         assert!(!shown.contains("hunter"), "{shown}");
     }
 
@@ -233,5 +259,12 @@ mod tests {
         assert!(cluster.prefix("{bull}").database(1).check().is_err());
         assert!(parsed("redis://a").prefix("").check().is_err());
         assert!(parsed("redis://a").check().is_ok());
+    }
+
+    #[test]
+    fn certificates_want_an_encrypted_connection() {
+        assert!(parsed("redis://a").root_certificates("c").check().is_err());
+        assert!(parsed("rediss://a").root_certificates("c").check().is_ok());
+        assert!(parsed("rediss-sentinel://a/main").client_certificate("c", "k").check().is_ok());
     }
 }
