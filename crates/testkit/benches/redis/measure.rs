@@ -72,7 +72,8 @@ pub(crate) async fn offer(stage: &mut Stage, team: &Team, part: Part, offer: &Of
     record.commands = stage.commands().await?;
     let saw = end(&team, offer.jobs, left).await?;
     let waits = |name: &str| {
-        let waits: Vec<u64> = saw.iter().flat_map(|saw| saw[name].as_array()).flatten().filter_map(Value::as_u64).collect();
+        let waits: Vec<u64> =
+            saw.iter().flat_map(|saw| saw[name].as_array()).flatten().filter_map(Value::as_u64).collect();
         if waits.len() == offer.jobs as usize { Ok(Spread::of(waits)) } else { Err(format!("{} {name}", waits.len())) }
     };
     record.from_call = waits("fromCall")?;
@@ -137,5 +138,7 @@ fn exactly_once(jobs: u32, ids: impl Iterator<Item = u64>) -> Result<(), String>
     if (missing, twice, strange) == (0, 0, 0) {
         return Ok(());
     }
-    Err(format!("of {jobs} jobs {missing} reached no handler, {twice} deliveries were repeated, {strange} were of no such job"))
+    Err(format!(
+        "of {jobs} jobs {missing} reached no handler, {twice} deliveries were repeated, {strange} were of no such job"
+    ))
 }

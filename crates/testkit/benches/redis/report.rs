@@ -90,33 +90,62 @@ impl Book<'_> {
 fn head(text: &mut String, settings: &Settings, series: &Series, raw: &Path) {
     line(text, "## The store on Redis beside BullMQ: `make bench-redis`\n".to_owned());
     if !settings.is_whole() {
-        line(text, format!("**Not for the record**: a share of {} of the jobs, some parts, peers or runs only.\n", settings.scale));
+        line(
+            text,
+            format!(
+                "**Not for the record**: a share of {} of the jobs, some parts, peers or runs only.\n",
+                settings.scale
+            ),
+        );
     }
-    let fact = |name: &str| series.facts.iter().find(|(known, _)| *known == name).map_or("?", |(_, value)| value.as_str());
-    line(text, format!(
-        "{}, commit {}: {}, {} cores, {}. {} on a core of its own (nothing kept on disk except where said), reached by TCP on \
+    let fact =
+        |name: &str| series.facts.iter().find(|(known, _)| *known == name).map_or("?", |(_, value)| value.as_str());
+    line(
+        text,
+        format!(
+            "{}, commit {}: {}, {} cores, {}. {} on a core of its own (nothing kept on disk except where said), reached by TCP on \
          127.0.0.1; clients on the other core{}. Peers: `bullmq-official` {} (one process, as ours), BullMQ {} on Node {} ({}). \
          Rust in profile `demo` (opt-level 2, no LTO), both alike.",
-        fact("date"), fact("commit"), fact("processor"),
-        series.cores.as_ref().map_or(0, |cores| cores.client_count + 1), fact("kernel"), fact("server"),
-        series.cores.as_ref().map_or_else(String::new, |cores| format!(" ({})", cores.clients)),
-        fact("bullmq-official"), fact("BullMQ"), fact("Node"), nodes(series)
-    ));
-    line(text, format!(
-        "Every job: 172 bytes of JSON, 3 attempts, exponential backoff of 2 s, completed ones kept for an hour, 1,000 at the \
+            fact("date"),
+            fact("commit"),
+            fact("processor"),
+            series.cores.as_ref().map_or(0, |cores| cores.client_count + 1),
+            fact("kernel"),
+            fact("server"),
+            series.cores.as_ref().map_or_else(String::new, |cores| format!(" ({})", cores.clients)),
+            fact("bullmq-official"),
+            fact("BullMQ"),
+            fact("Node"),
+            nodes(series)
+        ),
+    );
+    line(
+        text,
+        format!(
+            "Every job: 172 bytes of JSON, 3 attempts, exponential backoff of 2 s, completed ones kept for an hour, 1,000 at the \
          most; 1,000 per call in bulk, 64 tasks singly. Clocks of backlogs begin with the worker and stop when the last \
          completion is stored, seen by a look each 5 ms (each 1 ms at the end). Processor time per job is from the kernel: \
          Redis's main thread (the looks included), the clients' processes. *Saturated*: at least {SATURATED} of its core is \
          used. Jobs/s and ratios are medians, with the range of the runs in brackets; peers took turns run by run."
-    ));
+        ),
+    );
     let others = Runs::of(series.records.iter().map(|record| record.others_cores));
-    let others = others.map_or_else(String::new, |others| format!("{:.2} cores at the median, {:.2} at the most", others.median, others.most));
-    line(text, format!(
-        "All {} jobs reached a handler exactly once, but for the faults below if there are any: {} faults. {} s in all; other \
+    let others = others.map_or_else(String::new, |others| {
+        format!("{:.2} cores at the median, {:.2} at the most", others.median, others.most)
+    });
+    line(
+        text,
+        format!(
+            "All {} jobs reached a handler exactly once, but for the faults below if there are any: {} faults. {} s in all; other \
          programs on this machine used {others}; load average {} before, {} after. Raw figures: `{}`.",
-        thousands(series.delivered as f64), series.faults.len(), series.took.as_secs(),
-        fact("load average at the start"), fact("load average at the end"), raw.display()
-    ));
+            thousands(series.delivered as f64),
+            series.faults.len(),
+            series.took.as_secs(),
+            fact("load average at the start"),
+            fact("load average at the end"),
+            raw.display()
+        ),
+    );
 }
 
 fn nodes(series: &Series) -> String {
@@ -136,7 +165,10 @@ fn main(text: &mut String, book: &Book<'_>, settings: &Settings, part: Part) {
     let rows = [
         ("added singly by 64 tasks".to_owned(), What::Singly),
         ("added in bulk of 1,000".to_owned(), What::Bulk),
-        (format!("worked, concurrency 100, backlog of {}", thousands(settings.scaled(BACKLOG).into())), What::Work { slots: 100, handler: 0 }),
+        (
+            format!("worked, concurrency 100, backlog of {}", thousands(settings.scaled(BACKLOG).into())),
+            What::Work { slots: 100, handler: 0 },
+        ),
     ];
     line(text, "| | client | jobs/s | Redis µs per job | client µs per job | Redis · client cores | saturated | ours is |\n|---|---|---|---|---|---|---|---|".to_owned());
     for (name, what) in rows {
@@ -145,12 +177,20 @@ fn main(text: &mut String, book: &Book<'_>, settings: &Settings, part: Part) {
             let Some(rate) = figure(|record| record.jobs_per_second) else { continue };
             let (redis, client) = (figure(|record| record.redis_us), figure(|record| record.client_us));
             let cores = (figure(|record| record.redis_cores), figure(|record| record.client_cores));
-            line(text, format!(
-                "| {name} | {} | {} | {} | {} | {} · {} | {} | {} |",
-                who.name(), ranged(rate), plain(redis, 1), plain(client, 1), plain(cores.0, 2), plain(cores.1, 2),
-                book.saturated(part, what, *who),
-                if *who == Who::Ours { "–".to_owned() } else { book.times(part, what, *who) }
-            ));
+            line(
+                text,
+                format!(
+                    "| {name} | {} | {} | {} | {} | {} · {} | {} | {} |",
+                    who.name(),
+                    ranged(rate),
+                    plain(redis, 1),
+                    plain(client, 1),
+                    plain(cores.0, 2),
+                    plain(cores.1, 2),
+                    book.saturated(part, what, *who),
+                    if *who == Who::Ours { "–".to_owned() } else { book.times(part, what, *who) }
+                ),
+            );
         }
     }
 }
@@ -166,11 +206,16 @@ fn matrix(text: &mut String, book: &Book<'_>, settings: &Settings) {
             let what = What::Work { slots, handler };
             let part = if (slots, handler) == (100, 0) { Part::Main } else { Part::Work };
             let cells: Vec<String> = settings.who.iter().map(|who| short(book, part, what, *who)).collect();
-            line(text, format!(
-                "| {} | {} | {} | {} |",
-                Cell::name(slots, handler), cells.join(" | "),
-                book.times(part, what, Who::Official), book.times(part, what, Who::Node)
-            ));
+            line(
+                text,
+                format!(
+                    "| {} | {} | {} | {} |",
+                    Cell::name(slots, handler),
+                    cells.join(" | "),
+                    book.times(part, what, Who::Official),
+                    book.times(part, what, Who::Node)
+                ),
+            );
         }
     }
 }
@@ -191,12 +236,19 @@ fn latency(text: &mut String, book: &Book<'_>, settings: &Settings) {
         for who in &settings.who {
             let wait = |wait: fn(&Record) -> Option<Spread>| spread(book, Part::Latency, what, *who, wait);
             let cores = |figure: fn(&Record) -> f64| book.runs(Part::Latency, what, *who, figure);
-            line(text, format!(
-                "| {}/s, concurrency {slots} | {} | {} | {} | {} · {} | {} |",
-                thousands(rate.into()), who.name(), wait(|record| record.from_answer), wait(|record| record.from_call),
-                plain(cores(|record| record.redis_cores), 2), plain(cores(|record| record.client_cores), 2),
-                plain(cores(|record| record.redis_us), 1)
-            ));
+            line(
+                text,
+                format!(
+                    "| {}/s, concurrency {slots} | {} | {} | {} | {} · {} | {} |",
+                    thousands(rate.into()),
+                    who.name(),
+                    wait(|record| record.from_answer),
+                    wait(|record| record.from_call),
+                    plain(cores(|record| record.redis_cores), 2),
+                    plain(cores(|record| record.client_cores), 2),
+                    plain(cores(|record| record.redis_us), 1)
+                ),
+            );
         }
     }
 }
@@ -204,14 +256,17 @@ fn latency(text: &mut String, book: &Book<'_>, settings: &Settings) {
 fn get(text: &mut String, book: &Book<'_>, settings: &Settings) {
     line(text, "\n### An unrelated GET on the same server\n".to_owned());
     let prompt = book.series.cores.as_ref().is_some_and(|cores| cores.prompt);
-    line(text, format!(
-        "One each millisecond while a backlog is worked at concurrency 100, handler of 0 ms; {}. Milliseconds.\n",
-        if prompt {
-            "it is sent from the clients' core, before whom it goes (SCHED_FIFO)"
-        } else {
-            "it is sent from the clients' core and waits for it like they do: a saturated client shows in it"
-        }
-    ));
+    line(
+        text,
+        format!(
+            "One each millisecond while a backlog is worked at concurrency 100, handler of 0 ms; {}. Milliseconds.\n",
+            if prompt {
+                "it is sent from the clients' core, before whom it goes (SCHED_FIFO)"
+            } else {
+                "it is sent from the clients' core and waits for it like they do: a saturated client shows in it"
+            }
+        ),
+    );
     line(text, "| meanwhile | p50 · p99 | jobs/s | saturated |\n|---|---|---|---|".to_owned());
     if let Some(quiet) = book.series.quiet {
         line(text, format!("| nothing | {:.2} · {:.2} | – | – |", quiet.p50 as f64 / 1e3, quiet.p99 as f64 / 1e3));
@@ -219,11 +274,16 @@ fn get(text: &mut String, book: &Book<'_>, settings: &Settings) {
     let what = What::Work { slots: 100, handler: 0 };
     for who in &settings.who {
         let rate = book.runs(Part::Get, what, *who, |record| record.jobs_per_second);
-        line(text, format!(
-            "| {} | {} | {} | {} |",
-            who.name(), spread(book, Part::Get, what, *who, |record| record.get),
-            rate.map_or_else(|| "–".to_owned(), ranged), book.saturated(Part::Get, what, *who)
-        ));
+        line(
+            text,
+            format!(
+                "| {} | {} | {} | {} |",
+                who.name(),
+                spread(book, Part::Get, what, *who, |record| record.get),
+                rate.map_or_else(|| "–".to_owned(), ranged),
+                book.saturated(Part::Get, what, *who)
+            ),
+        );
     }
 }
 

@@ -113,7 +113,9 @@ impl Stage {
     pub(crate) async fn version(&mut self) -> Result<String, String> {
         let info: String = redis::cmd("INFO").arg("server").query_async(&mut self.redis).await.map_err(said)?;
         let version = field(&info, "valkey_version").map(|version| format!("Valkey {version}"));
-        Ok(version.or_else(|| field(&info, "redis_version").map(|version| format!("Redis {version}"))).unwrap_or_default())
+        Ok(version
+            .or_else(|| field(&info, "redis_version").map(|version| format!("Redis {version}")))
+            .unwrap_or_default())
     }
 
     /// Empties it.

@@ -26,9 +26,8 @@ pub(super) fn table(text: &mut String, book: &Book<'_>, settings: &Settings) {
         row(
             text,
             format!("concurrency 1, 0 ms: no slower than {}", who.name()),
-            rates.map(|(ours, theirs)| {
-                (format!("{} to {} jobs/s", thousands(ours), thousands(theirs)), ours >= theirs)
-            }),
+            rates
+                .map(|(ours, theirs)| (format!("{} to {} jobs/s", thousands(ours), thousands(theirs)), ours >= theirs)),
         );
         let wait = |who| {
             let wait = book.runs(Part::Latency, QUIET, who, |record| {
@@ -70,7 +69,10 @@ fn faster(text: &mut String, book: &Book<'_>, settings: &Settings, aim: (Who, Wh
         let sides = (book.saturated(Part::Main, what, Who::Ours), book.saturated(Part::Main, what, who));
         let words = format!(
             "{:.2} × (saturated: {} with ours, {} with theirs; by Redis time per job {:.2} ×)",
-            ours / theirs, sides.0, sides.1, their_redis / our_redis
+            ours / theirs,
+            sides.0,
+            sides.1,
+            their_redis / our_redis
         );
         (words, ours / theirs >= times)
     });
