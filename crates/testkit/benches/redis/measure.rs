@@ -1,5 +1,7 @@
 //! One measurement of one client, with the check that every job reached a handler once.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::figures::{Record, Spread, What};
@@ -7,18 +9,17 @@ use crate::plan::{BULK, Cell, How, Offer, Part, TASKS, Who};
 use crate::stage::{Left, Stage};
 use crate::team::Team;
 
-const QUEUE: &str = "bench";
 /// How many completed jobs stay, by the options of every job.
 const KEPT: u32 = 1_000;
 /// What a job's data is long, in bytes.
 const PAYLOAD: usize = 172;
 
-/// A backlog added and worked to its last job: two records.
+/// A backlog added and worked to its last job: the adds, and the work.
 pub(crate) async fn cell(stage: &mut Stage, team: &Team, part: Part, cell: &Cell) -> Result<[Record; 2], String> {
     // More processes than slots would leave some without any.
     let team = team.first(cell.slots as usize);
-    stage.clear().await?;
-    team.all("open", json!({ "url": stage.url(), "queue": QUEUE })).await?;
+    let queue = stage.clear().await?;
+    team.all("open", json!({ "url": stage.url(), "queue": queue })).await?;
 
     stage.count_commands().await?;
     let begun = stage.read(&team.pids);
@@ -30,7 +31,7 @@ pub(crate) async fn cell(stage: &mut Stage, team: &Team, part: Part, cell: &Cell
     let what = if cell.how == How::Singly { What::Singly } else { What::Bulk };
     let mut added = Record::new(part, what, team.who, cell.jobs, used);
     added.commands = stage.commands().await?;
-    let left = stage.left(QUEUE).await?;
+    let left = stage.left(&queue).await?;
     if left != (Left { waiting: cell.jobs, ..Left::default() }) {
         return Err(format!("{} jobs were added and {left:?} is there", cell.jobs));
     }
@@ -41,7 +42,7 @@ pub(crate) async fn cell(stage: &mut Stage, team: &Team, part: Part, cell: &Cell
     stage.count_commands().await?;
     let begun = stage.read(&team.pids);
     team.all("go", Value::Null).await?;
-    let left = stage.worked_off(QUEUE, cell.get.then_some(&mut gets)).await?;
+    let left = stage.worked_off(&queue, last_looks(cell.handler), cell.get.then_some(&mut gets)).await?;
     let used = stage.read(&team.pids).since(&begun);
     let what = What::Work { slots: cell.slots, handler: cell.handler };
     let mut worked = Record::new(part, what, team.who, cell.jobs, used);
@@ -57,15 +58,15 @@ pub(crate) async fn cell(stage: &mut Stage, team: &Team, part: Part, cell: &Cell
 /// Jobs offered at a steady rate to a worker that waits for them. One process adds and works, so that one clock tells.
 pub(crate) async fn offer(stage: &mut Stage, team: &Team, part: Part, offer: &Offer) -> Result<Record, String> {
     let team = team.first(1);
-    stage.clear().await?;
-    team.all("open", json!({ "url": stage.url(), "queue": QUEUE })).await?;
+    let queue = stage.clear().await?;
+    team.all("open", json!({ "url": stage.url(), "queue": queue })).await?;
     team.all("ready", json!({ "slots": offer.slots, "handler": 0 })).await?;
     team.all("go", Value::Null).await?;
 
     stage.count_commands().await?;
     let begun = stage.read(&team.pids);
     team.all("offer", json!({ "rate": offer.rate, "jobs": offer.jobs })).await?;
-    let left = stage.worked_off(QUEUE, None).await?;
+    let left = stage.worked_off(&queue, last_looks(0), None).await?;
     let used = stage.read(&team.pids).since(&begun);
     let what = What::Offer { slots: offer.slots, rate: offer.rate };
     let mut record = Record::new(part, what, team.who, offer.jobs, used);
@@ -84,10 +85,10 @@ pub(crate) async fn offer(stage: &mut Stage, team: &Team, part: Part, offer: &Of
 
 /// Lets a team work a little before it is measured, and looks at what it stores: the same payload and options as the others.
 pub(crate) async fn warm_up(stage: &mut Stage, team: &Team, jobs: u32) -> Result<(), String> {
-    stage.clear().await?;
-    team.all("open", json!({ "url": stage.url(), "queue": QUEUE })).await?;
+    let queue = stage.clear().await?;
+    team.all("open", json!({ "url": stage.url(), "queue": queue })).await?;
     team.add("add_bulk", jobs, ("size", vec![BULK; team.size()])).await?;
-    let (data, options) = stage.stored(QUEUE, 1).await?;
+    let (data, options) = stage.stored(&queue, 1).await?;
     let keep = &options["removeOnComplete"];
     let same = data.len() == PAYLOAD
         && options["attempts"] == 3
@@ -99,7 +100,7 @@ pub(crate) async fn warm_up(stage: &mut Stage, team: &Team, jobs: u32) -> Result
     let slots = team.shares(100);
     team.each("ready", |n| json!({ "slots": slots[n], "handler": 0 })).await?;
     team.all("go", Value::Null).await?;
-    let left = stage.worked_off(QUEUE, None).await?;
+    let left = stage.worked_off(&queue, last_looks(0), None).await?;
     end(team, jobs, left).await.map(drop)
 }
 
@@ -109,6 +110,11 @@ pub(crate) async fn try_size(stage: &mut Stage, who: Who, size: usize, cell: &Ce
     warm_up(stage, &team, cell.jobs.min(5_000)).await?;
     let [_, worked] = self::cell(stage, &team, Part::Main, cell).await?;
     Ok((worked.jobs_per_second, worked.redis_cores))
+}
+
+/// At the end, often enough for an error of a few thousandths.
+fn last_looks(handler: u32) -> Duration {
+    Duration::from_millis(u64::from(handler / 20).max(1))
 }
 
 /// Stops the workers, and answers what they saw when that is right.

@@ -90,63 +90,65 @@ impl Book<'_> {
 
 fn head(text: &mut String, settings: &Settings, series: &Series, raw: &Path) {
     line(text, "## The store on Redis beside BullMQ: `make bench-redis`\n".to_owned());
-    if !settings.is_whole() {
+    if !settings.is_whole() || cfg!(debug_assertions) {
+        let what = if cfg!(debug_assertions) { "unoptimised, or " } else { "" };
+        let share = settings.scale;
         line(
             text,
             format!(
-                "**Not for the record**: a share of {} of the jobs, some parts, peers or runs only.\n",
-                settings.scale
+                "**Not for the record**: {what}some parts, peers or runs only, or a share ({share}) of the jobs.\n"
             ),
         );
     }
-    let fact =
-        |name: &str| series.facts.iter().find(|(known, _)| *known == name).map_or("?", |(_, value)| value.as_str());
+    line(text, where_it_ran(series));
     line(
         text,
         format!(
-            "{}, commit {}: {}, {} cores, {}. {} on a core of its own (nothing kept on disk except where said), reached by TCP on \
-         127.0.0.1; clients on the other core{}. Peers: `bullmq-official` {} (one process, as ours), BullMQ {} on Node {} ({}). \
-         Rust in profile `demo` (opt-level 2, no LTO), both alike.",
-            fact("date"),
-            fact("commit"),
-            fact("processor"),
-            series.cores.as_ref().map_or(0, |cores| cores.client_count + 1),
-            fact("kernel"),
-            fact("server"),
-            series.cores.as_ref().map_or_else(String::new, |cores| format!(" ({})", cores.clients)),
-            fact("bullmq-official"),
-            fact("BullMQ"),
-            fact("Node"),
-            nodes(series)
+            "Every job: 172 bytes of JSON, 3 attempts, exponential backoff of 2 s, completed ones kept for an hour, 1,000 at \
+             the most; 1,000 per call in bulk, 64 tasks singly. Clocks of backlogs begin with the worker and stop when the \
+             last completion is stored, seen by looks a millisecond apart at the end. Processor time per job is from the \
+             kernel: Redis's main thread (the looks included), the clients' processes. *Saturated*: at least {SATURATED} of \
+             its core is used. Figures are medians, with the range of the runs in brackets; peers took turns run by run.\n"
         ),
     );
-    line(
-        text,
-        format!(
-            "Every job: 172 bytes of JSON, 3 attempts, exponential backoff of 2 s, completed ones kept for an hour, 1,000 at the \
-         most; 1,000 per call in bulk, 64 tasks singly. Clocks of backlogs begin with the worker and stop when the last \
-         completion is stored, seen by a look each 5 ms (each 1 ms at the end). Processor time per job is from the kernel: \
-         Redis's main thread (the looks included), the clients' processes. *Saturated*: at least {SATURATED} of its core is \
-         used. Jobs/s and ratios are medians, with the range of the runs in brackets; peers took turns run by run."
-        ),
-    );
-    let others = Runs::of(series.records.iter().map(|record| record.others_cores));
-    let others = others.map_or_else(String::new, |others| {
-        format!("{:.2} cores at the median, {:.2} at the most", others.median, others.most)
+    line(text, what_came_of_it(series, raw));
+}
+
+fn where_it_ran(series: &Series) -> String {
+    let cores = series.cores.as_ref();
+    format!(
+        "{}, commit {}: {}, {} cores, {}. {} on core {} alone (nothing kept on disk except where said), reached by TCP on \
+         127.0.0.1; clients on core {}. Peers: `bullmq-official` {} (one process, as ours), BullMQ {} on Node {} ({}). Both \
+         Rust clients come from one build.\n",
+        series.fact("date"),
+        series.fact("commit"),
+        series.fact("processor"),
+        cores.map_or(0, |cores| cores.client_count + 1),
+        series.fact("kernel"),
+        series.fact("server"),
+        cores.map_or("?", |cores| &cores.redis),
+        cores.map_or("?", |cores| &cores.clients),
+        series.fact("bullmq-official"),
+        series.fact("BullMQ"),
+        series.fact("Node"),
+        nodes(series)
+    )
+}
+
+fn what_came_of_it(series: &Series, raw: &Path) -> String {
+    let others = Runs::of(series.records.iter().map(|record| record.others_cores)).map_or_else(String::new, |others| {
+        format!("; other programs used {:.2} cores at the median, {:.2} at the most", others.median, others.most)
     });
-    line(
-        text,
-        format!(
-            "All {} jobs reached a handler exactly once, but for the faults below if there are any: {} faults. {} s in all; other \
-         programs on this machine used {others}; load average {} before, {} after. Raw figures: `{}`.",
-            thousands(series.delivered as f64),
-            series.faults.len(),
-            series.took.as_secs(),
-            fact("load average at the start"),
-            fact("load average at the end"),
-            raw.display()
-        ),
-    );
+    format!(
+        "{} jobs were worked and checked: each reached a handler exactly once; {} faults. {} s in all{others}; load average {} \
+         before, {} after. Raw figures: `{}`.",
+        thousands(series.delivered as f64),
+        series.faults.len(),
+        series.took.as_secs(),
+        series.fact("load average at the start"),
+        series.fact("load average at the end"),
+        raw.display()
+    )
 }
 
 fn nodes(series: &Series) -> String {
@@ -158,7 +160,7 @@ fn nodes(series: &Series) -> String {
         .iter()
         .map(|(size, rate, redis)| format!("{size}: {}/s, Redis {redis:.2}", thousands(*rate)))
         .collect();
-    let tried = if tried.is_empty() { "not tried".to_owned() } else { tried.join("; ") };
+    let tried = if tried.is_empty() { "only so many".to_owned() } else { tried.join("; ") };
     format!("{} process{}; tried {tried}", series.nodes, if series.nodes == 1 { "" } else { "es" })
 }
 

@@ -20,8 +20,8 @@ const WORTH: f64 = 1.03;
 const WARM: u32 = 5_000;
 
 /// What came of it.
-#[derive(Default)]
 pub(crate) struct Series {
+    begun: Instant,
     pub(crate) records: Vec<Record>,
     pub(crate) faults: Vec<String>,
     /// Node processes that were tried, with jobs per second and Redis's cores.
@@ -38,14 +38,23 @@ pub(crate) struct Series {
 }
 
 pub(crate) async fn run(settings: &Settings) -> Series {
-    let begun = Instant::now();
-    let mut series = Series::default();
-    series.facts = facts();
+    let mut series = Series {
+        begun: Instant::now(),
+        records: Vec::new(),
+        faults: Vec::new(),
+        sizes: Vec::new(),
+        nodes: 0,
+        quiet: None,
+        cores: None,
+        facts: facts(),
+        delivered: 0,
+        took: Duration::ZERO,
+    };
     if let Err(why) = series.go_through(settings).await {
         series.faults.push(why);
     }
     series.facts.push(("load average at the end", said("cut", &["-d ", "-f1-3", "/proc/loadavg"])));
-    series.took = begun.elapsed();
+    series.took = series.begun.elapsed();
     series
 }
 
@@ -61,6 +70,10 @@ impl Series {
                           "records": self.records });
         std::fs::write(root().join(&path), format!("{all:#}\n")).unwrap();
         path
+    }
+
+    pub(crate) fn fact(&self, name: &str) -> &str {
+        self.facts.iter().find(|(known, _)| *known == name).map_or("?", |(_, value)| value)
     }
 
     async fn go_through(&mut self, settings: &Settings) -> Result<(), String> {
@@ -145,7 +158,11 @@ impl Series {
         run: usize,
     ) -> Result<(), String> {
         let (records, jobs) = match task {
-            Task::Cell(cell) => (measure::cell(stage, team, part, cell).await?.into(), cell.jobs),
+            Task::Cell(cell) => {
+                let [added, worked] = measure::cell(stage, team, part, cell).await?;
+                // Work is measured where jobs are added in bulk; what was added singly is worked to see that it is all there.
+                (if cell.how == How::Singly { vec![added] } else { vec![added, worked] }, cell.jobs)
+            }
             Task::Offer(offer) => (vec![measure::offer(stage, team, part, offer).await?], offer.jobs),
         };
         self.delivered += u64::from(jobs);
@@ -153,8 +170,11 @@ impl Series {
             record.run = run;
             let (what, who, rate) = (record.what, record.who.name(), record.jobs_per_second);
             eprintln!(
-                "  {who:<8} {what:?}: {rate:.0} jobs/s, Redis {:.1} us, client {:.1} us per job, others {:.2} cores",
-                record.redis_us, record.client_us, record.others_cores
+                "{:4} s {who:<8} {what:?}: {rate:.0} jobs/s, Redis {:.1} us, client {:.1} us per job, others {:.2} cores",
+                self.begun.elapsed().as_secs(),
+                record.redis_us,
+                record.client_us,
+                record.others_cores
             );
             self.records.push(record);
         }

@@ -6,19 +6,16 @@ use std::time::{Duration, Instant};
 use launchkit_testkit::redis::{Kind, RedisServer, RedisSetup};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
-use tokio::time::{MissedTickBehavior, interval};
 
 use crate::meter::Reading;
 
-/// How often Redis is asked what is left, while much is and at the end.
-const LOOKS: Duration = Duration::from_millis(5);
-const LAST_LOOKS: Duration = Duration::from_millis(1);
+/// Between two looks at what is left.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(100);
 /// No backlog takes longer.
 const PATIENCE: Duration = Duration::from_secs(50);
 /// The unrelated key.
 const KEY: &str = "unrelated";
-/// Every fifth tick of the unrelated GET asks what is left, too.
-const GETS_PER_LOOK: u32 = 5;
 
 /// Which cores whose processes have.
 pub(crate) struct Cores {
@@ -83,6 +80,7 @@ pub(crate) struct Stage {
     server: RedisServer,
     pid: u32,
     redis: MultiplexedConnection,
+    queues: u32,
 }
 
 impl Stage {
@@ -98,7 +96,7 @@ impl Stage {
         run("taskset", &["-a", "-c", "-p", &cores.redis, &format!("{pid}")])?;
         let client = redis::Client::open(server.url()).map_err(said)?;
         let redis = client.get_multiplexed_async_connection().await.map_err(said)?;
-        Ok(Self { server, pid, redis })
+        Ok(Self { server, pid, redis, queues: 0 })
     }
 
     pub(crate) fn url(&self) -> String {
@@ -118,11 +116,14 @@ impl Stage {
             .unwrap_or_default())
     }
 
-    /// Empties it.
-    pub(crate) async fn clear(&mut self) -> Result<(), String> {
+    /// Empties it; answers the name of a queue that nobody has used, so that a worker which is still on its way out does not
+    /// hear of the next one's jobs.
+    pub(crate) async fn clear(&mut self) -> Result<String, String> {
         let mut commands = redis::pipe();
         commands.cmd("FLUSHALL").arg("SYNC").ignore().cmd("SET").arg(KEY).arg("x".repeat(100)).ignore();
-        commands.query_async::<()>(&mut self.redis).await.map_err(said)
+        commands.query_async::<()>(&mut self.redis).await.map_err(said)?;
+        self.queues += 1;
+        Ok(format!("bench-{}", self.queues))
     }
 
     /// Its own count of commands begins anew.
@@ -170,20 +171,26 @@ impl Stage {
         Ok(Left { waiting, active, delayed, prioritized, failed, completed })
     }
 
-    /// Looks until nothing is left to do: the last completion is stored. With `gets`, times an unrelated GET each
-    /// millisecond meanwhile.
-    pub(crate) async fn worked_off(&mut self, queue: &str, mut gets: Option<&mut Vec<u64>>) -> Result<Left, String> {
+    /// Looks until nothing is left to do: the last completion is stored. Looks are few, since Redis pays for them: the next
+    /// one comes when a quarter of the time is over that the rest should take, and each `last` when nothing waits any more.
+    /// With `gets`, times an unrelated GET each millisecond meanwhile.
+    pub(crate) async fn worked_off(
+        &mut self,
+        queue: &str,
+        last: Duration,
+        mut gets: Option<&mut Vec<u64>>,
+    ) -> Result<Left, String> {
         let begun = Instant::now();
-        let mut every = ticks(if gets.is_some() { LAST_LOOKS } else { LOOKS });
-        let mut tick = 0;
+        let first = self.left(queue).await?;
+        let mut next = begun + SHORTEST;
         loop {
-            every.tick().await;
-            tick += 1;
-            if let Some(gets) = &mut gets {
-                gets.push(self.get().await?);
-                if tick % GETS_PER_LOOK != 0 {
-                    continue;
-                }
+            match &mut gets {
+                Some(gets) => gets.push(self.get().await?),
+                None => tokio::time::sleep_until(next.into()).await,
+            }
+            if Instant::now() < next {
+                tokio::time::sleep(SHORTEST).await;
+                continue;
             }
             let left = self.left(queue).await?;
             if (left.waiting, left.active, left.delayed, left.prioritized) == (0, 0, 0, 0) {
@@ -192,9 +199,10 @@ impl Stage {
             if begun.elapsed() > PATIENCE {
                 return Err(format!("not worked off within {PATIENCE:?}: {left:?}"));
             }
-            if left.waiting == 0 && every.period() > LAST_LOOKS {
-                every = ticks(LAST_LOOKS);
-            }
+            let gone = f64::from(first.waiting.saturating_sub(left.waiting).max(1));
+            let rest = begun.elapsed().mul_f64(f64::from(left.waiting) / gone);
+            let pause = if left.waiting == 0 { last } else { (rest / 4).clamp(SHORTEST, LONGEST) };
+            next = Instant::now() + pause;
         }
     }
 
@@ -202,10 +210,9 @@ impl Stage {
     pub(crate) async fn quiet_gets(&mut self, time: Duration) -> Result<Vec<u64>, String> {
         let mut gets = Vec::new();
         let begun = Instant::now();
-        let mut every = ticks(LAST_LOOKS);
         while begun.elapsed() < time {
-            every.tick().await;
             gets.push(self.get().await?);
+            tokio::time::sleep(SHORTEST).await;
         }
         Ok(gets)
     }
@@ -217,13 +224,6 @@ impl Stage {
         let took = begun.elapsed();
         if value.len() == 100 { Ok(took.as_micros() as u64) } else { Err(format!("GET answered {value:?}")) }
     }
-}
-
-/// The first at once.
-fn ticks(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
 }
 
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
