@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bullmq::options::RedisConnectionOptions;
 use bullmq::queue::BulkJob;

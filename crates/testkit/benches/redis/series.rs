@@ -124,23 +124,35 @@ impl Series {
         let mut teams = Vec::new();
         for who in &section.who {
             match self.team(settings, &mut stage, *who).await {
-                Ok(team) => teams.push(team),
-                Err(why) => self.faults.push(format!("{}: {}: {why}", section.part.name(), who.name())),
+                Ok(team) => teams.push(Some(team)),
+                Err(why) => self.note(section.part, *who, &why),
             }
         }
         for (task, runs) in &section.tasks {
             for run in 0..*runs {
-                for team in &mut teams {
+                for place in &mut teams {
+                    let Some(team) = place else { continue };
                     let Err(why) = self.measure(&mut stage, team, section.part, task, run).await else { continue };
-                    let fault = format!("{}: {}: {task:?}: {why}", section.part.name(), team.who.name());
-                    eprintln!("  {fault}");
-                    self.faults.push(fault);
-                    // What it does now, nobody knows.
-                    *team = self.team(settings, &mut stage, team.who).await?;
+                    let who = team.who;
+                    self.note(section.part, who, &format!("{task:?}: {why}"));
+                    // What it does now, nobody knows. One that cannot be started anew is left out of the rest of this part.
+                    *place = match self.team(settings, &mut stage, who).await {
+                        Ok(team) => Some(team),
+                        Err(why) => {
+                            self.note(section.part, who, &format!("starting it anew: {why}"));
+                            None
+                        }
+                    };
                 }
             }
         }
         Ok(())
+    }
+
+    fn note(&mut self, part: Part, who: Who, why: &str) {
+        let fault = format!("{}: {}: {why}", part.name(), who.name());
+        eprintln!("{fault}");
+        self.faults.push(fault);
     }
 
     async fn team(&self, settings: &Settings, stage: &mut Stage, who: Who) -> Result<Team, String> {

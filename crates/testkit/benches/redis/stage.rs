@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use launchkit_testkit::redis::{Kind, RedisServer, RedisSetup};
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 
@@ -95,7 +96,9 @@ impl Stage {
         let pid = field(&info, "process_id").and_then(|pid| pid.parse().ok()).ok_or("Redis has no process id")?;
         run("taskset", &["-a", "-c", "-p", &cores.redis, &format!("{pid}")])?;
         let client = redis::Client::open(server.url()).map_err(said)?;
-        let redis = client.get_multiplexed_async_connection().await.map_err(said)?;
+        // The library gives up after half a second unless told otherwise; a script for many jobs on a busy machine is no fault.
+        let patient = AsyncConnectionConfig::new().set_response_timeout(Some(PATIENCE));
+        let redis = client.get_multiplexed_async_connection_with_config(&patient).await.map_err(said)?;
         Ok(Self { server, pid, redis, queues: 0 })
     }
 
