@@ -72,6 +72,11 @@ impl Peer {
         }
     }
 
+    /// The number of its process; `None` when it has ended and that is known.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Gives an order and answers what became of it; an error is what the peer says of it.
     pub async fn try_ask(&self, op: &str, with: Value) -> Result<Value, String> {
         let number = self.number.fetch_add(1, Ordering::Relaxed);
