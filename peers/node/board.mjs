@@ -7,12 +7,14 @@
 //                                      none of `lacks`; answers what it shows as a tree of texts
 //   do    {at, press, fill, end}       opens a page, presses what is named, fills in the dialog that comes up, and ends it
 //                                      with a button; answers what the board's server was asked for, and its status
-//   shoot {at, press, has, file}       the same as `see`, but takes a picture, for people
+//
+// With BOARD_PICTURES set to a folder, it leaves a picture of each page that was seen there, for people.
 //
 // `press` is a list of {menu}, {tab}, {button}, {row, button} (of a table's row), {badge} (a button by a part
 // of its text), {icon} (an action of a job's card).
 
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const require = createRequire(process.cwd() + '/');
@@ -40,6 +42,8 @@ const QUIET = [
   '--disable-component-update', '--disable-sync',
 ];
 
+const pictures = process.env.BOARD_PICTURES;
+let taken = 0;
 const [port, ...names] = process.argv.slice(2);
 const queues = names.map((name) => new Queue(name, { connection: { host: '127.0.0.1', port: Number(port) } }));
 const adapter = new ExpressAdapter();
@@ -75,7 +79,10 @@ async function see({ at, press, has = [], lacks = [] }) {
     const text = await shown();
     const missing = has.filter((part) => !text.includes(part));
     const unwanted = lacks.filter((part) => text.includes(part));
-    if (missing.length + unwanted.length === 0) return text;
+    if (missing.length + unwanted.length === 0) {
+      if (pictures) await page.screenshot({ path: join(pictures, `${port}-${++taken}.png`) });
+      return text;
+    }
     if (Date.now() > until) {
       throw new Error(`lacks ${JSON.stringify(missing)}, has ${JSON.stringify(unwanted)}:\n${text}`);
     }
@@ -119,14 +126,7 @@ async function act({ at, press, fill: fields = {}, end }) {
   return { asked: `${asked.method()} ${new URL(asked.url()).pathname.slice('/board'.length)}`, status: response.status() };
 }
 
-const orders = {
-  see,
-  do: act,
-  async shoot({ at, press, has, file }) {
-    await see({ at, press, has });
-    await page.screenshot({ path: file });
-  },
-};
+const orders = { see, do: act };
 
 for await (const line of createInterface({ input: process.stdin })) {
   const { n, op, with: order } = JSON.parse(line);

@@ -67,7 +67,7 @@ async fn retry(board: &Board) {
     assert_eq!(board.ask("HGET bull:orders:unpaid failedReason"), "");
     board.see("/queue/orders?status=waiting", &["unpaid fails at first", "link \"WAITING 4\""]).await;
     let record = board.queue("orders").get(&id("unpaid")).await.expect("read").expect("there");
-    assert_eq!((record.state, record.failure, record.finished), (State::Waiting, None, None));
+    assert_eq!((record.state, record.failure, record.finished_on), (State::Waiting, None, None));
 }
 
 async fn promote_and_reschedule(board: &Board) {

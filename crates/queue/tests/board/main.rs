@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use launchkit_queue::backend::redis::RedisOptions;
-use launchkit_queue::{Active, Exit, JobId, JobKind, OutcomeError, Payload, Queue, Running, Store, Worker};
+use launchkit_queue::{Active, Clock, Exit, JobId, JobKind, OutcomeError, Payload, Queue, Running, Store, Worker};
 use launchkit_testkit::Peer;
 use launchkit_testkit::redis::{Kind, RedisServer};
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,12 @@ impl Board {
 
     fn queue(&self, name: &str) -> Queue {
         Queue::new(&self.store, name).expect("a name")
+    }
+
+    /// A queue whose clock is a minute slow: what is done through it was done a minute ago.
+    fn a_minute_ago(&self, name: &str) -> Queue {
+        let slow = Clock::runtime(Clock::system().now().minus(Duration::from_secs(60)));
+        Queue::new(&Store::over(self.store.backend().clone(), slow), name).expect("a name")
     }
 
     /// Opens a page and waits until it shows all of these.

@@ -20,12 +20,22 @@ async fn schedulers_are_shown_run_changed_and_removed() {
 
 async fn the_page_tells_what_runs_when(board: &Board, orders: &Queue) {
     let nightly = Schedule::cron_in("30 2 * * *", "Europe/Berlin");
-    orders.schedule(Repeat::named("nightly", nightly, "sweep", &json!({ "floors": 2 })).expect("a payload")).await.expect("scheduled");
+    orders
+        .schedule(Repeat::named("nightly", nightly, "sweep", &json!({ "floors": 2 })).expect("a payload"))
+        .await
+        .expect("scheduled");
     let hourly = Schedule::Every(Duration::from_secs(3600));
     let first = orders.schedule(Repeat::named("hourly", hourly, "dust", &json!([])).expect("a payload")).await;
     let first = first.expect("scheduled").expect("due");
     let jobs = format!("/board/queue/orders/repeat%3Ahourly%3A{}", first.millis());
-    let rows = ["cell \"nightly sweep\"", "code: 30 2 * * *", "text: Europe/Berlin", "cell \"hourly dust\"", "every 1h", &jobs];
+    let rows = [
+        "cell \"nightly sweep\"",
+        "code: 30 2 * * *",
+        "text: Europe/Berlin",
+        "cell \"hourly dust\"",
+        "every 1h",
+        &jobs,
+    ];
     board.see("/job-schedulers", &rows).await;
     board.see("/queue/orders", &["link \"Schedulers (2)\""]).await;
     let expand = json!({ "at": "/job-schedulers", "press": [{ "row": "nightly", "button": "Job template" }], "has": ["floors:2"] });
