@@ -69,7 +69,8 @@ async function open({ at, press = [] }) {
 
 async function shown() {
   const parts = await page.locator('main, [role=dialog], [role=alertdialog]').all();
-  return (await Promise.all(parts.map((part) => part.ariaSnapshot()))).join('\n');
+  const texts = await Promise.all(parts.map((part) => part.ariaSnapshot()));
+  return texts.join('\n').replaceAll('\\"', '"'); // names are quoted, and quotes within them escaped
 }
 
 async function see({ at, press, has = [], lacks = [] }) {

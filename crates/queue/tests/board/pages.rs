@@ -69,7 +69,7 @@ async fn a_queue_has_its_counts_and_its_jobs(board: &Board) {
 }
 
 async fn a_job_has_its_data_and_its_times(board: &Board) {
-    let data = ["paid reports", "sum:7.5,", "to:\"Zoë\"", "returnValue:", "40%", "by clerk", "Finished at"];
+    let data = ["paid reports", "sum:7.5,", "Zoë", "returnValue:", "40%", "by clerk", "Finished at"];
     board.see("/queue/orders/paid", &data).await;
     board.see_tab("/queue/orders/paid", "Logs", &["counted the coins", "wrote the receipt"]).await;
     let options = ["attempts:3", "jobId:\"paid\"", "type:\"exponential\"", "delay:1500"];
