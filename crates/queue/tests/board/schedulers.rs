@@ -27,7 +27,7 @@ async fn the_page_tells_what_runs_when(board: &Board, orders: &Queue) {
     let hourly = Schedule::Every(Duration::from_secs(3600));
     let first = orders.schedule(Repeat::named("hourly", hourly, "dust", &json!([])).expect("a payload")).await;
     let first = first.expect("scheduled").expect("due");
-    let jobs = format!("/board/queue/orders/repeat%3Ahourly%3A{}", first.millis());
+    let jobs = format!("/board/queue/orders/repeat%3Ahourly%3A{first}");
     let rows = [
         "cell \"nightly sweep\"",
         "code: 30 2 * * *",
@@ -45,7 +45,9 @@ async fn the_page_tells_what_runs_when(board: &Board, orders: &Queue) {
     let worker = worker(orders);
     result(orders, &format!("repeat:hourly:{first}")).await;
     worker.stop().await;
-    board.see("/job-schedulers", &["in 59 minutes", "ago"]).await;
+    let next = orders.scheduled("hourly").await.expect("read").expect("there").slot.expect("due");
+    assert_eq!(next, first.plus(Duration::from_secs(3600)));
+    board.see("/job-schedulers", &[&format!("/board/queue/orders/repeat%3Ahourly%3A{next}"), "ago"]).await;
 }
 
 async fn run_now(board: &Board, orders: &Queue) {
