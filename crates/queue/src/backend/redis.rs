@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 mod codec;
 mod flow;
 mod keys;
+mod leftovers;
 mod link;
 mod options;
 mod read;
@@ -40,6 +41,7 @@ use write::ADD_STEP;
 
 const NO_GROUPS: StoreError = StoreError::Unsupported("groups are not built on Redis yet");
 
+pub use leftovers::Leftovers;
 pub use link::RedisHealth;
 pub use options::{BadRedisUrl, RedisOptions};
 
