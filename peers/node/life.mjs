@@ -54,7 +54,7 @@ const steps = {
     return (await queue.addBulk(all)).map((job) => job.id);
   },
   async flow(_, { tree }) {
-    return (await flows.add(node(tree))).job.id;
+    await flows.add(node(tree));
   },
   async take({ worker, held }) {
     const token = `life:${tokens++}`;
@@ -86,7 +86,7 @@ const steps = {
   },
   async children({ held }, { job }) {
     const { job: mine, token } = held.get(job);
-    return await mine.moveToWaitingChildren(token);
+    await mine.moveToWaitingChildren(token);
   },
   async extend({ held }, { job }) {
     const { job: mine, token } = held.get(job);

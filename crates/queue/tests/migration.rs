@@ -29,7 +29,8 @@ fn read(path: &str) -> String {
 
 /// The fenced block of a language in the document, of which there is one.
 fn block<'a>(document: &'a str, language: &str) -> &'a str {
-    let mut blocks = document.split(&format!("\n```{language}\n")).skip(1);
+    let begin = format!("\n```{language}\n");
+    let mut blocks = document.split(&begin).skip(1);
     let block = blocks.next().and_then(|rest| rest.split("```").next()).expect("a block");
     assert!(blocks.next().is_none(), "there is one block of {language}");
     block

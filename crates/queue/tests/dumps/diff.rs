@@ -6,16 +6,16 @@ use crate::dump::{Dump, Key};
 
 /// One difference. What one side lacks is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Difference {
+pub(crate) struct Difference {
     /// The key, without what names its queue and its job.
-    pub shape: String,
+    pub(crate) shape: String,
     /// A field, a member, an option; an entry of a stream; `key` for a whole one.
-    pub part: String,
-    pub theirs: Option<String>,
-    pub ours: Option<String>,
+    pub(crate) part: String,
+    pub(crate) theirs: Option<String>,
+    pub(crate) ours: Option<String>,
     /// Chapter and key.
-    pub chapter: String,
-    pub key: String,
+    pub(crate) chapter: String,
+    pub(crate) key: String,
 }
 
 /// What is asked of a queue besides its jobs' keys.
@@ -51,7 +51,7 @@ fn shape(key: &str) -> String {
 }
 
 /// Every difference of a chapter.
-pub fn differences(chapter: &str, theirs: &Dump, ours: &Dump) -> Vec<Difference> {
+pub(crate) fn differences(chapter: &str, theirs: &Dump, ours: &Dump) -> Vec<Difference> {
     let mut found = Vec::new();
     let names: std::collections::BTreeSet<&String> = theirs.keys.keys().chain(ours.keys.keys()).collect();
     for name in names {
@@ -120,14 +120,19 @@ fn unequal(a: &[String], b: &[String]) -> Vec<(Option<String>, Option<String>)> 
 }
 
 /// The list as it is committed: by class, and within it each difference once, with the chapters and keys that show it.
-pub fn listed(classed: &BTreeMap<&str, Vec<Difference>>) -> String {
+pub(crate) fn listed(classed: &BTreeMap<&str, Vec<Difference>>) -> String {
     let mut text = String::new();
     for (class, differences) in classed {
         text.push_str(&format!("{class}\n"));
         let mut grouped: BTreeMap<String, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
         for one in differences {
             let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
-            let line = format!("{} {}: {} | {}", one.shape, one.part, side(&one.theirs), side(&one.ours));
+            let line = match *class {
+                // Their values are nobody else's business.
+                "own-fields" => format!("{} {}", one.shape, one.part),
+                "a-millisecond-less" => format!("{} {}: n ms | n - 1 ms", one.shape, one.part),
+                _ => format!("{} {}: {} | {}", one.shape, one.part, side(&one.theirs), side(&one.ours)),
+            };
             let key = one.key.strip_prefix("bull:").unwrap_or(&one.key);
             grouped.entry(line).or_default().entry(&one.chapter).or_default().push(key);
         }

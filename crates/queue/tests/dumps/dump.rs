@@ -15,21 +15,21 @@ const CHAPTER: i64 = 100_000_000;
 
 /// One key: its parts by name, or a stream's entries in order.
 #[derive(Debug, Default, PartialEq)]
-pub struct Key {
-    pub kind: String,
-    pub parts: BTreeMap<String, String>,
-    pub entries: Vec<String>,
+pub(crate) struct Key {
+    pub(crate) kind: String,
+    pub(crate) parts: BTreeMap<String, String>,
+    pub(crate) entries: Vec<String>,
 }
 
 /// All keys of a server, and how many UUIDs stand in them.
 #[derive(Debug, Default)]
-pub struct Dump {
-    pub keys: BTreeMap<String, Key>,
-    pub uuids: usize,
+pub(crate) struct Dump {
+    pub(crate) keys: BTreeMap<String, Key>,
+    pub(crate) uuids: usize,
 }
 
 /// Reads everything.
-pub fn read(server: &mut Connection) -> RedisResult<Dump> {
+pub(crate) fn read(server: &mut Connection) -> RedisResult<Dump> {
     let mut raw = BTreeMap::new();
     let names: Vec<String> = server.keys("*")?;
     for name in names {
@@ -75,7 +75,12 @@ fn read_key(server: &mut Connection, name: &str) -> RedisResult<Key> {
             for (field, value) in fields {
                 match serde_json::from_str(&value) {
                     // What is written as JSON by a server's script or by a client has no order.
+                    Ok(Value::Object(json)) if json.is_empty() && field == "opts" => {}
                     Ok(json @ Value::Object(_)) if field == "opts" || field == "parent" => flatten(&field, &json, parts),
+                    // They name files.
+                    Ok(Value::Array(traces)) if field == "stacktrace" => {
+                        parts.insert(field, format!("traces: {}", traces.len()));
+                    }
                     _ => drop(parts.insert(field, value)),
                 }
             }

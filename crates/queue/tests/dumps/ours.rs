@@ -14,21 +14,21 @@ use launchkit_testkit::redis::RedisServer;
 use serde_json::{Map, Value, json};
 
 /// A store, and the jobs that are held.
-pub struct Ours {
+pub(crate) struct Ours {
     store: Arc<Redis>,
     held: HashMap<String, Held>,
     tokens: u64,
 }
 
 impl Ours {
-    pub async fn on(server: &RedisServer) -> Self {
+    pub(crate) async fn on(server: &RedisServer) -> Self {
         let options = RedisOptions::parse(&server.url()).expect("a URL");
         let store = Arc::new(Redis::open(&options).await.expect("a store"));
         Self { store, held: HashMap::new(), tokens: 0 }
     }
 
     /// One step, and what is answered: an id, several, or nothing.
-    pub async fn step(&mut self, what: &str, step: &Value, now: Timestamp) -> Value {
+    pub(crate) async fn step(&mut self, what: &str, step: &Value, now: Timestamp) -> Value {
         let queue = QueueName::new(text(&step["queue"])).expect("a name");
         let q = Given::over(self.store.clone(), queue.clone());
         let after = |name: &str| now.plus(millis(&step[name]));
@@ -39,6 +39,7 @@ impl Ours {
                 json!(q.add(jobs, now).await.iter().map(|added| added.id().as_str()).collect::<Vec<_>>())
             }
             "flow" => self.flow(&step["tree"], now).await,
+            "unschedule" => json!(q.edit(Edit::Unschedule(text(&step["id"]).into()), now).await == Edited::Done),
             "take" => self.take(&q, now).await,
             "done" => self.end(&q, step, now, |_| Outcome::Done(payload(&step["value"]))).await,
             "fail" => self.end(&q, step, now, |held| failed(held, step, now)).await,
@@ -95,7 +96,7 @@ impl Ours {
     }
 
     async fn end(&mut self, q: &Given, step: &Value, now: Timestamp, outcome: impl Fn(&Held) -> Outcome) -> Value {
-        let held = self.held.remove(text(&step["job"])).expect("the job is held");
+        let Some(held) = self.held.remove(text(&step["job"])) else { return json!("it is not held") };
         let outcome = outcome(&held);
         let keep = match &outcome {
             Outcome::Done(_) => held.options.keep_completed,
@@ -118,7 +119,7 @@ impl Ours {
             open.extend(children.map(|child| (child, Some(nodes.len() - 1))));
         }
         match self.store.add_flow(AddFlow { nodes }, now).await.expect("a flow is added") {
-            Flowed::Added(added) => json!(added[0].id().as_str()),
+            Flowed::Added(_) => Value::Null,
             Flowed::Refused(refused) => panic!("{refused:?}"),
         }
     }
@@ -147,7 +148,7 @@ impl Ours {
         let Some(one) = found.filter(|one| one.slot == Some(slot)) else { return };
         let more = one.repeat.limit.is_none_or(|limit| one.count < limit);
         let next = one.repeat.next(slot, now).filter(|_| more);
-        let tick = Tick::one(Fate::of(slot, now, None), slot, now);
+        let tick = Tick::one(Fate::Run, slot, now);
         q.edit(Edit::Advance(Advance { id: id.into(), slot, next, tick, left: None }), now).await;
     }
 }
@@ -198,7 +199,7 @@ fn new_job(step: &Value) -> NewJob {
 fn failed(held: &Held, step: &Value, now: Timestamp) -> Outcome {
     let kind = if step["final"] == true { FailureKind::GaveUp } else { FailureKind::Error };
     let told = held.failed_already.clone();
-    assert_eq!(told.is_some(), step["told"] == true, "{step}: whether it was to be failed unrun");
+    assert_eq!(told.is_some(), step["told"] == true, "{step}: whether it was to be failed without a run");
     let failure = told.unwrap_or_else(|| Failure::new(kind, text(&step["error"])));
     decide(Ran::Failed(failure), held.made, &held.options, now, 0.5)
 }
@@ -214,7 +215,6 @@ fn edit(what: &str, step: &Value) -> Option<Edit> {
         "remove" => Edit::Remove(job()),
         "detach" => Edit::Detach(job()),
         "free" => Edit::FreeDedup(text(&step["id"]).into()),
-        "unschedule" => Edit::Unschedule(text(&step["id"]).into()),
         _ => return None,
     })
 }
