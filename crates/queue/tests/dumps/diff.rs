@@ -20,9 +20,29 @@ pub(crate) struct Difference {
 
 /// What is asked of a queue besides its jobs' keys.
 const OF_QUEUES: [&str; 23] = [
-    "wait", "paused", "active", "waiting-children", "delayed", "prioritized", "completed", "failed", "stalled",
-    "stalled-check", "repeat", "limiter", "meta", "events", "pc", "marker", "id", "metrics:completed", "metrics:failed",
-    "metrics:completed:data", "metrics:failed:data", "priority", "delay",
+    "wait",
+    "paused",
+    "active",
+    "waiting-children",
+    "delayed",
+    "prioritized",
+    "completed",
+    "failed",
+    "stalled",
+    "stalled-check",
+    "repeat",
+    "limiter",
+    "meta",
+    "events",
+    "pc",
+    "marker",
+    "id",
+    "metrics:completed",
+    "metrics:failed",
+    "metrics:completed:data",
+    "metrics:failed:data",
+    "priority",
+    "delay",
 ];
 
 /// `bull:letters:7:logs` is `<job>:logs`; `bull:letters:wait` is `wait`; a key of ours is what it is for.
@@ -68,7 +88,14 @@ pub(crate) fn differences(chapter: &str, theirs: &Dump, ours: &Dump) -> Vec<Diff
         let many = |uuids: usize| (uuids > 0).then(|| "a UUID".to_owned());
         let of = |uuids| many(uuids).or(Some("the next number".to_owned()));
         let (shape, part, key) = ("<job>".to_owned(), "id without one given".to_owned(), String::new());
-        found.push(Difference { shape, part, theirs: of(theirs.uuids), ours: of(ours.uuids), chapter: chapter.to_owned(), key });
+        found.push(Difference {
+            shape,
+            part,
+            theirs: of(theirs.uuids),
+            ours: of(ours.uuids),
+            chapter: chapter.to_owned(),
+            key,
+        });
     }
     found
 }

@@ -76,7 +76,9 @@ fn read_key(server: &mut Connection, name: &str) -> RedisResult<Key> {
                 match serde_json::from_str(&value) {
                     // What is written as JSON by a server's script or by a client has no order.
                     Ok(Value::Object(json)) if json.is_empty() && field == "opts" => {}
-                    Ok(json @ Value::Object(_)) if field == "opts" || field == "parent" => flatten(&field, &json, parts),
+                    Ok(json @ Value::Object(_)) if field == "opts" || field == "parent" => {
+                        flatten(&field, &json, parts)
+                    }
                     // They name files.
                     Ok(Value::Array(traces)) if field == "stacktrace" => {
                         parts.insert(field, format!("traces: {}", traces.len()));
@@ -86,8 +88,7 @@ fn read_key(server: &mut Connection, name: &str) -> RedisResult<Key> {
             }
         }
         "stream" => {
-            let entries: Vec<(String, Vec<String>)> =
-                redis::cmd("XRANGE").arg(name).arg("-").arg("+").query(server)?;
+            let entries: Vec<(String, Vec<String>)> = redis::cmd("XRANGE").arg(name).arg("-").arg("+").query(server)?;
             key.entries = entries.iter().map(|(id, fields)| entry(id, fields)).collect();
         }
         other => panic!("{name} is a {other}"),

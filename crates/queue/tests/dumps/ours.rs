@@ -6,10 +6,10 @@ use std::sync::Arc;
 use launchkit_queue::backend::redis::{Redis, RedisOptions};
 use launchkit_queue::backend::*;
 use launchkit_queue::{
-    ChildFailure, Failure, FailureKind, Fate, JobId, JobOptions, Outcome, Payload, QueueName, Ran, Repeat, Schedule, State,
-    Tick, Timestamp, decide,
+    ChildFailure, Failure, FailureKind, Fate, JobId, JobOptions, Outcome, Payload, QueueName, Ran, Repeat, Schedule,
+    State, Tick, Timestamp, decide,
 };
-use launchkit_testkit::given::{LOCK, Given};
+use launchkit_testkit::given::{Given, LOCK};
 use launchkit_testkit::redis::RedisServer;
 use serde_json::{Map, Value, json};
 
@@ -184,8 +184,10 @@ fn options(public: &Value) -> JobOptions {
     if let Some(wait) = stored.get("backoff").filter(|wait| wait.is_number()).cloned() {
         stored.insert("backoff".into(), json!({ "type": "fixed", "delay": wait }));
     }
-    let known: Map<String, Value> =
-        stored.into_iter().filter(|(name, _)| name != "jobId" && POLICIES.iter().all(|(policy, _)| name != policy)).collect();
+    let known: Map<String, Value> = stored
+        .into_iter()
+        .filter(|(name, _)| name != "jobId" && POLICIES.iter().all(|(policy, _)| name != policy))
+        .collect();
     serde_json::from_value(Value::Object(known)).expect("options of ours")
 }
 
@@ -193,7 +195,12 @@ fn new_job(step: &Value) -> NewJob {
     let id = step["opts"]["jobId"].as_str().map(|id| JobId::custom(id).expect("an id"));
     let data = step.get("data").cloned().unwrap_or(json!({ "n": 1 }));
     let data = if data.is_null() { json!({ "n": 1 }) } else { data };
-    NewJob { id, name: step["name"].as_str().unwrap_or("text").into(), data: payload(&data), options: Arc::new(options(&step["opts"])) }
+    NewJob {
+        id,
+        name: step["name"].as_str().unwrap_or("text").into(),
+        data: payload(&data),
+        options: Arc::new(options(&step["opts"])),
+    }
 }
 
 fn failed(held: &Held, step: &Value, now: Timestamp) -> Outcome {
@@ -220,7 +227,8 @@ fn edit(what: &str, step: &Value) -> Option<Edit> {
 }
 
 fn control(what: &str, step: &Value, now: Timestamp) -> Option<Control> {
-    let number = |name: &str| step[name].as_u64().and_then(|n| u32::try_from(n).ok()).and_then(std::num::NonZeroU32::new);
+    let number =
+        |name: &str| step[name].as_u64().and_then(|n| u32::try_from(n).ok()).and_then(std::num::NonZeroU32::new);
     Some(match what {
         "pause" => Control::Pause,
         "resume" => Control::Resume,

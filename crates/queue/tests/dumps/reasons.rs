@@ -21,14 +21,22 @@ const CLASSES: &[Class] = &[
     ("a-millisecond-less", |d| d.part == "ttl" && millis(&d.theirs) == millis(&d.ours).map(|ms| ms + 1)),
     ("looks-for-stalled-jobs", |d| d.shape.starts_with("stalled") && d.ours.is_none()),
     ("flow-ids", |d| d.part == "id without one given"),
-    ("many-as-one-by-one", |d| in_chapters(d, &["bulk-retry", "delays"]) && ["delay", "items", "value", "key"].contains(&&*d.part)),
-    ("two-evicted-at-a-time", |d| d.chapter == "many-aged" && d.theirs.is_none() && ["<job>", "completed"].contains(&&*d.shape)),
+    ("many-as-one-by-one", |d| {
+        in_chapters(d, &["bulk-retry", "delays"]) && ["delay", "items", "value", "key"].contains(&&*d.part)
+    }),
+    ("two-evicted-at-a-time", |d| {
+        d.chapter == "many-aged" && d.theirs.is_none() && ["<job>", "completed"].contains(&&*d.shape)
+    }),
     ("told-only-once", |d| d.part == "entry" && d.ours.is_none() && ends(&d.theirs, &[" paused", " resumed"])),
-    ("end-of-a-child-first", |d| d.chapter == "flow-removed" && d.part == "entry" && ends_any(d, " waiting jobId=p prev=waiting-children")),
+    ("end-of-a-child-first", |d| {
+        d.chapter == "flow-removed" && d.part == "entry" && ends_any(d, " waiting jobId=p prev=waiting-children")
+    }),
     ("stalled-within-their-class", |d| d.chapter == "stalls-of-several"),
     ("no-wake-for-nothing", |d| d.shape == "marker" && d.part == "[0]" && d.ours.is_none()),
     ("counted-by-definition", |d| d.shape == "repeat:<id>" && d.part == "ic"),
-    ("replaced-is-removed", |d| d.chapter == "cron" && d.part == "entry" && d.theirs.is_none() && ends_any(d, " prev=delayed")),
+    ("replaced-is-removed", |d| {
+        d.chapter == "cron" && d.part == "entry" && d.theirs.is_none() && ends_any(d, " prev=delayed")
+    }),
     ("offset-with-the-job", |d| d.part == "opts.repeat.offset" && d.theirs.is_none()),
 ];
 
