@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use launchkit_testkit::redis::{Kind, RedisServer};
+
 /// The programs by name.
 fn programs() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
@@ -27,7 +29,8 @@ fn built(name: &str) -> PathBuf {
 #[test]
 fn every_example_runs() {
     let names = programs();
-    assert!(names.len() >= 10, "{names:?}");
+    assert!(names.len() >= 11, "{names:?}");
+    let server = RedisServer::start(Kind::Redis).expect("a server for those that want one");
     for name in names {
         let program = built(&name);
         assert!(
@@ -36,7 +39,7 @@ fn every_example_runs() {
             program.display()
         );
         let begun = Instant::now();
-        let ran = Command::new(&program).output().expect("it starts");
+        let ran = Command::new(&program).env("REDIS_URL", server.url()).output().expect("it starts");
         let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
         assert!(ran.status.success(), "{name}: {}\n{out}\n{err}", ran.status);
         println!("{name}: {:.1} s, {} lines", begun.elapsed().as_secs_f64(), out.lines().count());

@@ -22,6 +22,7 @@ use crate::time::Timestamp;
 mod codec;
 mod flow;
 mod keys;
+mod leftovers;
 mod link;
 mod obliterate;
 mod options;
@@ -41,6 +42,7 @@ use write::ADD_STEP;
 
 const NO_GROUPS: StoreError = StoreError::Unsupported("groups are not built on Redis yet");
 
+pub use leftovers::Leftovers;
 pub use link::RedisHealth;
 pub use options::{BadRedisUrl, RedisOptions};
 

@@ -20,7 +20,8 @@ impl<'a> Admin<'a> {
         Self { queue }
     }
 
-    /// Gives out no more jobs, to any worker. Held ones run on, delayed ones still become ready.
+    /// Gives out no more jobs, to any worker. Held ones run on, delayed ones still become ready. On Redis, a queue that BullMQ 5
+    /// opened last is not paused: its clients would overwrite jobs (docs/from-bullmq.md).
     pub async fn pause(&self) -> Result<(), StoreError> {
         self.control(Control::Pause).await
     }

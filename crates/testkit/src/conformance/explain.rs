@@ -63,6 +63,9 @@ pub async fn a_ready_job_is_behind_those_that_are_taken_before_it(h: &impl Harne
     let explained = why(&q, "j", at(1)).await;
     assert_eq!((explained.state, codes(&explained)), (Some(State::Prioritized), vec![Why::BehindOthers]));
     assert_eq!((&explained.reasons[0].details["ahead"], explained.reasons[0].since), (&json!(4), Some(T0)));
+    for (text, ahead) in [("l", 0), ("a", 1), ("u", 2), ("z", 5)] {
+        assert_eq!(q.backend.facts(&q.queue, &id(text), at(1)).await.expect("facts").ahead, ahead, "{text}");
+    }
     assert_eq!(q.take_ids(4, at(2)).await, ["l", "a", "u", "p"]);
     let next = why(&q, "j", at(3)).await;
     assert_eq!(next.reasons[0].details, *json!({"ahead": 0, "active": 4, "slots": 3}).as_object().unwrap());

@@ -59,6 +59,7 @@ scripts! {
     facts: "lib" "family" "kids" "facts";
     flow: "lib" "family" "known" "flow";
     info: "lib" "info";
+    leftovers: "lib" "leftovers";
     list: "lib" "family" "list";
     look: "lib" "family" "known" "look";
     minutes: "lib" "minutes";

@@ -22,6 +22,16 @@ use crate::time::Timestamp;
 /// Jobs that one script adds at the most: what it does takes the server's only thread.
 pub(super) const ADD_STEP: usize = 1_000;
 
+/// Steps of one order: those of a resume bring 5,000 jobs each back from where BullMQ 5 has put them.
+const ORDER_STEPS: u32 = 10_000;
+
+/// Why a queue of BullMQ 5 is not paused: its clients move all waiting jobs to a list of its own, and put that list in the
+/// place of another one; what the other fleet had added there would be lost.
+const OF_BULLMQ_5: StoreError = StoreError::Unsupported(
+    "the queue was opened by BullMQ 5, whose resume overwrites jobs that others add meanwhile: pause it with a client of \
+     BullMQ 5, or take those away first and then the field `version` of its `meta` (docs/from-bullmq.md)",
+);
+
 pub(super) fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -137,6 +147,18 @@ impl Redis {
         what: Control,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        for _ in 0..ORDER_STEPS {
+            match text(self.link.call(self.order(queue, what, now)?).await?)?.as_str() {
+                "D" => return Ok(()),
+                "M" => {}
+                "O" => return Err(OF_BULLMQ_5),
+                _ => return Err(odd()),
+            }
+        }
+        Err(StoreError::Unavailable("others add to the list `paused` all the time".to_owned()))
+    }
+
+    fn order(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<Call<'_>, StoreError> {
         let mut call = self.call_shared(&self.scripts.control, queue, now);
         call.arg(queue.as_str());
         match what {
@@ -151,8 +173,7 @@ impl Redis {
             Control::ClearRate => call.arg("clear").arg("").arg(""),
             Control::GroupDefaults(_) => return Err(super::NO_GROUPS),
         };
-        self.link.call(call).await?;
-        Ok(())
+        Ok(call)
     }
 
     /// Changes of jobs that stand next to each other, in one script.

@@ -116,7 +116,7 @@ impl Redis {
     }
 }
 
-/// A damaged definition must not hold up or hide those beside it. It can be dropped.
+/// A damaged definition, or one of BullMQ 5, must not hold up or hide those beside it. It can be dropped.
 fn undamaged(queue: &QueueName, read: Vec<Value>) -> Result<Vec<(Stood, Scheduled)>, StoreError> {
     let mut found = Vec::with_capacity(read.len());
     for one in read {
@@ -124,6 +124,7 @@ fn undamaged(queue: &QueueName, read: Vec<Value>) -> Result<Vec<(Stood, Schedule
         match stood.scheduled() {
             Ok(Some(one)) => found.push((stood, one)),
             Ok(None) => {}
+            Err(StoreError::Unsupported(why)) => tracing::warn!(%queue, id = stood.id(), why, "left alone"),
             Err(error) => tracing::error!(%queue, %error, "a scheduler cannot be read"),
         }
     }

@@ -27,6 +27,11 @@ const RESTS: &str = "lk:rest";
 /// BullMQ's fields that a definition decides.
 const SHOWN: [&str; 8] = ["name", "tz", "limit", "pattern", "startDate", "endDate", "every", "opts"];
 
+/// Why a record without a count is none: it is a repeatable job of BullMQ 5, of which only workers of BullMQ 5 make the next one.
+const OF_BULLMQ_5: StoreError = StoreError::Unsupported(
+    "a repeatable job of BullMQ 5 stands under this id: remove it, and schedule it anew (docs/from-bullmq.md)",
+);
+
 type Fields = Vec<(&'static str, String)>;
 
 /// A scheduler as a script read it.
@@ -59,12 +64,19 @@ impl Stood {
         })
     }
 
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
     /// The scheduler, if there is one.
     pub(super) fn scheduled(&self) -> Result<Option<Scheduled>, StoreError> {
         if self.fields.is_empty() {
             return Ok(None);
         }
-        let made = self.number("ic").ok_or_else(|| self.damaged("it has no count"))?;
+        if self.field("ic").is_none() {
+            return Err(OF_BULLMQ_5);
+        }
+        let made = self.number("ic").ok_or_else(|| self.damaged("its count is no number"))?;
         let (repeat, made) = match self.own() {
             Some(own) => (own, made),
             None => (self.foreign()?, self.counted().unwrap_or(made)),

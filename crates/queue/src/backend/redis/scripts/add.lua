@@ -3,7 +3,7 @@
 -- id, name, data, opts, delay, priority, lifo, deduplication id, its time, its flags.
 local jobs, JOB = tonumber(ARGV[2]), 10
 local DAY = 86400000 -- for as long it is known for what a job that is to be added later waits
-local answers, waiting = {}, {}
+local answers, listed = {}, {}
 local any_ready, any_due = false, false
 
 local function own(key, id, time)
@@ -100,7 +100,7 @@ for i = 0, jobs - 1 do
         if priority > 0 or ARGV[at + 6] == '1' then
           ready(B, id, priority, priority == 0)
         else
-          waiting[#waiting + 1] = id
+          listed[#listed + 1] = id
         end
         tell(B, 'waiting', 'jobId', id)
         any_ready = true
@@ -109,7 +109,7 @@ for i = 0, jobs - 1 do
     end
   end
 end
-each('LPUSH', B .. 'wait', waiting)
+each('LPUSH', line(B), listed)
 if any_ready then
   mark(B)
 end

@@ -1,13 +1,36 @@
 -- Orders to a whole queue. KEYS[3]: the names of all queues. ARGV: now, the queue's name, what, and two arguments.
 local what, x, y = ARGV[3], ARGV[4], ARGV[5]
-call('SADD', KEYS[3], ARGV[2])
 local key = B .. 'meta'
+
+-- What BullMQ 5 has set apart comes back in front, in steps; answers how much is left.
+local STEP = 5000
+local function join()
+  local apart, wait = B .. 'paused', B .. 'wait'
+  if call('EXISTS', apart) == 0 then
+    return 0
+  end
+  if call('EXISTS', wait) == 0 then
+    call('RENAME', apart, wait)
+    return 0
+  end
+  each('RPUSH', wait, call('LRANGE', apart, 0, STEP - 1))
+  call('LTRIM', apart, STEP, -1)
+  return call('LLEN', apart)
+end
+
+if what == 'pause' and meta(B).old and not meta(B).paused then
+  return 'O'
+end
+call('SADD', KEYS[3], ARGV[2])
 if what == 'pause' then
   if call('HSET', key, 'paused', 1) == 1 then
     call('DEL', B .. 'marker')
     tell(B, 'paused')
   end
 elseif what == 'resume' then
+  if join() > 0 then
+    return 'M' -- it is resumed with the last step, so that the order stays
+  end
   if call('HDEL', key, 'paused') == 1 then
     tell(B, 'resumed')
   end
@@ -42,4 +65,4 @@ elseif not meta(B).paused then
   mark_due(B)
 end
 trim()
-return 1
+return 'D'

@@ -3,7 +3,9 @@ local answers = {}
 local KEPT = { completed = true, failed = true }
 
 local function take_off(b, id, place)
-  if place == 'wait' or place == 'active' then
+  if place == 'wait' then
+    return unlist(b, id)
+  elseif place == 'active' then
     return call('LREM', b .. place, -1, id)
   end
   return call('ZREM', b .. place, id)

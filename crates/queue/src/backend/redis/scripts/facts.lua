@@ -2,15 +2,18 @@
 local id, most = ARGV[2], tonumber(ARGV[3])
 local key = B .. id
 local place = where(B, id)
-local ahead = 0
-if place == 'wait' then
-  ahead = call('LPOS', B .. 'wait', id, 'RANK', -1, 'MAXLEN', most + 1) or most + 1
-  if ahead > most then
-    ahead = most + 1
-  end
-elseif place == 'prioritized' then
-  ahead = math.min(call('LLEN', B .. 'wait') + call('ZRANK', B .. 'prioritized', id), most + 1)
+local ahead, apart = 0, call('LLEN', B .. 'paused')
+-- How many stand between a list's end and the job; it is looked for from there, and found by its place from the other one.
+local function before(list)
+  local at = call('LPOS', B .. list, id, 'RANK', -1, 'MAXLEN', most + 1)
+  return at and call('LLEN', B .. list) - 1 - at
 end
+if place == 'wait' then
+  ahead = apart > 0 and before('paused') or apart + (before('wait') or most + 1)
+elseif place == 'prioritized' then
+  ahead = apart + call('LLEN', B .. 'wait') + call('ZRANK', B .. 'prioritized', id)
+end
+ahead = math.min(ahead, most + 1)
 
 -- Of the first pending children those come first that have failed.
 local pending, rows = children(B, id, 0, CUT, true)

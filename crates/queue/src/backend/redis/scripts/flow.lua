@@ -179,7 +179,7 @@ for _, queue in ipairs(queues) do
   end
 end
 for _, queue in ipairs(queues) do
-  each('LPUSH', queue.b .. 'wait', queue.waiting)
+  each('LPUSH', line(queue.b), queue.waiting)
   if queue.ready then
     mark(queue.b)
   end

@@ -1,9 +1,9 @@
 -- A queue at a glance. ARGV: now, gone ms.
 local m = call('HMGET', B .. 'meta', 'paused', 'concurrency', 'max', 'duration', 'lk:window')
-local counts = { call('LLEN', B .. 'wait'), call('ZCARD', B .. 'prioritized'), call('ZCARD', B .. 'delayed'),
-  call('LLEN', B .. 'active'), call('ZCARD', B .. 'waiting-children'), call('ZCARD', B .. 'completed'),
-  call('ZCARD', B .. 'failed') }
-local first = call('LINDEX', B .. 'wait', -1) or call('ZRANGE', B .. 'prioritized', 0, 0)[1]
+local counts = { call('LLEN', B .. 'wait') + call('LLEN', B .. 'paused'), call('ZCARD', B .. 'prioritized'),
+  call('ZCARD', B .. 'delayed'), call('LLEN', B .. 'active'), call('ZCARD', B .. 'waiting-children'),
+  call('ZCARD', B .. 'completed'), call('ZCARD', B .. 'failed') }
+local first = waiting(B, 0, 1)[1] or call('ZRANGE', B .. 'prioritized', 0, 0)[1]
 local oldest = ''
 if first then
   local v = call('HMGET', B .. first, 'lk:at', 'timestamp')

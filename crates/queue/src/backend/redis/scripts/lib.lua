@@ -29,12 +29,13 @@ local metas = {}
 local function meta(b)
   local known = metas[b]
   if not known then
-    local v = call('HMGET', b .. 'meta', 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents')
+    local v = call('HMGET', b .. 'meta', 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents', 'version')
     if not v[5] then
       v[5] = '10000'
       call('HSET', b .. 'meta', 'opts.maxLenEvents', v[5])
     end
-    known = { paused = v[1] ~= false, slots = tonumber(v[2]), max = tonumber(v[3]), per = tonumber(v[4]), events = v[5] }
+    known = { paused = v[1] ~= false, slots = tonumber(v[2]), max = tonumber(v[3]), per = tonumber(v[4]), events = v[5],
+      old = v[6] and v[6]:find('^bullmq:[0-5]%.') ~= nil }
     metas[b] = known
   end
   return known
@@ -82,13 +83,39 @@ local function delay(b, id, due)
   call('ZADD', b .. 'delayed', score, id)
 end
 
+-- The list that new jobs wait in. BullMQ 5 sets the jobs of a paused queue apart, and its resume puts that list in the place
+-- of "wait", whatever stands there.
+local function line(b)
+  local apart = meta(b).paused and (meta(b).old or call('EXISTS', b .. 'paused') == 1)
+  return b .. (apart and 'paused' or 'wait')
+end
+
+-- Jobs that wait without a priority, next to run first: those that BullMQ 5 has set apart, then the others.
+local function waiting(b, skip, most)
+  local apart, ids = call('LLEN', b .. 'paused'), {}
+  for _, part in ipairs({ { 'paused', skip }, { 'wait', math.max(skip - apart, 0) } }) do
+    local list, from, count = part[1], part[2], most - #ids
+    local page = count > 0 and call('LRANGE', b .. list, -(from + count), -(from + 1)) or {}
+    for n = #page, 1, -1 do
+      ids[#ids + 1] = page[n]
+    end
+  end
+  return ids
+end
+
+-- Takes a job that waits without a priority off its list; answers whether it stood there.
+local function unlist(b, id)
+  local found = call('LREM', b .. 'wait', -1, id)
+  return found > 0 and found or call('LREM', b .. 'paused', -1, id)
+end
+
 -- Puts a job among the ready ones: behind its class, or in front of it.
 local function ready(b, id, priority, front)
   if priority ~= 0 then
     local turn = front and 0 or call('INCR', b .. 'pc') % CLASS
     call('ZADD', b .. 'prioritized', priority * CLASS + turn, id)
   else
-    call(front and 'RPUSH' or 'LPUSH', b .. 'wait', id)
+    call(front and 'RPUSH' or 'LPUSH', line(b), id)
   end
 end
 

@@ -7,15 +7,24 @@ end
 
 -- Where a list goes on: behind the job that the page before ended with, wherever that has moved to meanwhile.
 local AROUND = 1000
+local function page_of(skip, count)
+  if place == 'wait' then
+    return waiting(B, skip, count)
+  end
+  local page, ids = count > 0 and call('LRANGE', B .. place, -(skip + count), -(skip + 1)) or {}, {}
+  for n = #page, 1, -1 do
+    ids[#ids + 1] = page[n]
+  end
+  return ids
+end
 local function behind()
   if a == '' then
     return 0
   end
   local first = math.max(b - AROUND, 0)
-  local near = call('LRANGE', B .. place, -(b + AROUND), -(first + 1))
-  for n = #near, 1, -1 do
-    if mark_of(near[n]) == tonumber(a) then
-      return first + #near - n + 1
+  for n, id in ipairs(page_of(first, b + AROUND - first)) do
+    if mark_of(id) == tonumber(a) then
+      return first + n
     end
   end
   return first
@@ -23,10 +32,7 @@ end
 
 if place == 'wait' or place == 'active' then
   b = behind()
-  local page = call('LRANGE', B .. place, -(b + most), -(b + 1))
-  for n = #page, 1, -1 do
-    ids[#ids + 1] = page[n]
-  end
+  ids = page_of(b, most)
 else
   local page
   if place == 'completed' or place == 'failed' then

@@ -14,7 +14,7 @@ end
 -- Removes a scheduler's job that nobody has taken.
 local function withdraw(id, place)
   if place == 'wait' then
-    call('LREM', B .. place, -1, id)
+    unlist(B, id)
   else
     call('ZREM', B .. place, id)
   end

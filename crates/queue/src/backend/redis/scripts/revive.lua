@@ -5,7 +5,7 @@ local function revive(key, id, from, reset)
   call('HDEL', key, 'finishedOn', 'processedOn', 'failedReason', 'returnvalue', 'lk:kind')
   call('HSET', key, 'lk:at', now)
   if reset then
-    call('HSET', key, 'atm', 0, 'ats', 0, 'stc', 0)
+    call('HDEL', key, 'atm', 'ats', 'stc')
   end
   child_again(key, v[3], v[4], from)
   local priority = tonumber(v[1]) or 0

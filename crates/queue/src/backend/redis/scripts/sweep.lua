@@ -8,10 +8,7 @@ local listed = 0 -- how many of them stand in a list
 -- Ready jobs stand in a list from its end on, and behind it in a set.
 if place == 'wait' and a <= 0 then
   local skip = a == 0 and b or 0
-  local ids = call('LRANGE', B .. 'wait', -(skip + most), -(skip + 1))
-  for n = #ids, 1, -1 do
-    found[#found + 1] = ids[n]
-  end
+  found = waiting(B, skip, most)
   listed = #found
 end
 local set = place == 'wait' and 'prioritized' or place
@@ -71,7 +68,7 @@ if not dry and #done > 0 then
   else
     each('ZREM', B .. set, gone_set)
     for _, id in ipairs(gone_listed) do
-      call('LREM', B .. 'wait', -1, id)
+      unlist(B, id)
     end
     forget(B, done, true)
   end
