@@ -1,14 +1,18 @@
 -- Where a job stands. ARGV: now, id, most ahead, most children.
 local id, most = ARGV[2], tonumber(ARGV[3])
 local key = B .. id
-local place = where(B, id)
-local ahead = 0
+local place, score = where(B, id)
+local ahead, behind = 0, 0
 if place == 'wait' then
   ahead = call('LPOS', B .. 'wait', id, 'RANK', -1, 'MAXLEN', most + 1) or most + 1
   if ahead > most then
     ahead = most + 1
   end
-elseif place == 'prioritized' then
+elseif place == 'prioritized' and tonumber(score) >= PARKED then
+  -- Those behind the same head.
+  local from = score - (score - PARKED) % LINE
+  ahead, behind = math.min(call('ZCOUNT', B .. 'delayed', from, '(' .. score), most + 1), 1
+elseif place == 'prioritized' and tonumber(score) < HEAD then
   ahead = math.min(call('LLEN', B .. 'wait') + call('ZRANK', B .. 'prioritized', id), most + 1)
 end
 
@@ -30,4 +34,4 @@ if de then
   local v = call('HMGET', B .. 'dn:' .. de, 'jid', 'lk:of')
   follows = v[1] == id and v[2] or ''
 end
-return { call('PTTL', key .. ':lock'), ahead, pending, named, follows }
+return { call('PTTL', key .. ':lock'), { ahead, behind }, pending, named, follows }

@@ -27,5 +27,11 @@ if #expired > 0 then
   each('SREM', B .. 'stalled', expired)
   mark(B)
 end
+if meta(B).groups then
+  mend_groups(lane(B))
+  if #lane(B).changed > 0 then
+    mark(B)
+  end
+end
 trim()
 return expired
