@@ -10,7 +10,15 @@ local GROUPED = 2097152 -- the priority of a job of a group: BullMQ's lowest, be
 local HEAD = 2 ^ 54 -- scores of the heads of groups begin here, behind all priorities
 local PARKED = 2 ^ 62 -- scores of the jobs behind them, among the delayed ones, behind all times
 local LINE = 2 ^ 42 -- scores of one group's line
-local groups = {} -- what groups.lua does
+local lanes = {} -- what is known of the groups of a queue
+-- What groups.lua has: made at its first use, since most calls have none.
+local loaders = {}
+local groups = setmetatable({}, { __index = function(all, name)
+  for _, load in ipairs(loaders) do
+    load()
+  end
+  return rawget(all, name)
+end })
 local PREFIX = B:match('^(.*):[^:]*:$')
 
 -- What our own keys of a queue begin with, by its base.
@@ -63,7 +71,7 @@ end
 
 -- Writes back what is known of groups and cuts the streams that were written to; to be called at the end of a script.
 local function trim()
-  if groups.store then
+  if next(lanes) then
     groups.store()
   end
   for b, known in pairs(metas) do

@@ -28,8 +28,9 @@ if #expired > 0 then
   mark(B)
 end
 if meta(B).groups then
-  mend_groups(lane(B))
-  if #lane(B).changed > 0 then
+  local lane = groups.lane(B)
+  groups.mend(lane)
+  if #lane.changed > 0 then
     mark(B)
   end
 end

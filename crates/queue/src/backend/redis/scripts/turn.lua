@@ -249,7 +249,7 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
     if slots then
       room = math.min(room, slots - call('LLEN', B .. 'active'))
     end
-    local woken = any_groups() and wake_groups(lane(B)) or 0
+    local woken = any_groups() and groups.wake(groups.lane(B)) or 0
     local ids = {}
     if room > 0 then
       ids = call('RPOP', B .. 'wait', room) or {}
@@ -289,8 +289,8 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
       end
     end
     if #ids < room and any_groups() then
-      look_abroad(lane(B))
-      busy = hand_out(lane(B), room - #ids + astray, function(id)
+      groups.look_abroad(groups.lane(B))
+      busy = groups.hand_out(groups.lane(B), room - #ids + astray, function(id)
         local h = call('HMGET', B .. id, unpack(HANDED))
         if h[4] or h[1] then
           activate(id, h)
@@ -325,7 +325,7 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
     else
       local first = tonumber(call('ZRANGE', B .. 'delayed', 0, 0, 'WITHSCORES')[2])
       local due = first and first < PARKED and math.floor(first / 4096)
-      group_at = any_groups() and next_group(lane(B))
+      group_at = any_groups() and groups.next(groups.lane(B))
       if group_at then
         next_code, next_at = 'L', due and math.min(due, group_at) or group_at
       elseif due then
@@ -343,7 +343,7 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
 elseif changed and not meta(B).paused then
   if call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized') > 0 then
     mark(B)
-  elseif any_groups() and next_group(lane(B)) then
+  elseif any_groups() and groups.next(groups.lane(B)) then
     call('ZADD', B .. 'marker', 0, '0')
   end
 end
