@@ -1,0 +1,310 @@
+//! Groups on Redis as other clients of the same keys see them, and as they leave them; and what they cost.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use launchkit_queue::backend::redis::{Redis, RedisOptions};
+use launchkit_queue::backend::*;
+use launchkit_queue::{Dedup, JobOptions, Keep, QueueName, Rate, State, Timestamp};
+use launchkit_testkit::given::*;
+use launchkit_testkit::redis::{Kind, RedisServer};
+
+/// The score of a job that a BullMQ client puts among the prioritized ones with the lowest priority.
+const LOWEST: &str = "9007199254740993";
+
+struct Case {
+    server: RedisServer,
+    q: Given,
+}
+
+impl Case {
+    async fn new() -> Self {
+        let server = RedisServer::start(Kind::Redis).expect("a server");
+        let store = Redis::open(&RedisOptions::parse(&server.url()).expect("a URL")).await.expect("a store");
+        let q = Given::over(Arc::new(store), QueueName::new("q").expect("a name"));
+        Self { server, q }
+    }
+
+    fn ask(&self, command: &str) -> String {
+        self.server.command(&command.split(' ').collect::<Vec<_>>()).expect("an answer")
+    }
+
+    /// Adds `<group>1`, `<group>2`, … to a group.
+    async fn fill(&self, group: &str, count: u32, now: Timestamp) {
+        self.q.add((1..=count).map(|n| named(&format!("{group}{n}"), of(group))).collect(), now).await;
+    }
+
+    async fn order(&self, group: &str, what: GroupControl, now: Timestamp) {
+        self.q.backend.group(&self.q.queue, &group.into(), what, now).await.expect("an order to a group");
+    }
+
+    async fn cap(&self, group: &str, most: u32, now: Timestamp) {
+        let settings = GroupSettings { concurrency: NonZeroU32::new(most), ..GroupSettings::default() };
+        self.order(group, GroupControl::Set(settings), now).await;
+    }
+
+    async fn group(&self, group: &str) -> Option<GroupInfo> {
+        let wanted = GroupsWanted::Ids(vec![group.into()]);
+        self.q.backend.groups(&self.q.queue, &wanted, 1).await.expect("groups").pop()
+    }
+
+    async fn next_of(&self, most: usize, now: Timestamp) -> (Vec<String>, Next) {
+        let turned = self.q.turn(Vec::new(), Some(self.q.wish(most)), now).await;
+        (ids(&turned.held), turned.next)
+    }
+
+    /// What a BullMQ worker does to start a job; `None` when it finds none.
+    fn takes(&self, now: i64) -> Option<String> {
+        let popped = match self.ask("RPOPLPUSH bull:q:wait bull:q:active") {
+            id if !id.is_empty() => id,
+            _ => {
+                let id = self.ask("ZPOPMIN bull:q:prioritized").lines().next()?.to_owned();
+                self.ask(&format!("LPUSH bull:q:active {id}"));
+                id
+            }
+        };
+        self.ask(&format!("SET bull:q:{popped}:lock other:0 PX 30000"));
+        self.ask(&format!("HSET bull:q:{popped} processedOn {} pb other", at(now).millis()));
+        self.ask(&format!("HINCRBY bull:q:{popped} ats 1"));
+        Some(popped)
+    }
+
+    /// It lets go of a job.
+    fn drops(&self, id: &str) {
+        self.ask(&format!("DEL bull:q:{id}:lock"));
+        self.ask(&format!("LREM bull:q:active -1 {id}"));
+    }
+
+    /// It ends a job well.
+    fn completes(&self, id: &str, now: i64) {
+        self.drops(id);
+        let now = at(now).millis();
+        self.ask(&format!("ZADD bull:q:completed {now} {id}"));
+        self.ask(&format!("HSET bull:q:{id} finishedOn {now} returnvalue 1"));
+        self.ask(&format!("HINCRBY bull:q:{id} atm 1"));
+    }
+
+    /// Commands that the server has run, those in scripts included.
+    fn commands(&self) -> u64 {
+        let stats = self.ask("INFO commandstats");
+        let own = ["info", "client", "hello", "select"];
+        let calls = stats.lines().filter_map(|line| line.strip_prefix("cmdstat_"));
+        let calls = calls.filter(|line| !own.iter().any(|own| line.starts_with(own)));
+        calls.filter_map(|line| line.split_once("calls=")?.1.split_once(',')?.0.parse::<u64>().ok()).sum()
+    }
+}
+
+fn of(group: &str) -> JobOptions {
+    JobOptions { group: Some(group.into()), ..plain() }
+}
+
+/// The first of each group where others take from, the rest where they look for jobs and take none; no verb of delayed jobs
+/// means these.
+#[tokio::test]
+async fn the_jobs_of_groups_lie_where_other_clients_find_jobs() {
+    let case = Case::new().await;
+    case.fill("a", 3, T0).await;
+    case.q.add(vec![named("d", delay(500)), named("p", priority(2_097_151))], T0).await;
+    assert_eq!(case.ask("ZRANGE bull:q:prioritized 0 -1"), "p\na1");
+    assert_eq!(case.ask("ZRANGE bull:q:delayed 0 -1"), "d\na2\na3");
+    assert_eq!(case.ask("HMGET bull:q:a2 priority delay lk:g"), "2097152\n0\na");
+    assert!(case.ask("HGET bull:q:a2 opts").contains(r#""priority":2097152"#));
+    let far: f64 = case.ask("ZSCORE bull:q:delayed a2").parse().expect("a score");
+    // A BullMQ client reads milliseconds from it, which must be a plain number to it.
+    assert!(far / 4096.0 < 9_007_199_254_740_992.0 && far / 4096.0 > 1e15, "{far}");
+    let counts = case.q.counts().await;
+    assert_eq!((counts.delayed, counts.prioritized), (1, 4));
+    assert_eq!((case.q.list(State::Delayed).await, case.q.list(State::Prioritized).await.len()), (vec!["d".into()], 4));
+    for what in [SweepWhat::PromoteDelayed, SweepWhat::DrainDelayed] {
+        assert_eq!(case.q.sweep(what, 100, at(1)).await.scanned, u32::from(what == SweepWhat::PromoteDelayed));
+    }
+    assert_eq!(case.q.edit(Edit::Promote(id("a2")), at(1)).await, Edited::WrongState(State::Prioritized));
+    assert_eq!(case.q.get("a2").await.options.priority, 0);
+    assert_eq!(case.next_of(9, at(2)).await.0, ["d", "p", "a1", "a2", "a3"]);
+}
+
+/// The line goes on with our next take, in its order, and what the other holds counts in its group until it has ended.
+#[tokio::test]
+async fn a_head_that_another_worker_takes_strands_no_line() {
+    let case = Case::new().await;
+    case.fill("a", 4, T0).await;
+    case.fill("b", 1, T0).await;
+    assert_eq!((case.takes(1), case.takes(1), case.takes(1)), (Some("a1".into()), Some("b1".into()), None));
+    assert_eq!(case.next_of(1, at(2)).await, (vec!["a2".into()], Next::More));
+    let (a, b) = (case.group("a").await.unwrap(), case.group("b").await);
+    assert_eq!((a.active, a.waiting, a.in_turn, b.map(|b| b.active)), (2, 2, true, Some(1)));
+    case.completes("a1", 3);
+    case.completes("b1", 3);
+    assert_eq!(case.next_of(9, at(1_500)).await, (vec!["a3".into(), "a4".into()], Next::Empty));
+    assert_eq!((case.group("a").await.unwrap().active, case.group("b").await), (3, None));
+    let counts = case.q.counts().await;
+    assert_eq!((counts.active, counts.completed, counts.total()), (3, 2, 5));
+}
+
+/// A cap and a rate hold for all workers; ours come back to look, since nobody tells of another's end.
+#[tokio::test]
+async fn what_another_worker_starts_counts_against_cap_and_rate() {
+    let case = Case::new().await;
+    case.fill("a", 3, T0).await;
+    case.cap("a", 1, T0).await;
+    assert_eq!(case.takes(1).as_deref(), Some("a1"));
+    assert_eq!(case.next_of(9, at(2)).await, (vec![], Next::Limited(at(1_002))));
+    assert_eq!(case.takes(3), None, "its group is full");
+    case.completes("a1", 500);
+    assert_eq!(case.next_of(9, at(1_002)).await, (vec!["a2".into()], Next::Full));
+    let rate = Some(Rate { max: NonZeroU32::MIN, per: std::time::Duration::from_secs(60) });
+    case.fill("r", 2, at(2_000)).await;
+    case.order("r", GroupControl::Set(GroupSettings { rate, ..GroupSettings::default() }), at(2_000)).await;
+    assert_eq!(case.takes(2_001).as_deref(), Some("r1"));
+    case.completes("r1", 2_002);
+    assert_eq!(case.next_of(9, at(2_003)).await, (vec![], Next::Limited(at(62_003))));
+}
+
+/// By hand, with its record: the rescue alone brings in the next, and calls for it.
+#[tokio::test]
+async fn a_head_that_another_client_removes_is_replaced_by_the_next_rescue() {
+    let case = Case::new().await;
+    case.fill("a", 3, T0).await;
+    case.ask("ZREM bull:q:prioritized a1");
+    case.ask("DEL bull:q:a1");
+    case.ask("DEL bull:q:marker");
+    assert_eq!(case.q.list(State::Prioritized).await, ["a2", "a3"]);
+    case.q.rescue(1, at(1)).await;
+    assert_eq!(case.ask("ZRANGE bull:q:prioritized 0 -1"), "a2");
+    assert_eq!(case.ask("ZRANGE bull:q:marker 0 -1"), "0");
+    assert_eq!(case.group("a").await.unwrap().waiting, 2);
+}
+
+/// A retry, a promotion and a stall of another's, each by the job's priority or before everything: they are in their group
+/// again before anybody of ours takes them.
+#[tokio::test]
+async fn what_other_workers_put_back_returns_to_its_group() {
+    let case = Case::new().await;
+    case.fill("a", 4, T0).await;
+    case.cap("a", 2, T0).await;
+    let retried = case.takes(1).unwrap();
+    case.drops(&retried);
+    case.ask(&format!("ZADD bull:q:prioritized {LOWEST} {retried}"));
+    case.ask("ZREM bull:q:delayed a4");
+    case.ask(&format!("ZADD bull:q:prioritized {LOWEST} a4"));
+    let held = case.q.take(9, at(2)).await;
+    assert_eq!(ids(&held), ["a2", "a3"], "the others are behind them, and two at once");
+    assert_eq!(case.ask("ZRANGE bull:q:delayed 0 -1"), "a1\na4");
+    case.drops("a2");
+    case.ask("RPUSH bull:q:wait a2");
+    assert_eq!(case.next_of(9, at(3)).await, (vec!["a2".into()], Next::Full), "in front, in the slot that it had");
+    case.q.settle(&held[1].lock, done(), at(4)).await;
+    assert_eq!(case.q.take_ids(9, at(5)).await, ["a1"]);
+}
+
+/// Our worker dies, another's stalled check puts the job back, and another's worker ends it: nobody tells us.
+#[tokio::test]
+async fn a_slot_of_a_job_that_ended_elsewhere_is_free_after_a_rescue() {
+    let case = Case::new().await;
+    case.fill("a", 2, T0).await;
+    case.cap("a", 1, T0).await;
+    assert_eq!(case.q.one(at(1)).await.lock.id, id("a1"));
+    case.completes("a1", 2);
+    assert_eq!(case.next_of(9, at(40_000)).await, (vec![], Next::Full));
+    case.q.rescue(1, at(40_001)).await;
+    assert_eq!(case.q.take_ids(9, at(40_002)).await, ["a2"]);
+}
+
+/// Its scripts know neither our records nor what lies in them.
+#[tokio::test]
+async fn after_another_client_has_obliterated_a_queue_its_groups_begin_anew() {
+    let case = Case::new().await;
+    case.fill("a", 3, T0).await;
+    case.fill("b", 3, T0).await;
+    case.cap("b", 1, T0).await;
+    assert_eq!(case.q.take_ids(1, at(1)).await, ["a1"]);
+    for key in case.ask("KEYS bull:q:*").lines() {
+        case.ask(&format!("DEL {key}"));
+    }
+    case.q.add(vec![named("a9", of("a")), named("c1", of("c"))], at(2)).await;
+    let mut taken = case.q.take_ids(9, at(3)).await;
+    taken.sort();
+    assert_eq!(taken, ["a9", "c1"]);
+    for n in 0..9 {
+        case.q.rescue(1, at(60_000 + n)).await;
+    }
+    let groups = case.q.backend.groups(&case.q.queue, &GroupsWanted::After(None), 9).await.unwrap();
+    let stands: Vec<_> = groups.iter().map(|group| (group.id.as_str(), group.waiting, group.active)).collect();
+    assert_eq!(stands, [("a", 0, 1), ("b", 0, 0), ("c", 0, 1)], "b has a setting of its own");
+}
+
+/// A job that another's worker adds for a finished owner, or for the next slot of a scheduler, has the options of ours.
+#[tokio::test]
+async fn jobs_that_other_workers_make_of_our_options_join_their_group() {
+    let case = Case::new().await;
+    let kept = JobOptions { deduplication: Some(Dedup::keep_last("d")), ..of("a") };
+    case.q.add(vec![named("a1", kept.clone())], T0).await;
+    let opts = case.ask("HGET bull:q:a1 opts");
+    assert_eq!(case.takes(1).as_deref(), Some("a1"));
+    case.completes("a1", 2);
+    let fields = ["HSET", "bull:q:a2", "name", "n", "data", "1", "opts", &opts, "priority", "2097152", "delay", "0"];
+    case.server.command(&[&fields[..], &["timestamp", "1700000000002"]].concat()).unwrap();
+    case.ask(&format!("ZADD bull:q:prioritized {LOWEST} a2"));
+    case.order("a", GroupControl::Pause, at(3)).await;
+    assert_eq!(case.next_of(9, at(4)).await, (vec![], Next::Full));
+    assert_eq!(case.group("a").await.unwrap().waiting, 1);
+    case.order("a", GroupControl::Resume, at(5)).await;
+    assert_eq!(case.q.take_ids(9, at(5)).await, ["a2"]);
+}
+
+/// Settings alone stay, and what tells of minutes.
+#[tokio::test]
+async fn groups_whose_jobs_are_gone_leave_no_key_behind() {
+    let case = Case::new().await;
+    case.order("p", GroupControl::Pause, T0).await;
+    for round in 0..3 {
+        for group in ["a", "b", "c"] {
+            case.fill(group, 4, at(round * 100)).await;
+        }
+        let held = case.q.take(4, at(round * 100 + 1)).await;
+        let end = |held: &Held, outcome, keep| Verdict { keep, ..verdict(&held.lock, outcome) };
+        let ends = vec![
+            end(&held[0], done(), Keep::NONE),
+            end(&held[1], dead(), Keep::NONE),
+            end(&held[2], retry(at(round * 100 + 50)), Keep::ALL),
+            end(&held[3], launchkit_queue::Outcome::Back, Keep::ALL),
+        ];
+        case.q.turn(ends, None, at(round * 100 + 2)).await;
+        assert_eq!(case.q.sweep(SweepWhat::DrainDelayed, 100, at(round * 100 + 3)).await.done.len(), 1);
+        assert_eq!(case.q.sweep(SweepWhat::DrainWaiting, 100, at(round * 100 + 3)).await.done.len(), 9);
+    }
+    let own = |case: &Case| {
+        let keys = case.ask("KEYS bull::lk:q:*");
+        let mut keys: Vec<_> = keys.lines().filter(|key| !key.contains("minute")).map(str::to_owned).collect();
+        keys.sort();
+        keys
+    };
+    assert_eq!(own(&case), ["bull::lk:q:groups", "bull::lk:q:names", "bull::lk:q:numbers"], "the paused one");
+    case.order("p", GroupControl::Resume, at(900)).await;
+    assert_eq!((own(&case), case.ask("HGET bull:q:meta lk:groups")), (vec![], String::new()));
+}
+
+/// Commands of an add, a take and an end of one job without a group, in scripts and around them: as many as before there were
+/// groups, and few more beside them.
+#[tokio::test]
+async fn a_job_without_a_group_costs_no_more_than_without_groups() {
+    let case = Case::new().await;
+    let costs = async |from: i64| {
+        let before = case.commands();
+        case.q.add(vec![job(plain())], at(from)).await;
+        let added = case.commands();
+        let held = case.q.one(at(from + 1)).await;
+        let taken = case.commands();
+        case.q.settle(&held.lock, done(), at(from + 2)).await;
+        [added - before, taken - added, case.commands() - taken]
+    };
+    // Twice: the first of a script loads it.
+    let (_, plain) = (costs(0).await, costs(10).await);
+    assert_eq!(plain, [9, 16, 19], "add, take, end");
+    case.fill("a", 3, at(20)).await;
+    case.order("a", GroupControl::Pause, at(20)).await;
+    let beside = costs(30).await;
+    assert_eq!([beside[0], beside[2]], [plain[0], plain[2]]);
+    assert!(beside[1] <= plain[1] + 3, "a take that has enough without groups: {beside:?}");
+}
