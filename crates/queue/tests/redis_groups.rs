@@ -305,6 +305,6 @@ async fn a_job_without_a_group_costs_no_more_than_without_groups() {
     case.fill("a", 3, at(20)).await;
     case.order("a", GroupControl::Pause, at(20)).await;
     let beside = costs(30).await;
-    assert_eq!([beside[0], beside[2]], [plain[0], plain[2]]);
-    assert!(beside[1] <= plain[1] + 3, "a take that has enough without groups: {beside:?}");
+    assert_eq!(beside[0], plain[0]);
+    assert!(beside[1] <= plain[1] + 3 && beside[2] <= plain[2] + 3, "where groups might come: {beside:?}");
 }

@@ -4,7 +4,7 @@
 local worker, ends = ARGV[2], tonumber(ARGV[3])
 local END = 9
 local finished, any_due = {}, false
-local deleted, unstalled = {}, {}
+local deleted, unstalled, gone = {}, {}, {}
 local to_completed, to_failed = {}, {}
 local minute = { done = 0, dead = 0 }
 local waits, runs = {}, {}
@@ -14,7 +14,7 @@ local function settle(at, lock)
   local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local key = B .. id
   local h = call('HMGET', key, 'timestamp', 'atm', 'parentKey', 'parent', 'deid', 'lk:s', 'lk:c', 'defa', 'priority', 'opts', 'lk:f')
-  if not h[1] and call('EXISTS', key) == 0 then
+  if gone[id] or (not h[1] and call('EXISTS', key) == 0) then
     return 'G'
   end
   if lock ~= token or call('LREM', B .. 'active', -1, id) == 0 then
@@ -36,6 +36,7 @@ local function settle(at, lock)
     end
     if ARGV[at + 6] == '0' then
       keys_of(B, id, deleted)
+      gone[id] = true
     else
       local set = { 'atm', made, 'finishedOn', now, 'lk:s', token }
       if good then
