@@ -308,3 +308,138 @@ async fn a_job_without_a_group_costs_no_more_than_without_groups() {
     assert_eq!(beside[0], plain[0]);
     assert!(beside[1] <= plain[1] + 3 && beside[2] <= plain[2] + 3, "where groups might come: {beside:?}");
 }
+
+/// Numbers that look random and are the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % sides
+    }
+
+    fn of<'a>(&mut self, all: &'a [String]) -> Option<&'a str> {
+        if all.is_empty() { None } else { Some(&all[self.roll(all.len())]) }
+    }
+}
+
+impl Case {
+    fn lines(&self, command: &str) -> Vec<String> {
+        self.ask(command).lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Where a BullMQ client puts a job that is ready again.
+    fn puts_back(&self, id: &str) {
+        match self.ask(&format!("HGET bull:q:{id} priority")).as_str() {
+            "2097152" => self.ask(&format!("ZADD bull:q:prioritized {LOWEST} {id}")),
+            _ => self.ask(&format!("LPUSH bull:q:wait {id}")),
+        };
+    }
+
+    /// Something that another client might do at any time.
+    fn meddles(&self, dice: &mut Dice, foreign: &mut Vec<String>, now: i64) {
+        match dice.roll(8) {
+            0..=2 => foreign.extend(self.takes(now)),
+            3 | 4 if !foreign.is_empty() => {
+                let id = foreign.swap_remove(dice.roll(foreign.len()));
+                match dice.roll(3) {
+                    0 => self.completes(&id, now),
+                    1 => {
+                        self.drops(&id);
+                        self.puts_back(&id);
+                    }
+                    _ => {
+                        self.drops(&id);
+                        self.ask(&format!("DEL bull:q:{id}"));
+                    }
+                }
+            }
+            5 => {
+                // The lock of one of ours runs out, and it is found stalled.
+                let ours: Vec<_> = self.lines("LRANGE bull:q:active 0 -1");
+                let ours: Vec<_> = ours.into_iter().filter(|id| !foreign.contains(id)).collect();
+                if let Some(id) = dice.of(&ours) {
+                    self.drops(id);
+                    self.ask(&format!("RPUSH bull:q:wait {id}"));
+                }
+            }
+            6 => {
+                if let Some(id) = dice.of(&self.lines("ZRANGE bull:q:delayed 0 -1")) {
+                    self.ask(&format!("ZREM bull:q:delayed {id}"));
+                    self.puts_back(id);
+                }
+            }
+            _ => {
+                if let Some(id) = dice.of(&self.lines("ZRANGE bull:q:prioritized 0 -1")) {
+                    self.ask(&format!("ZREM bull:q:prioritized {id}"));
+                    self.ask(&format!("DEL bull:q:{id}"));
+                }
+            }
+        }
+    }
+
+    async fn works(&self, dice: &mut Dice, held: &mut Vec<Lock>, n: &mut u32, now: i64) {
+        let group = ["a", "b", "c"][dice.roll(3)];
+        match dice.roll(8) {
+            0 | 1 => {
+                let wait = if dice.roll(4) == 0 { delay(1 + dice.roll(300) as u64) } else { plain() };
+                let group = (dice.roll(5) > 0).then(|| group.into());
+                let options = JobOptions { lifo: dice.roll(5) == 0, group, ..wait };
+                let jobs = (0..3).map(|k| named(&format!("j{}", *n + k), options.clone())).collect();
+                *n += 3;
+                self.q.add(jobs, at(now)).await;
+            }
+            2..=4 => {
+                let outcomes = [done(), dead(), retry(at(now + 40)), launchkit_queue::Outcome::Back];
+                let many = dice.roll(3).min(held.len());
+                let ends = held.drain(..many).map(|lock| verdict(&lock, outcomes[dice.roll(4)].clone())).collect();
+                held.extend(
+                    self.q.turn(ends, Some(self.q.wish(dice.roll(4))), at(now)).await.held.into_iter().map(|h| h.lock),
+                );
+            }
+            5 => self.cap(group, dice.roll(3) as u32, at(now)).await,
+            6 => {
+                let orders = [GroupControl::Pause, GroupControl::Resume, GroupControl::HoldUntil(at(now + 100))];
+                self.order(group, orders[dice.roll(3)], at(now)).await;
+            }
+            _ => {
+                self.q.rescue(9, at(now)).await;
+            }
+        }
+    }
+}
+
+/// Random histories, half of them by another client. When it has gone and nothing is set any more, every job that is there has
+/// ended, and no record of a group is left.
+#[tokio::test]
+async fn whatever_other_clients_do_strands_no_job() {
+    for seed in 1..=8 {
+        let case = Case::new().await;
+        let (mut dice, mut foreign, mut held, mut n, mut now) = (Dice(seed), Vec::new(), Vec::new(), 0, 0);
+        for _ in 0..150 {
+            now += dice.roll(60) as i64;
+            case.works(&mut dice, &mut held, &mut n, now).await;
+            case.meddles(&mut dice, &mut foreign, now);
+        }
+        for group in ["a", "b", "c"] {
+            case.cap(group, 0, at(now)).await;
+            case.order(group, GroupControl::Resume, at(now)).await;
+            case.order(group, GroupControl::ClearRate, at(now)).await;
+        }
+        foreign.iter().for_each(|id| case.completes(id, now));
+        for round in 0.. {
+            let counts = case.q.counts().await;
+            let groups = case.lines("ZRANGE bull::lk:q:names 0 -1");
+            if groups.is_empty() && counts.completed + counts.failed == counts.total() {
+                break;
+            }
+            assert!(round < 100, "seed {seed}: {counts:?} {groups:?}");
+            now += 31_000;
+            case.q.rescue(999, at(now)).await;
+            let ends = held.drain(..).map(|lock: Lock| verdict(&lock, done())).collect();
+            held.extend(case.q.turn(ends, Some(case.q.wish(50)), at(now)).await.held.into_iter().map(|h| h.lock));
+        }
+        let own = case.lines("KEYS bull::lk:q:*");
+        assert!(own.iter().all(|key| key.contains("minute")), "seed {seed}: {own:?}");
+    }
+}

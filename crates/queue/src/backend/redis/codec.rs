@@ -297,6 +297,19 @@ mod tests {
     }
 
     #[test]
+    fn a_group_is_stored_with_the_lowest_priority_and_read_back_with_none() {
+        let options = JobOptions { group: Some("a".into()), ..JobOptions::default() };
+        let mut job = NewJob { id: None, name: "n".into(), data: Payload::null(), options: Arc::new(options.clone()) };
+        for id in [None, Some(JobId::stored("7"))] {
+            job.id = id;
+            let text = encode_options(&job, &[]).unwrap();
+            assert!(text.contains(r#""priority":2097152"#) && text.contains(r#""gr":"a""#), "{text}");
+            assert_eq!(decode_options(&text).unwrap(), options);
+        }
+        assert_eq!(decode_options(r#"{"priority":2097152}"#).unwrap().priority, 2_097_152);
+    }
+
+    #[test]
     fn parents_are_read_from_their_childrens_field() {
         let keys = Keys::new("bull");
         let read = parent(r#"{"id":"p","queueKey":"bull:reports","idof":true}"#, &keys).unwrap();

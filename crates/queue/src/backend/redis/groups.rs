@@ -145,3 +145,19 @@ fn info(read: Value, defaults: &GroupDefaults) -> Result<GroupInfo, StoreError> 
     };
     Ok(standing.info(Group::new(text(id)?), defaults))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn defaults_are_read_from_what_is_kept_of_all_groups() {
+        let some = GroupDefaults { concurrency: limit(2), rate: rate(5, 1_000) };
+        assert_eq!(defaults("12000000 7 2 5 1000 0"), some);
+        assert_eq!(some.rate.map(|rate| rate.per), Some(Duration::from_secs(1)));
+        assert_eq!(defaults("12000000 7 0 0 0 1"), GroupDefaults::default());
+        assert_eq!((defaults(""), defaults("x y z")), Default::default());
+    }
+}

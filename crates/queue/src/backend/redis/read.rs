@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ::redis::Value;
 
-use super::{Redis, groups};
 use super::codec::{place, record, state, stored_failure};
 use super::keys::Keys;
 use super::reply::*;
 use super::write::cursor_of;
+use super::{Redis, groups};
 use crate::backend::*;
 use crate::error::StoreError;
 use crate::event::{Event, Position};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use ::redis::Value;
 
+use super::Redis;
 use super::codec::state;
+use super::groups::{class, group_arg};
 use super::link::Trouble;
 use super::reply::*;
-use super::Redis;
-use super::groups::{class, group_arg};
 use crate::backend::repeat::{Old, holds_up, iteration, plan, spent, standing};
 use crate::backend::*;
 use crate::error::StoreError;
