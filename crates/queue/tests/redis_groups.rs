@@ -253,6 +253,22 @@ async fn jobs_that_other_workers_make_of_our_options_join_their_group() {
     assert_eq!(case.q.take_ids(9, at(5)).await, ["a2"]);
 }
 
+/// Every number is taken: an order is refused, and jobs come after all priorities, without turns.
+#[tokio::test]
+async fn beyond_a_million_groups_orders_are_refused_and_jobs_run_all_the_same() {
+    let case = Case::new().await;
+    case.fill("a", 2, T0).await;
+    case.ask("SETBIT zeros 1048575 0");
+    case.ask("BITOP NOT bull::lk:q:numbers zeros");
+    let refused = case.q.backend.group(&case.q.queue, &"b".into(), GroupControl::Pause, T0).await;
+    assert!(matches!(refused, Err(launchkit_queue::StoreError::OutOfBounds(_))), "{refused:?}");
+    case.fill("c", 2, T0).await;
+    let held = case.q.take(9, at(1)).await;
+    assert_eq!(ids(&held), ["c1", "c2", "a1", "a2"]);
+    case.q.turn(held.iter().map(|held| verdict(&held.lock, done())).collect(), None, at(2)).await;
+    assert_eq!((case.q.counts().await.completed, case.group("a").await, case.group("c").await), (4, None, None));
+}
+
 /// Settings alone stay, and what tells of minutes.
 #[tokio::test]
 async fn groups_whose_jobs_are_gone_leave_no_key_behind() {
