@@ -109,9 +109,10 @@ local function delay(b, id, due)
   call('ZADD', b .. 'delayed', score, id)
 end
 
--- Puts a job among the ready ones: behind its class or its group, or in front of it.
+-- Puts a job among the ready ones: behind its class or its group, or in front of it. One that its script does not put into its
+-- group, the next take does.
 local function ready(b, id, priority, front)
-  if priority == GROUPED and groups.enter(b, id, front) then
+  if priority == GROUPED and groups.enter and groups.enter(b, id, front) then
     return
   end
   if priority ~= 0 then
