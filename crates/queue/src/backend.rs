@@ -107,7 +107,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Pauses, resumes or limits a queue.
     async fn control(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Sets, pauses, resumes or holds one group; it need not hold jobs.
+    /// Sets, pauses, resumes or holds one group; it need not hold jobs. A queue on Redis has at most 1,048,576 groups at once.
     async fn group(
         &self,
         queue: &QueueName,

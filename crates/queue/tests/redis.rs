@@ -1,10 +1,10 @@
-//! The conformance cases on Redis and on Valkey: all but those of groups, which this store refuses by name.
+//! The conformance cases on Redis and on Valkey.
 #![allow(missing_docs)]
 
 mod on_redis {
-    launchkit_testkit::conformance!(launchkit_testkit::RedisHarness, without groups);
+    launchkit_testkit::conformance!(launchkit_testkit::RedisHarness);
 }
 
 mod on_valkey {
-    launchkit_testkit::conformance!(launchkit_testkit::ValkeyHarness, without groups);
+    launchkit_testkit::conformance!(launchkit_testkit::ValkeyHarness);
 }

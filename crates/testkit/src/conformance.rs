@@ -22,62 +22,10 @@ pub mod sweep;
 pub mod take;
 pub mod worker;
 
-/// Makes one test per case for a harness, which must be named by an absolute path. A store that refuses groups has those
-/// `without groups`.
+/// Makes one test per case for a harness, which must be named by an absolute path.
 #[macro_export]
 macro_rules! conformance {
     ($harness:ty) => {
-        $crate::conformance!($harness, without groups);
-        mod grouped {
-            $crate::cases! { $harness;
-                sweep:
-                    a_choice_among_failed_jobs_can_be_by_group;
-                flow:
-                    a_parent_takes_its_turn_in_its_group;
-                groups:
-                    a_tenant_with_many_jobs_delays_another_by_one_turn,
-                    jobs_without_a_group_go_first,
-                    groups_take_turns_and_within_one_the_oldest_goes_first,
-                    a_weight_is_a_share_of_the_turns,
-                    a_group_that_was_away_has_no_claim_to_turns_missed,
-                    a_new_weight_holds_at_once,
-                    a_queues_own_limits_stand_above_its_groups,
-                    groups_of_two_queues_are_independent,
-                    resuming_a_take_of_groups_returns_the_same_jobs,
-                    a_paused_group_gives_out_nothing_and_the_others_go_on,
-                    no_more_of_a_group_are_active_than_its_cap,
-                    a_group_starts_no_more_than_its_rate,
-                    doomed_jobs_of_a_group_do_not_count_as_starts,
-                    defaults_hold_for_groups_without_settings,
-                    lifted_defaults_reach_every_group,
-                    a_hold_keeps_one_group_back_until_its_time,
-                    many_groups_whose_time_has_come_are_woken_in_steps,
-                    slowing_down_a_group_gives_the_job_back_and_holds_the_group,
-                    every_way_out_of_active_frees_the_groups_slot,
-                    a_vanished_worker_keeps_no_slot_of_a_group,
-                    a_given_back_job_goes_to_the_front_of_its_group,
-                    stalled_jobs_go_to_the_front_of_their_group,
-                    lifo_goes_to_the_front_of_the_group,
-                    retried_jobs_go_to_the_back_of_their_group,
-                    delayed_jobs_join_their_group_when_they_are_due,
-                    deduplicated_and_scheduled_jobs_have_groups,
-                    removing_a_head_brings_the_next,
-                    draining_reaches_every_job_of_every_group,
-                    a_group_without_jobs_or_settings_is_forgotten,
-                    a_group_is_remembered_while_its_window_or_hold_lasts,
-                    groups_are_read_in_pages_with_their_counts,
-                    unfit_groups_are_refused,
-                    groups_are_there_after_reopening,
-                    a_job_of_a_group_is_explained,
-                    any_history_of_groups_goes_as_specified;
-                worker:
-                    a_handler_can_slow_its_group_down,
-                    an_idle_worker_starts_a_group_when_its_window_is_over,
-                    a_groups_cap_holds_over_all_workers;
-            }
-        }
-    };
-    ($harness:ty, without groups) => {
         $crate::cases! { $harness;
             add:
                 auto_ids_are_the_queues_decimal_counter,
@@ -205,7 +153,8 @@ macro_rules! conformance {
                 promote_delayed_takes_the_next_due_first_and_keeps_priorities,
                 a_sweep_is_bounded_and_going_on_reaches_the_end,
                 a_choice_among_failed_jobs_is_by_name_kind_text_and_time,
-                dead_letters_run_again_in_steps;
+                dead_letters_run_again_in_steps,
+                a_choice_among_failed_jobs_can_be_by_group;
             obliterate:
                 a_removed_queue_leaves_nothing,
                 a_queue_is_removed_in_bounded_steps,
@@ -388,7 +337,44 @@ macro_rules! conformance {
                 unfit_flows_are_refused_by_name,
                 a_flow_outlives_every_fault_of_its_workers,
                 a_canceled_parent_waits_for_nobody,
-                a_flow_of_one_job_may_be_deduplicated;
+                a_flow_of_one_job_may_be_deduplicated,
+                a_parent_takes_its_turn_in_its_group;
+            groups:
+                a_tenant_with_many_jobs_delays_another_by_one_turn,
+                jobs_without_a_group_go_first,
+                groups_take_turns_and_within_one_the_oldest_goes_first,
+                a_weight_is_a_share_of_the_turns,
+                a_group_that_was_away_has_no_claim_to_turns_missed,
+                a_new_weight_holds_at_once,
+                a_queues_own_limits_stand_above_its_groups,
+                groups_of_two_queues_are_independent,
+                resuming_a_take_of_groups_returns_the_same_jobs,
+                a_paused_group_gives_out_nothing_and_the_others_go_on,
+                no_more_of_a_group_are_active_than_its_cap,
+                a_group_starts_no_more_than_its_rate,
+                doomed_jobs_of_a_group_do_not_count_as_starts,
+                defaults_hold_for_groups_without_settings,
+                lifted_defaults_reach_every_group,
+                a_hold_keeps_one_group_back_until_its_time,
+                many_groups_whose_time_has_come_are_woken_in_steps,
+                slowing_down_a_group_gives_the_job_back_and_holds_the_group,
+                every_way_out_of_active_frees_the_groups_slot,
+                a_vanished_worker_keeps_no_slot_of_a_group,
+                a_given_back_job_goes_to_the_front_of_its_group,
+                stalled_jobs_go_to_the_front_of_their_group,
+                lifo_goes_to_the_front_of_the_group,
+                retried_jobs_go_to_the_back_of_their_group,
+                delayed_jobs_join_their_group_when_they_are_due,
+                deduplicated_and_scheduled_jobs_have_groups,
+                removing_a_head_brings_the_next,
+                draining_reaches_every_job_of_every_group,
+                a_group_without_jobs_or_settings_is_forgotten,
+                a_group_is_remembered_while_its_window_or_hold_lasts,
+                groups_are_read_in_pages_with_their_counts,
+                unfit_groups_are_refused,
+                groups_are_there_after_reopening,
+                a_job_of_a_group_is_explained,
+                any_history_of_groups_goes_as_specified;
             worker:
                 a_worker_completes_jobs_and_its_caller_reads_the_outcome,
                 a_handler_that_fails_twice_succeeds_at_its_third_try,
@@ -453,7 +439,10 @@ macro_rules! conformance {
                 a_worker_killed_at_any_call_leaves_every_schedule_going,
                 a_worker_is_known_before_its_first_job,
                 an_outcome_that_is_there_needs_no_time,
-                a_step_that_hangs_holds_up_no_job_for_long;
+                a_step_that_hangs_holds_up_no_job_for_long,
+                a_handler_can_slow_its_group_down,
+                an_idle_worker_starts_a_group_when_its_window_is_over,
+                a_groups_cap_holds_over_all_workers;
         }
     };
 }

@@ -21,6 +21,7 @@ use crate::time::Timestamp;
 
 mod codec;
 mod flow;
+mod groups;
 mod keys;
 mod leftovers;
 mod link;
@@ -39,8 +40,6 @@ use link::{Link, Trouble};
 use script::{Call, Script, Scripts};
 use wake::Bells;
 use write::ADD_STEP;
-
-const NO_GROUPS: StoreError = StoreError::Unsupported("groups are not built on Redis yet");
 
 pub use leftovers::Leftovers;
 pub use link::RedisHealth;
@@ -108,10 +107,7 @@ fn answer<I: std::fmt::Debug, O>(done: Result<O, Trouble>, input: I) -> Result<O
 #[async_trait]
 impl Backend for Redis {
     async fn add(&self, add: Add, now: Timestamp) -> Result<Vec<Added>, Failed<Add>> {
-        let add = self.ready(add, |add| {
-            add.check()?;
-            if add.jobs.iter().any(|job| job.options.group.is_some()) { Err(NO_GROUPS) } else { Ok(()) }
-        })?;
+        let add = self.ready(add, Add::check)?;
         let mut all = Vec::with_capacity(add.jobs.len());
         for jobs in add.jobs.chunks(ADD_STEP) {
             match self.add_step(&add.queue, jobs, now).await {
@@ -124,10 +120,7 @@ impl Backend for Redis {
     }
 
     async fn add_flow(&self, flow: AddFlow, now: Timestamp) -> Result<Flowed, Failed<AddFlow>> {
-        let flow = self.ready(flow, |flow| {
-            flow.check()?;
-            if flow.nodes.iter().any(|node| node.job.options.group.is_some()) { Err(NO_GROUPS) } else { Ok(()) }
-        })?;
+        let flow = self.ready(flow, AddFlow::check)?;
         answer(self.flow_planned(&flow, now).await, flow)
     }
 
@@ -193,18 +186,20 @@ impl Backend for Redis {
 
     async fn group(
         &self,
-        _queue: &QueueName,
+        queue: &QueueName,
         group: &Group,
         what: GroupControl,
-        _now: Timestamp,
+        now: Timestamp,
     ) -> Result<(), StoreError> {
         what.check(group)?;
-        Err(NO_GROUPS)
+        self.open_still()?;
+        self.order_group(queue, group, what, now).await
     }
 
-    async fn groups(&self, _queue: &QueueName, wanted: &GroupsWanted, most: u32) -> Result<Vec<GroupInfo>, StoreError> {
+    async fn groups(&self, queue: &QueueName, wanted: &GroupsWanted, most: u32) -> Result<Vec<GroupInfo>, StoreError> {
         wanted.check(most)?;
-        Ok(Vec::new())
+        self.open_still()?;
+        self.find_groups(queue, wanted, most).await
     }
 
     async fn get(&self, queue: &QueueName, ids: &[JobId]) -> Result<Vec<Option<Record>>, StoreError> {

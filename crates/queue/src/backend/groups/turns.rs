@@ -1,5 +1,5 @@
 //! Whose turn it is among groups: the rules that stores share, pure. What a store does with them: `memory/groups.rs`,
-//! `sqlite/groups.rs`.
+//! `sqlite/groups.rs`; over again in Lua: `redis/scripts/groups.lua`.
 //!
 //! Of each group that may start something, the first job alone, its *head*, stands in the order that takes read; the others
 //! stand in the group's own line. A group that is paused, full or over its rate has no head. So a take reads a range, and

@@ -1,6 +1,7 @@
 //! Jobs as they lie in their hashes: options as JSON, records field by field. What other writers leave is read as well as it
 //! can be.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use redis::Value;
@@ -12,7 +13,7 @@ use crate::backend::NewJob;
 use crate::error::StoreError;
 use crate::exit::{Failure, FailureKind};
 use crate::job::{ChildFailure, JobId, ParentRef, Payload, QueueName, Record};
-use crate::options::JobOptions;
+use crate::options::{GROUPED_CLASS, JobOptions};
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -23,10 +24,15 @@ pub(super) const CANCELED: &str = "the job was canceled";
 /// A job's options as its hash has them; `more` is what a flow adds.
 pub(super) fn encode_options(job: &NewJob, more: &[(&str, Json)]) -> Result<String, StoreError> {
     let bad = |error: serde_json::Error| StoreError::Damaged(error.to_string());
+    // Other clients' workers know groups not at all, and put such a job back by its priority.
+    let options = match job.options.group {
+        Some(_) => Cow::Owned(JobOptions { priority: GROUPED_CLASS, ..(*job.options).clone() }),
+        None => Cow::Borrowed(&*job.options),
+    };
     if job.id.is_none() && more.is_empty() {
-        return serde_json::to_string(&*job.options).map_err(bad);
+        return serde_json::to_string(&options).map_err(bad);
     }
-    let mut json = serde_json::to_value(&*job.options).map_err(bad)?;
+    let mut json = serde_json::to_value(&options).map_err(bad)?;
     if let Json::Object(fields) = &mut json {
         fields.extend(job.id.iter().map(|id| ("jobId".to_owned(), Json::from(id.as_str()))));
         fields.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
@@ -36,6 +42,14 @@ pub(super) fn encode_options(job: &NewJob, more: &[(&str, Json)]) -> Result<Stri
 
 /// Options of a stored job; what BullMQ writes in more than one form is brought into ours.
 pub(super) fn decode_options(text: &str) -> Result<JobOptions, serde_json::Error> {
+    let mut options = decode_any(text)?;
+    if options.group.is_some() {
+        options.priority = 0;
+    }
+    Ok(options)
+}
+
+fn decode_any(text: &str) -> Result<JobOptions, serde_json::Error> {
     if text.is_empty() || text == "{}" {
         return Ok(JobOptions::default());
     }
@@ -280,6 +294,19 @@ mod tests {
         let custom = decode_options(r#"{"backoff":{"type":"mine","delay":5},"removeOnFail":false}"#).unwrap();
         assert_eq!(custom, JobOptions::default());
         assert!(decode_options("[1]").is_err() && decode_options("{").is_err());
+    }
+
+    #[test]
+    fn a_group_is_stored_with_the_lowest_priority_and_read_back_with_none() {
+        let options = JobOptions { group: Some("a".into()), ..JobOptions::default() };
+        let mut job = NewJob { id: None, name: "n".into(), data: Payload::null(), options: Arc::new(options.clone()) };
+        for id in [None, Some(JobId::stored("7"))] {
+            job.id = id;
+            let text = encode_options(&job, &[]).unwrap();
+            assert!(text.contains(r#""priority":2097152"#) && text.contains(r#""gr":"a""#), "{text}");
+            assert_eq!(decode_options(&text).unwrap(), options);
+        }
+        assert_eq!(decode_options(r#"{"priority":2097152}"#).unwrap().priority, 2_097_152);
     }
 
     #[test]

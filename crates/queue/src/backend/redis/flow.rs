@@ -7,6 +7,7 @@ use ::redis::Value;
 
 use super::Redis;
 use super::codec::encode_options;
+use super::groups::{class, group_arg};
 use super::link::Trouble;
 use super::reply::*;
 use super::script::Call;
@@ -120,7 +121,7 @@ fn add_job(call: &mut Call<'_>, job: &NewJob) -> Result<(), StoreError> {
     let options = &job.options;
     call.arg(job.id.as_ref().map_or("", |id| id.as_str())).arg(&*job.name).arg(job.data.as_str());
     call.arg(encode_options(job, &[])?);
-    call.arg(ms(options.delay)).arg(options.priority).arg(u8::from(options.lifo));
+    call.arg(ms(options.delay)).arg(class(options)).arg(u8::from(options.lifo)).arg(group_arg(options));
     Ok(())
 }
 

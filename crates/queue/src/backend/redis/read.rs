@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use ::redis::Value;
 
-use super::Redis;
 use super::codec::{place, record, state, stored_failure};
 use super::keys::Keys;
 use super::reply::*;
 use super::write::cursor_of;
+use super::{Redis, groups};
 use crate::backend::*;
 use crate::error::StoreError;
 use crate::event::{Event, Position};
@@ -63,7 +63,7 @@ impl Redis {
         let mut call = self.call(&self.scripts.info, queue, now);
         call.arg(u64::try_from(WORKER_GONE.as_millis()).unwrap_or(u64::MAX));
         let reply = parts(self.link.call(call).await?)?;
-        let [counts, paused, slots, max, per, used, left, began, oldest, workers, newest] = reply;
+        let [counts, paused, slots, max, per, used, left, began, oldest, workers, newest, groups, fair] = reply;
         let rate = match (maybe(max)?, maybe(per)?) {
             (Some(max), Some(per)) => Some(Rate {
                 max: u32::try_from(max).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN),
@@ -95,7 +95,8 @@ impl Redis {
             oldest_ready: maybe(oldest)?.map(Timestamp::from_millis),
             workers,
             newest_event: text(newest)?.parse().map_err(|_| odd())?,
-            ..Info::default()
+            groups: count(groups)?,
+            group_defaults: groups::defaults(&text(fair)?),
         })
     }
 
@@ -106,15 +107,22 @@ impl Redis {
         let job = self.records(queue, std::slice::from_ref(id)).await?.pop().flatten();
         let small = |value: Value| Ok::<_, StoreError>(u32::try_from(count(value)?).unwrap_or(u32::MAX));
         let left = u64::try_from(int(left)?).ok();
+        let group = match job.as_ref().and_then(|job| job.options.group.clone()) {
+            Some(group) => self.find_groups(queue, &GroupsWanted::Ids(vec![group]), 1).await?.pop(),
+            None => None,
+        };
+        let (ahead, behind) = parts(ahead).and_then(|[ahead, behind]| Ok((small(ahead)?, int(behind)? == 1)))?;
+        // Of those before it, its group's head stands elsewhere.
+        let ahead = ahead + u32::from(behind && group.as_ref().is_some_and(|group| group.in_turn));
         Ok(Facts {
             lock_until: left.map(|left| now.plus(Duration::from_millis(left + 1))),
-            ahead: small(ahead)?,
+            ahead: ahead.min(MAX_AHEAD + 1),
+            group,
             pending: small(pending)?,
             children: self.read_children(children)?.into_iter().filter_map(|(_, child)| child).collect(),
             follows: Some(text(follows)?).filter(|id| !id.is_empty()).map(JobId::stored),
             job,
             info: self.look(queue, now).await?,
-            ..Facts::default()
         })
     }
 

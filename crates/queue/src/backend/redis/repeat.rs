@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use ::redis::Value;
 
+use super::Redis;
 use super::codec::state;
+use super::groups::{class, group_arg};
 use super::link::Trouble;
 use super::reply::*;
-use super::{NO_GROUPS, Redis};
 use crate::backend::repeat::{Old, holds_up, iteration, plan, spent, standing};
 use crate::backend::*;
 use crate::error::StoreError;
@@ -57,10 +58,6 @@ fn of_scheduler(edit: &Edit) -> bool {
 impl Redis {
     /// Changes in order: those of schedulers one by one, what lies between them together.
     pub(super) async fn edit_all(&self, all: &EditAll, now: Timestamp) -> Result<Vec<Edited>, Trouble> {
-        let grouped = |edit: &Edit| matches!(edit, Edit::Schedule(put) if put.repeat.options.group.is_some());
-        if all.edits.iter().any(grouped) {
-            return Err(Trouble::before(NO_GROUPS));
-        }
         let queue = &all.queue;
         let mut answers = Vec::with_capacity(all.edits.len());
         for edits in all.edits.chunk_by(|a, b| !of_scheduler(a) && !of_scheduler(b)) {
@@ -173,10 +170,10 @@ impl Redis {
                 let wait = u64::try_from(job.options.delay.as_millis()).unwrap_or(u64::MAX);
                 let front = job.options.lifo && job.options.priority == 0;
                 call.arg(id.as_str()).arg(&*job.name).arg(job.data.as_str()).arg(options);
-                call.arg(wait).arg(job.options.priority).arg(u8::from(front));
+                call.arg(wait).arg(class(&job.options)).arg(u8::from(front)).arg(group_arg(&job.options));
             }
             None => {
-                call.arg(&[""; 7]);
+                call.arg(&[""; 8]);
             }
         }
         call.arg(2 * change.record.len());

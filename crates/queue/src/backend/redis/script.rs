@@ -51,26 +51,28 @@ macro_rules! scripts {
 }
 
 scripts! {
-    add: "lib" "family" "add";
+    add: "lib" "groups" "family" "add";
     beat: "lib" "beat";
     children: "lib" "family" "kids" "children";
     control: "lib" "control";
-    edit: "lib" "family" "revive" "edit";
+    edit: "lib" "groups" "family" "revive" "edit";
     facts: "lib" "family" "kids" "facts";
-    flow: "lib" "family" "known" "flow";
+    flow: "lib" "groups" "family" "known" "flow";
+    group: "lib" "groups" "group";
+    group_list: "lib" "group_list";
     info: "lib" "info";
     leftovers: "lib" "leftovers";
-    list: "lib" "family" "list";
+    list: "lib" "family" "lines" "list";
     look: "lib" "family" "known" "look";
     minutes: "lib" "minutes";
+    obliterate: "lib" "groups" "family" "obliterate";
     records: "lib" "family" "records";
-    obliterate: "lib" "family" "obliterate";
-    repeat_drop: "lib" "family" "repeat" "repeat_drop";
-    repeat_put: "lib" "family" "repeat" "repeat_put";
-    repeat_read: "lib" "family" "repeat" "repeat_read";
-    repeat_stuck: "lib" "family" "repeat" "repeat_stuck";
-    rescue: "lib" "rescue";
+    repeat_drop: "lib" "groups" "family" "repeat" "repeat_drop";
+    repeat_put: "lib" "groups" "family" "repeat" "repeat_put";
+    repeat_read: "lib" "groups" "family" "repeat" "repeat_read";
+    repeat_stuck: "lib" "groups" "family" "repeat" "repeat_stuck";
+    rescue: "lib" "groups" "heads" "rescue";
     spend: "spend";
-    sweep: "lib" "family" "revive" "sweep";
-    turn: "lib" "family" "turn";
+    sweep: "lib" "groups" "family" "revive" "lines" "sweep";
+    turn: "lib" "groups" "family" "heads" "turn";
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ::redis::Value;
 
 use super::codec::{decode_options, doom, encode_options, kind_name, place, state};
+use super::groups::{class, group_arg};
 use super::keys::Keys;
 use super::link::Trouble;
 use super::reply::*;
@@ -15,7 +16,7 @@ use crate::backend::*;
 use crate::error::StoreError;
 use crate::exit::{Failure, FailureKind, Outcome};
 use crate::job::{JobId, Payload, QueueName};
-use crate::options::JobOptions;
+use crate::options::{Group, JobOptions};
 use crate::state::{Doom, State};
 use crate::time::Timestamp;
 
@@ -59,8 +60,9 @@ impl Redis {
                 None => encode_options(job, &[]).map_err(Trouble::before)?,
             };
             call.arg(job.id.as_ref().map_or("", |id| id.as_str())).arg(&*job.name).arg(job.data.as_str()).arg(&text);
-            call.arg(ms(options.delay)).arg(options.priority).arg(u8::from(options.lifo));
+            call.arg(ms(options.delay)).arg(class(options)).arg(u8::from(options.lifo));
             add_dedup(&mut call, options);
+            call.arg(group_arg(options));
             before = job.id.is_none().then_some((options, text));
         }
         let answers = list(self.link.call(call).await?).map_err(Trouble::after)?;
@@ -117,9 +119,6 @@ impl Redis {
     }
 
     pub(super) async fn sweep_once(&self, sweep: &Sweep, now: Timestamp) -> Result<Swept, Trouble> {
-        if sweep.pick.group.is_some() {
-            return Ok(Swept::default());
-        }
         let (what, from, last) = match sweep.what {
             SweepWhat::Clean(state, before) => ("clean", place(state), before.millis().to_string()),
             SweepWhat::DrainWaiting => ("drain", "wait", "+inf".to_owned()),
@@ -127,12 +126,17 @@ impl Redis {
             SweepWhat::RetryFailed(before) => ("retry", "failed", before.millis().to_string()),
             SweepWhat::PromoteDelayed => ("promote", "delayed", "+inf".to_owned()),
         };
-        let cursor = sweep.after.unwrap_or(Cursor(0, 0));
         let mut call = self.call(&self.scripts.sweep, &sweep.queue, now);
-        call.arg(what).arg(from).arg(last).arg(cursor.0).arg(cursor.1).arg(sweep.most).arg(u8::from(sweep.dry));
+        call.arg(what).arg(from).arg(last);
+        match sweep.after {
+            Some(Cursor(a, b)) => call.arg(a).arg(b),
+            None => call.arg("").arg(0),
+        };
+        call.arg(sweep.most).arg(u8::from(sweep.dry));
         let pick = &sweep.pick;
         call.arg(pick.name.as_deref().unwrap_or("")).arg(pick.kind.map(kind_name).unwrap_or_default());
         call.arg(pick.error.as_deref().unwrap_or("")).arg(pick.since.map(|t| t.to_string()).unwrap_or_default());
+        call.arg(pick.group.as_ref().map_or("", Group::as_str));
         let read = |reply: Value| {
             let [done, scanned, a, b] = parts(reply)?;
             let scanned = u32::try_from(int(scanned)?).unwrap_or(u32::MAX);
@@ -147,8 +151,11 @@ impl Redis {
         what: Control,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        if let Control::GroupDefaults(defaults) = what {
+            return self.set_group_defaults(queue, defaults, now).await;
+        }
         for _ in 0..ORDER_STEPS {
-            match text(self.link.call(self.order(queue, what, now)?).await?)?.as_str() {
+            match text(self.link.call(self.order(queue, what, now)).await?)?.as_str() {
                 "D" => return Ok(()),
                 "M" => {}
                 "O" => return Err(OF_BULLMQ_5),
@@ -158,7 +165,7 @@ impl Redis {
         Err(StoreError::Unavailable("others add to the list `paused` all the time".to_owned()))
     }
 
-    fn order(&self, queue: &QueueName, what: Control, now: Timestamp) -> Result<Call<'_>, StoreError> {
+    fn order(&self, queue: &QueueName, what: Control, now: Timestamp) -> Call<'_> {
         let mut call = self.call_shared(&self.scripts.control, queue, now);
         call.arg(queue.as_str());
         match what {
@@ -171,9 +178,10 @@ impl Redis {
             Control::Rate(None) => call.arg("rate").arg("").arg(""),
             Control::HoldUntil(until) => call.arg("hold").arg(until.millis()).arg(""),
             Control::ClearRate => call.arg("clear").arg("").arg(""),
-            Control::GroupDefaults(_) => return Err(super::NO_GROUPS),
+            // Carried out where groups are known: see above.
+            Control::GroupDefaults(_) => &mut call,
         };
-        Ok(call)
+        call
     }
 
     /// Changes of jobs that stand next to each other, in one script.
@@ -239,8 +247,11 @@ fn add_verdict(call: &mut Call<'_>, verdict: &Verdict, keys: &Keys) {
         Outcome::Back => {
             call.arg("b").arg("").arg("").arg("");
         }
-        Outcome::SlowDown(until) | Outcome::SlowDownGroup(until) => {
+        Outcome::SlowDown(until) => {
             call.arg("s").arg(until.millis()).arg("").arg("");
+        }
+        Outcome::SlowDownGroup(until) => {
+            call.arg("g").arg(until.millis()).arg("").arg("");
         }
         Outcome::AwaitChildren => {
             call.arg("w").arg("").arg("").arg("");

@@ -1,7 +1,7 @@
 -- Adds jobs. KEYS[3]: the names of all queues.
 -- ARGV: now, jobs, the queue's name, then for each job:
--- id, name, data, opts, delay, priority, lifo, deduplication id, its time, its flags.
-local jobs, JOB = tonumber(ARGV[2]), 10
+-- id, name, data, opts, delay, priority, lifo, deduplication id, its time, its flags, group.
+local jobs, JOB = tonumber(ARGV[2]), 11
 local DAY = 86400000 -- for as long it is known for what a job that is to be added later waits
 local answers, listed = {}, {}
 local any_ready, any_due = false, false
@@ -91,13 +91,22 @@ for i = 0, jobs - 1 do
     if owner then
       answers[i + 1] = 'D' .. owner
     else
-      store(B, id, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], priority, wait, de ~= '' and { 'deid', de } or nil)
+      local of, more = ARGV[at + 10], de ~= '' and { 'deid', de } or nil
+      if of ~= '' then
+        more = { 'lk:g', of, unpack(more or {}) }
+      end
+      store(B, id, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], priority, wait, more)
       if wait > 0 then
         delay(B, id, now + wait)
         tell(B, 'delayed', 'jobId', id, 'delay', now + wait)
         any_due = true
       else
-        if priority > 0 or ARGV[at + 6] == '1' then
+        local first = ARGV[at + 6] == '1'
+        if of ~= '' then
+          if not groups.add(B, id, of, first) then
+            ready(B, id, priority, false)
+          end
+        elseif priority > 0 or first then
           ready(B, id, priority, priority == 0)
         else
           listed[#listed + 1] = id
@@ -109,7 +118,7 @@ for i = 0, jobs - 1 do
     end
   end
 end
-each('LPUSH', line(B), listed)
+each('LPUSH', list_of(B), listed)
 if any_ready then
   mark(B)
 end

@@ -2,15 +2,6 @@
 local answers = {}
 local KEPT = { completed = true, failed = true }
 
-local function take_off(b, id, place)
-  if place == 'wait' then
-    return unlist(b, id)
-  elseif place == 'active' then
-    return call('LREM', b .. place, -1, id)
-  end
-  return call('ZREM', b .. place, id)
-end
-
 local changes = {}
 
 function changes.progress(key, id, value)
@@ -53,11 +44,11 @@ function changes.retry(key, id, reset)
 end
 
 function changes.remove(key, id)
-  local place = where(B, id)
+  local place, score = where(B, id)
   if place == 'active' and call('EXISTS', key .. ':lock') == 1 then
     return 'K'
   end
-  if take_off(B, id, place) == 0 then
+  if not take_off(B, id, place, score) then
     return 'M'
   end
   forget(B, { id }, true)

@@ -1,8 +1,8 @@
 -- Where a job stands. ARGV: now, id, most ahead, most children.
 local id, most = ARGV[2], tonumber(ARGV[3])
 local key = B .. id
-local place = where(B, id)
-local ahead, apart = 0, call('LLEN', B .. 'paused')
+local place, score = where(B, id)
+local ahead, behind, apart = 0, 0, call('LLEN', B .. 'paused')
 -- How many stand between a list's end and the job; it is looked for from there, and found by its place from the other one.
 local function before(list)
   local at = call('LPOS', B .. list, id, 'RANK', -1, 'MAXLEN', most + 1)
@@ -10,7 +10,11 @@ local function before(list)
 end
 if place == 'wait' then
   ahead = apart > 0 and before('paused') or apart + (before('wait') or most + 1)
-elseif place == 'prioritized' then
+elseif place == 'prioritized' and tonumber(score) >= PARKED then
+  -- Those behind the same head.
+  local from = score - (score - PARKED) % LINE
+  ahead, behind = call('ZCOUNT', B .. 'delayed', from, '(' .. score), 1
+elseif place == 'prioritized' and tonumber(score) < HEAD then
   ahead = apart + call('LLEN', B .. 'wait') + call('ZRANK', B .. 'prioritized', id)
 end
 ahead = math.min(ahead, most + 1)
@@ -33,4 +37,4 @@ if de then
   local v = call('HMGET', B .. 'dn:' .. de, 'jid', 'lk:of')
   follows = v[1] == id and v[2] or ''
 end
-return { call('PTTL', key .. ':lock'), ahead, pending, named, follows }
+return { call('PTTL', key .. ':lock'), { ahead, behind }, pending, named, follows }

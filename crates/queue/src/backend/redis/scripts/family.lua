@@ -1,15 +1,5 @@
 -- Parents and children. What a parent knows of its children lies in BullMQ's four keys beside its hash. In what order they
 -- were added lies in a record of ours, which is void unless the parent's hash has the field "lk:f": the last number given.
-local PREFIX = B:match('^(.*):[^:]*:$')
-
--- What our own keys of a queue begin with, by its base.
-local function own_of(b)
-  if b == B then
-    return O
-  end
-  local prefix, queue = b:match('^(.*):([^:]*):$')
-  return (prefix or '') .. '::lk:' .. (queue or b) .. ':'
-end
 
 -- The base and the id in the full key of a job; ids of our own prefix may have colons.
 local function split(key)
@@ -115,7 +105,9 @@ local function fail(b, id, child)
   end
   call('HSET', key, 'defa', 'child ' .. child .. ' failed')
   for _, place in ipairs({ 'waiting-children', 'delayed' }) do
-    if call('ZREM', b .. place, id) == 1 then
+    local score = call('ZSCORE', b .. place, id)
+    if score and tonumber(score) < PARKED then
+      call('ZREM', b .. place, id)
       release(b, id, place, false)
       return
     end

@@ -1,10 +1,10 @@
 -- Adds a flow that was planned from what was known, unless that has changed.
 -- KEYS[3]: the names of all queues, then the bases of its own.
 -- ARGV: now, most children, how many jobs were known, their base, id and text each; how many queues, their names; then for
--- each job: queue, id, name, data, opts, delay, priority, lifo, whether it is a parent, fate, parent, policy.
+-- each job: queue, id, name, data, opts, delay, priority, lifo, group, whether it is a parent, fate, parent, policy.
 -- A fate is "n" (new), "l" (there, to be linked) or "e" (there, as it is to be). A parent is the number of a job before, or a
 -- base and an id.
-local NODE = 13
+local NODE = 14
 local FLAGS = { 'fpof', 'cpof', 'idof', 'rdof' }
 
 -- What was known.
@@ -40,12 +40,12 @@ local function family_of(node, parent, id)
 end
 for from = at, #ARGV, NODE do
   local queue = queues[tonumber(ARGV[from])]
-  local node = { from = from, queue = queue, b = queue.b, id = ARGV[from + 1], fate = ARGV[from + 9],
-    policy = tonumber(ARGV[from + 12]) }
+  local node = { from = from, queue = queue, b = queue.b, id = ARGV[from + 1], fate = ARGV[from + 10],
+    policy = tonumber(ARGV[from + 13]) }
   nodes[#nodes + 1] = node
   queue.jobs = queue.jobs + 1
-  if ARGV[from + 10] ~= '' and node.fate ~= 'e' then
-    node.parent = family_of(node, ARGV[from + 10], ARGV[from + 11])
+  if ARGV[from + 11] ~= '' and node.fate ~= 'e' then
+    node.parent = family_of(node, ARGV[from + 11], ARGV[from + 12])
   end
 end
 for _, family in ipairs(families) do
@@ -89,8 +89,12 @@ end
 local function add(node, more, opts)
   local b, id, from, queue = node.b, node.id, node.from, node.queue
   local wait, priority = tonumber(ARGV[from + 5]), tonumber(ARGV[from + 6])
+  local of = ARGV[from + 8]
+  if of ~= '' then
+    more = { 'lk:g', of, unpack(more or {}) }
+  end
   store(b, id, ARGV[from + 2], ARGV[from + 3], opts, priority, wait, more)
-  if ARGV[from + 8] == '1' then
+  if ARGV[from + 9] == '1' then
     call('ZADD', b .. 'waiting-children', now, id)
     tell(b, 'waiting-children', 'jobId', id)
   elseif wait > 0 then
@@ -99,7 +103,7 @@ local function add(node, more, opts)
     queue.due = true
   else
     if priority > 0 or ARGV[from + 7] == '1' then
-      ready(b, id, priority, priority == 0)
+      ready(b, id, priority, priority == 0 or (priority == GROUPED and ARGV[from + 7] == '1'))
     else
       queue.waiting[#queue.waiting + 1] = id
     end
@@ -179,7 +183,7 @@ for _, queue in ipairs(queues) do
   end
 end
 for _, queue in ipairs(queues) do
-  each('LPUSH', line(queue.b), queue.waiting)
+  each('LPUSH', list_of(queue.b), queue.waiting)
   if queue.ready then
     mark(queue.b)
   end

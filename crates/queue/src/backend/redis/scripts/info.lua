@@ -1,9 +1,11 @@
 -- A queue at a glance. ARGV: now, gone ms.
-local m = call('HMGET', B .. 'meta', 'paused', 'concurrency', 'max', 'duration', 'lk:window')
-local counts = { call('LLEN', B .. 'wait') + call('LLEN', B .. 'paused'), call('ZCARD', B .. 'prioritized'),
-  call('ZCARD', B .. 'delayed'), call('LLEN', B .. 'active'), call('ZCARD', B .. 'waiting-children'),
+local m = call('HMGET', B .. 'meta', 'paused', 'concurrency', 'max', 'duration', 'lk:window', 'lk:groups')
+local behind = call('ZCOUNT', B .. 'delayed', PARKED, '+inf')
+local counts = { call('LLEN', B .. 'wait') + call('LLEN', B .. 'paused'), call('ZCARD', B .. 'prioritized') + behind,
+  call('ZCARD', B .. 'delayed') - behind, call('LLEN', B .. 'active'), call('ZCARD', B .. 'waiting-children'),
   call('ZCARD', B .. 'completed'), call('ZCARD', B .. 'failed') }
 local first = waiting(B, 0, 1)[1] or call('ZRANGE', B .. 'prioritized', 0, 0)[1]
+  or call('ZRANGEBYSCORE', B .. 'delayed', PARKED, '+inf', 'LIMIT', 0, 1)[1]
 local oldest = ''
 if first then
   local v = call('HMGET', B .. first, 'lk:at', 'timestamp')
@@ -16,4 +18,5 @@ if #seen > 0 then
 end
 local newest = call('XREVRANGE', B .. 'events', '+', '-', 'COUNT', 1)[1]
 return { counts, m[1] and 1 or 0, m[2] or '', m[3] or '', m[4] or '', call('GET', B .. 'limiter') or '',
-  call('PTTL', B .. 'limiter'), m[5] or '', oldest, workers, newest and newest[1] or '0-0' }
+  call('PTTL', B .. 'limiter'), m[5] or '', oldest, workers, newest and newest[1] or '0-0',
+  call('ZCARD', O .. 'names'), m[6] or '' }

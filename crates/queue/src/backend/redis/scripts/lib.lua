@@ -6,6 +6,29 @@ local call = redis.call
 local HELD = 9007199254740991 -- the count of a limiter that is held by hand
 local CLASS = 4294967296 -- between the scores of two priorities
 local CUT = 1000 -- arguments of one variadic command
+local GROUPED = 2097152 -- the priority of a job of a group: BullMQ's lowest, behind all of ours
+local HEAD = 2 ^ 54 -- scores of the heads of groups begin here, behind all priorities
+local PARKED = 2 ^ 62 -- scores of the jobs behind them, among the delayed ones, behind all times
+local LINE = 2 ^ 42 -- scores of one group's line
+local lanes = {} -- what is known of the groups of a queue
+-- What groups.lua has: made at its first use, since most calls have none.
+local loaders = {}
+local groups = setmetatable({}, { __index = function(all, name)
+  for _, load in ipairs(loaders) do
+    load()
+  end
+  return rawget(all, name)
+end })
+local PREFIX = B:match('^(.*):[^:]*:$')
+
+-- What our own keys of a queue begin with, by its base.
+local function own_of(b)
+  if b == B then
+    return O
+  end
+  local prefix, queue = b:match('^(.*):([^:]*):$')
+  return (prefix or '') .. '::lk:' .. (queue or b) .. ':'
+end
 
 -- Calls a command with a key and many arguments, in pieces.
 local function each(command, key, list)
@@ -29,13 +52,13 @@ local metas = {}
 local function meta(b)
   local known = metas[b]
   if not known then
-    local v = call('HMGET', b .. 'meta', 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents', 'version')
+    local v = call('HMGET', b .. 'meta', 'paused', 'concurrency', 'max', 'duration', 'opts.maxLenEvents', 'lk:groups', 'version')
     if not v[5] then
       v[5] = '10000'
       call('HSET', b .. 'meta', 'opts.maxLenEvents', v[5])
     end
     known = { paused = v[1] ~= false, slots = tonumber(v[2]), max = tonumber(v[3]), per = tonumber(v[4]), events = v[5],
-      old = v[6] and v[6]:find('^bullmq:[0-5]%.') ~= nil }
+      groups = v[6], old = v[7] and v[7]:find('^bullmq:[0-5]%.') ~= nil }
     metas[b] = known
   end
   return known
@@ -46,8 +69,11 @@ local function tell(b, ...)
   call('XADD', b .. 'events', '*', 'event', ...)
 end
 
--- Cuts the streams that were written to; to be called at the end of a script.
+-- Writes back what is known of groups and cuts the streams that were written to; to be called at the end of a script.
 local function trim()
+  if next(lanes) then
+    groups.store()
+  end
   for b, known in pairs(metas) do
     if known.told then
       call('XTRIM', b .. 'events', 'MAXLEN', '~', known.events)
@@ -70,7 +96,7 @@ end
 -- Says when the next delayed job is due.
 local function mark_due(b)
   local first = call('ZRANGE', b .. 'delayed', 0, 0, 'WITHSCORES')
-  if first[2] then
+  if first[2] and tonumber(first[2]) < PARKED then
     call('ZADD', b .. 'marker', tonumber(first[2]) / 4096, '1')
   end
 end
@@ -85,7 +111,7 @@ end
 
 -- The list that new jobs wait in. BullMQ 5 sets the jobs of a paused queue apart, and its resume puts that list in the place
 -- of "wait", whatever stands there.
-local function line(b)
+local function list_of(b)
   local apart = meta(b).paused and (meta(b).old or call('EXISTS', b .. 'paused') == 1)
   return b .. (apart and 'paused' or 'wait')
 end
@@ -109,13 +135,23 @@ local function unlist(b, id)
   return found > 0 and found or call('LREM', b .. 'paused', -1, id)
 end
 
--- Puts a job among the ready ones: behind its class, or in front of it.
+-- Puts a job among the ready ones: behind its class or its group, or in front of it. One that its script does not put into its
+-- group, the next take does.
 local function ready(b, id, priority, front)
+  if priority == GROUPED and groups.enter and groups.enter(b, id, front) then
+    return
+  end
   if priority ~= 0 then
-    local turn = front and 0 or call('INCR', b .. 'pc') % CLASS
-    call('ZADD', b .. 'prioritized', priority * CLASS + turn, id)
+    local score = priority * CLASS
+    if front then
+      local first = call('ZRANGEBYSCORE', b .. 'prioritized', score - CLASS / 2, score, 'WITHSCORES', 'LIMIT', 0, 1)
+      score = first[2] and tonumber(first[2]) - 1 or score
+    else
+      score = score + call('INCR', b .. 'pc') % CLASS
+    end
+    call('ZADD', b .. 'prioritized', score, id)
   else
-    call(front and 'RPUSH' or 'LPUSH', line(b), id)
+    call(front and 'RPUSH' or 'LPUSH', list_of(b), id)
   end
 end
 
@@ -123,6 +159,11 @@ end
 local function options(json)
   local ok, opts = pcall(cjson.decode, json or '{}')
   return ok and type(opts) == 'table' and opts or {}
+end
+
+-- Whether a job goes to the front of the line in which it stands by its own wish.
+local function goes_first(priority, json)
+  return (priority == 0 or priority == GROUPED) and options(json).lifo == true
 end
 
 -- A job whose time has come, or has been brought forward, is ready; it has been taken off the delayed ones.
@@ -147,13 +188,14 @@ local function each_active(visit)
   end
 end
 
--- Where a job is; what is in no ordered set and not active waits. No list is walked but the active ones.
+-- Where a job is, and its score there; what is in no ordered set and not active waits. No list is walked but the active ones.
+-- A job behind the head of its group is a prioritized one.
 local ORDERED = { 'completed', 'failed', 'delayed', 'prioritized', 'waiting-children' }
 local function where(b, id)
   for _, name in ipairs(ORDERED) do
     local score = call('ZSCORE', b .. name, id)
     if score then
-      return name, score
+      return tonumber(score) >= PARKED and 'prioritized' or name, score
     end
   end
   if call('LPOS', b .. 'active', id, 'RANK', -1) then
@@ -176,7 +218,7 @@ local function enqueue(b, id, priority, wait, front)
     tell(b, 'delayed', 'jobId', id, 'delay', now + wait)
     mark_due(b)
   else
-    ready(b, id, priority, front and priority == 0)
+    ready(b, id, priority, front and (priority == 0 or priority == GROUPED))
     tell(b, 'waiting', 'jobId', id)
     mark(b)
   end
@@ -213,8 +255,9 @@ local function dedup_ended(b, id, de)
     end
   end
   local wait, priority = tonumber(opts.delay) or 0, tonumber(opts.priority) or 0
+  local of = priority == GROUPED and type(opts.gr) == 'string' and opts.gr or nil
   local more = { 'deid', de }
-  for name, value in pairs({ parentKey = v[5], parent = v[6], rjk = v[8] }) do
+  for name, value in pairs({ parentKey = v[5], parent = v[6], rjk = v[8], ['lk:g'] = of }) do
     if value then
       more[#more + 1], more[#more + 2] = name, value
     end

@@ -33,12 +33,27 @@ end
 if place == 'wait' or place == 'active' then
   b = behind()
   ids = page_of(b, most)
+elseif place == 'prioritized' then
+  local from, to = tonumber(a), has_groups() and BEHIND or WITH_PRIORITY
+  for which = from and set_of(from) or WITH_PRIORITY, to do
+    local more, ats = some_of(which, from, b, most - #ids)
+    for n, id in ipairs(more) do
+      ids[#ids + 1] = id
+      scores[#ids] = ats[n]
+    end
+    if #ids == most then
+      break
+    end
+    from, b = nil, 0
+  end
+  b = tonumber(ARGV[4]) or 0
 else
   local page
   if place == 'completed' or place == 'failed' then
     page = call('ZREVRANGEBYSCORE', B .. place, a == '' and '+inf' or a, '-inf', 'WITHSCORES', 'LIMIT', b, most)
   else
-    page = call('ZRANGEBYSCORE', B .. place, a == '' and '-inf' or a, '+inf', 'WITHSCORES', 'LIMIT', b, most)
+    local last = place == 'delayed' and '(' .. string.format('%.17g', PARKED) or '+inf'
+    page = call('ZRANGEBYSCORE', B .. place, a == '' and '-inf' or a, last, 'WITHSCORES', 'LIMIT', b, most)
   end
   for n = 1, #page, 2 do
     ids[#ids + 1] = page[n]

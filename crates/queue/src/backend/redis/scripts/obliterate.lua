@@ -53,7 +53,8 @@ for _, name in ipairs({ 'events', 'marker', 'meta', 'id', 'pc', 'limiter', 'stal
   'metrics:completed', 'metrics:completed:data', 'metrics:failed', 'metrics:failed:data' }) do
   rest[#rest + 1] = B .. name
 end
-for _, name in ipairs({ 'minutes', 'minute', 'workers', 'seen', 'families' }) do
+for _, name in ipairs({ 'minutes', 'minute', 'workers', 'seen', 'families', 'groups', 'names', 'numbers',
+  'unseen', 'heads', 'due', 'over', 'held', 'abroad' }) do
   rest[#rest + 1] = O .. name
 end
 call('UNLINK', unpack(rest))

@@ -12,12 +12,9 @@ local function stand(sid, whole)
 end
 
 -- Removes a scheduler's job that nobody has taken.
-local function withdraw(id, place)
-  if place == 'wait' then
-    unlist(B, id)
-  else
-    call('ZREM', B .. place, id)
-  end
+local function withdraw(id)
+  local place, score = where(B, id)
+  take_off(B, id, place, score)
   forget(B, { id }, true)
   tell(B, 'removed', 'jobId', id, 'prev', place)
 end

@@ -7,7 +7,7 @@ if score == '' and not own[1] then
   return 'M'
 end
 if place == 'delayed' and tonumber(starts) == 0 and own[2] ~= score then
-  withdraw('repeat:' .. sid .. ':' .. score, place)
+  withdraw('repeat:' .. sid .. ':' .. score)
 end
 call('ZREM', B .. 'repeat', sid)
 call('DEL', record, O .. 'ticks:' .. sid)

@@ -27,5 +27,12 @@ if #expired > 0 then
   each('SREM', B .. 'stalled', expired)
   mark(B)
 end
+if meta(B).groups then
+  local lane = groups.lane(B)
+  groups.mend(lane)
+  if #lane.changed > 0 then
+    mark(B)
+  end
+end
 trim()
 return expired

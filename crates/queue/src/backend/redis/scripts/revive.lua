@@ -9,7 +9,7 @@ local function revive(key, id, from, reset)
   end
   child_again(key, v[3], v[4], from)
   local priority = tonumber(v[1]) or 0
-  ready(B, id, priority, priority == 0 and options(v[2]).lifo == true)
+  ready(B, id, priority, goes_first(priority, v[2]))
   tell(B, 'waiting', 'jobId', id, 'prev', from)
 end
 

@@ -1,33 +1,54 @@
 -- One step of an operation over many jobs.
--- ARGV: now, what, from place, last score, cursor a, cursor b, most, dry, name, kind, text, since ms ('' each when not asked).
+-- ARGV: now, what, from place, last score, cursor a, cursor b, most, dry, name, kind, text, since ms, group ('' each when not
+-- asked; the first cursor is '' and 0).
 local what, place, last, most, dry = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[7]), ARGV[8] == '1'
 local a, b = tonumber(ARGV[5]), tonumber(ARGV[6])
-local found, scores = {}, {}
-local listed = 0 -- how many of them stand in a list
-
--- Ready jobs stand in a list from its end on, and behind it in a set.
-if place == 'wait' and a <= 0 then
-  local skip = a == 0 and b or 0
-  found = waiting(B, skip, most)
-  listed = #found
-end
-local set = place == 'wait' and 'prioritized' or place
-if #found < most then
-  local skip = 0
-  local from = '-inf'
-  if a > 0 then
-    from, skip = a, b
-  end
-  local more = call('ZRANGEBYSCORE', B .. set, from, last, 'WITHSCORES', 'LIMIT', skip, most - #found)
-  for i = 1, #more, 2 do
-    found[#found + 1] = more[i]
-    scores[#found] = tonumber(more[i + 1])
+local LISTED = '0' -- the cursor of what stands in a list
+local found, ats = {}, {}
+local function add(ids, their)
+  for n, id in ipairs(ids) do
+    found[#found + 1] = id
+    ats[#found] = their and their[n] or LISTED
   end
 end
 
-local FIELD = { 'name', 'lk:kind', 'failedReason', 'lk:at', 'timestamp', 'finishedOn' }
+-- Ready jobs stand behind heads of groups, in a list from its end on, and in a set; the heads come last: those of which one
+-- becomes a head because another is removed have been looked at then.
+if place == 'wait' then
+  local grouped, from, skip = has_groups(), a, b
+  local function part(mine, look)
+    if #found < most and (not from or mine) then
+      add(look(from, skip, most - #found))
+      from, skip = nil, 0
+    end
+  end
+  local function set(which)
+    return function(...)
+      return some_of(which, ...)
+    end
+  end
+  local behind = from and from >= PARKED
+  if grouped or behind then
+    part(behind, set(BEHIND))
+  end
+  part(from == 0, function(_, over, many)
+    return waiting(B, over, many)
+  end)
+  part(from and from > 0 and not behind, set(WITH_PRIORITY))
+  if grouped then
+    part(from and from < 0, set(HEADS))
+  end
+else
+  local to = place == 'delayed' and '(' .. string.format('%.17g', PARKED) or last
+  local page = call('ZRANGEBYSCORE', B .. place, a or '-inf', to, 'WITHSCORES', 'LIMIT', b, most)
+  for n = 1, #page, 2 do
+    add({ page[n] }, { string.format('%.0f', tonumber(page[n + 1])) })
+  end
+end
+
+local FIELD = { 'name', 'lk:kind', 'failedReason', 'lk:at', 'timestamp', 'finishedOn', 'lk:g' }
 local function chosen(id)
-  if ARGV[9] == '' and ARGV[10] == '' and ARGV[11] == '' and ARGV[12] == '' then
+  if ARGV[9] == '' and ARGV[10] == '' and ARGV[11] == '' and ARGV[12] == '' and ARGV[13] == '' then
     return call('EXISTS', B .. id) == 1
   end
   local h = call('HMGET', B .. id, unpack(FIELD))
@@ -36,21 +57,35 @@ local function chosen(id)
   return h[1] and (ARGV[9] == '' or h[1] == ARGV[9])
     and (ARGV[10] == '' or (dead and h[3] and (h[2] or 'error') == ARGV[10]))
     and (ARGV[11] == '' or (dead and h[3] and h[3]:find(ARGV[11], 1, true)))
-    and (ARGV[12] == '' or since >= tonumber(ARGV[12]))
+    and (ARGV[12] == '' or since >= tonumber(ARGV[12])) and (ARGV[13] == '' or h[7] == ARGV[13])
 end
 
-local done, gone_listed, gone_set = {}, {}, {}
+local done, left = {}, {}
 for n, id in ipairs(found) do
   if chosen(id) then
     done[#done + 1] = id
-    if not dry then
-      if n <= listed then
-        gone_listed[#gone_listed + 1] = id
-      else
-        gone_set[#gone_set + 1] = id
-      end
+    left[id] = not dry
+  end
+end
+
+-- Takes the chosen ones off where they stand.
+local function take_all()
+  if place ~= 'wait' then
+    each('ZREM', B .. place, done)
+    return
+  end
+  local plain = {}
+  for n, id in ipairs(found) do
+    local at = tonumber(ats[n])
+    if left[id] and ats[n] == LISTED then
+      unlist(B, id)
+    elseif left[id] and (at < 0 or at >= PARKED) then
+      take_off(B, id, 'prioritized', at < 0 and HEAD or at)
+    elseif left[id] then
+      plain[#plain + 1] = id
     end
   end
+  each('ZREM', B .. 'prioritized', plain)
 end
 
 if not dry and #done > 0 then
@@ -60,16 +95,13 @@ if not dry and #done > 0 then
     end
     mark(B)
   elseif what == 'promote' then
-    each('ZREM', B .. 'delayed', gone_set)
+    each('ZREM', B .. 'delayed', done)
     for _, id in ipairs(done) do
       promote(B, id)
     end
     mark(B)
   else
-    each('ZREM', B .. set, gone_set)
-    for _, id in ipairs(gone_listed) do
-      unlist(B, id)
-    end
+    take_all()
     forget(B, done, true)
   end
 end
@@ -77,31 +109,17 @@ if not dry and what == 'clean' then
   tell(B, 'cleaned', 'count', #done)
 end
 
--- What stays before the next step: the scanned ones that are still there, with the score of the last one.
+-- What stays before the next step: the scanned ones that are still there, with the cursor of the last one.
 local next_a, next_b = '', ''
 if #found == most and most > 0 then
-  local left = {}
-  for _, id in ipairs(done) do
-    if not dry then
-      left[id] = true
+  local at = ats[#found]
+  local kept = a == tonumber(at) and b or 0
+  for n, id in ipairs(found) do
+    if ats[n] == at and not left[id] then
+      kept = kept + 1
     end
   end
-  if #found == listed then
-    local kept = 0
-    for n = 1, listed do
-      kept = kept + (left[found[n]] and 0 or 1)
-    end
-    next_a, next_b = '0', tostring((a == 0 and b or 0) + kept)
-  else
-    local score = scores[#found]
-    local kept = a == score and b or 0
-    for n = listed + 1, #found do
-      if scores[n] == score and not left[found[n]] then
-        kept = kept + 1
-      end
-    end
-    next_a, next_b = string.format('%.0f', score), tostring(kept)
-  end
+  next_a, next_b = at, tostring(kept)
 end
 trim()
 return { done, #found, next_a, next_b }

@@ -4,7 +4,7 @@
 local worker, ends = ARGV[2], tonumber(ARGV[3])
 local END = 9
 local finished, any_due = {}, false
-local deleted, unstalled = {}, {}
+local deleted, unstalled, gone = {}, {}, {}
 local to_completed, to_failed = {}, {}
 local minute = { done = 0, dead = 0 }
 local waits, runs = {}, {}
@@ -14,7 +14,7 @@ local function settle(at, lock)
   local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local key = B .. id
   local h = call('HMGET', key, 'timestamp', 'atm', 'parentKey', 'parent', 'deid', 'lk:s', 'lk:c', 'defa', 'priority', 'opts', 'lk:f')
-  if not h[1] and call('EXISTS', key) == 0 then
+  if gone[id] or (not h[1] and call('EXISTS', key) == 0) then
     return 'G'
   end
   if lock ~= token or call('LREM', B .. 'active', -1, id) == 0 then
@@ -22,6 +22,8 @@ local function settle(at, lock)
   end
   deleted[#deleted + 1], unstalled[#unstalled + 1] = key .. ':lock', id
   local made, text = (tonumber(h[2]) or 0), ARGV[at + 4]
+  local priority = tonumber(h[9]) or 0
+  local grouped = priority == GROUPED
   if outcome == 'c' or outcome == 'f' then
     made = made + 1
     any_final = true
@@ -29,8 +31,12 @@ local function settle(at, lock)
     if h[5] then
       dedup_ended(B, id, h[5])
     end
+    if grouped then
+      groups.left(B, id)
+    end
     if ARGV[at + 6] == '0' then
       keys_of(B, id, deleted)
+      gone[id] = true
     else
       local set = { 'atm', made, 'finishedOn', now, 'lk:s', token }
       if good then
@@ -80,15 +86,18 @@ local function settle(at, lock)
     return 'D'
   end
   local set = { 'lk:s', token, 'lk:at', now }
-  local priority, due = tonumber(h[9]) or 0, tonumber(ARGV[at + 3])
+  local due = tonumber(ARGV[at + 3])
   local function again()
     if due > now then
       set[#set + 1], set[#set + 2] = 'delay', due - now
+      if grouped then
+        groups.left(B, id)
+      end
       delay(B, id, due)
       tell(B, 'delayed', 'jobId', id, 'delay', due)
       any_due = true
     else
-      ready(B, id, priority, priority == 0 and options(h[10]).lifo == true)
+      ready(B, id, priority, goes_first(priority, h[10]))
       tell(B, 'waiting', 'jobId', id, 'prev', 'active')
     end
   end
@@ -99,6 +108,9 @@ local function settle(at, lock)
   elseif outcome == 'l' then
     again()
   elseif outcome == 'w' and call('SCARD', key .. ':dependencies') > 0 and not (h[8] and h[8]:sub(1, 6) == 'child ') then
+    if grouped then
+      groups.left(B, id)
+    end
     call('ZADD', B .. 'waiting-children', now, id)
     tell(B, 'waiting-children', 'jobId', id, 'prev', 'active')
   elseif outcome == 'w' and not h[11]
@@ -108,6 +120,8 @@ local function settle(at, lock)
   else
     if outcome == 's' then
       hold(due)
+    elseif outcome == 'g' and grouped then
+      groups.hold(B, id, due)
     end
     ready(B, id, priority, true)
     tell(B, 'waiting', 'jobId', id, 'prev', 'active')
@@ -167,16 +181,17 @@ if ends > 0 then
 end
 
 local held = {}
-local function hand_out(id, h)
+local function hand_over(id, h)
   held[#held + 1] = { id, h[1] or '', h[2] or '', h[3] or '', h[4] or '0', h[5] or '0', h[6] or '0', h[7] or '0', h[8] or '',
     h[9] or '', h[10] or '' }
 end
-local HANDED = { 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'stc', 'defa', 'lk:c', 'processedOn', 'lk:at' }
+local HANDED = { 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'stc', 'defa', 'lk:c', 'processedOn', 'lk:at',
+  'priority' }
 
 local function resume(token)
   each_active(function(id, lock)
     if lock == token then
-      hand_out(id, call('HMGET', B .. id, unpack(HANDED)))
+      hand_over(id, call('HMGET', B .. id, unpack(HANDED)))
     end
   end)
   return #held > 0
@@ -194,7 +209,26 @@ local function promote_due()
   return #due
 end
 
-local next_code, next_at = 'M', 0
+-- Whether the queue has groups, or has had some before this script.
+local function any_groups()
+  return meta(B).groups or lanes[B]
+end
+
+-- Takes jobs with a priority off, but for the heads of groups.
+local function pop_prioritized(most)
+  if not any_groups() then
+    local popped, ids = call('ZPOPMIN', B .. 'prioritized', most), {}
+    for n = 1, #popped, 2 do
+      ids[#ids + 1] = popped[n]
+    end
+    return ids
+  end
+  local ids = call('ZRANGEBYSCORE', B .. 'prioritized', '-inf', '(' .. string.format('%.17g', HEAD), 'LIMIT', 0, most)
+  each('ZREM', B .. 'prioritized', ids)
+  return ids
+end
+
+local next_code, next_at, group_at = 'M', 0, nil
 local token, most = ARGV[4], tonumber(ARGV[5])
 local own = ARGV[8] ~= ''
 local max = meta(B).max or tonumber(ARGV[8])
@@ -216,38 +250,55 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
     if slots then
       room = math.min(room, slots - call('LLEN', B .. 'active'))
     end
+    local woken = any_groups() and groups.wake(groups.lane(B)) or 0
     local ids = {}
     if room > 0 then
       ids = call('RPOP', B .. 'wait', room) or {}
       if #ids < room then
-        local more = call('ZPOPMIN', B .. 'prioritized', room - #ids)
-        for i = 1, #more, 2 do
-          ids[#ids + 1] = more[i]
-        end
+        local more = pop_prioritized(room - #ids)
         if #more == 0 then
           call('DEL', B .. 'pc')
         end
+        for _, id in ipairs(more) do
+          ids[#ids + 1] = id
+        end
       end
     end
-    local taken, missing, counted = {}, {}, 0
-    for _, id in ipairs(ids) do
+    local taken, missing, astray, counted, busy = {}, {}, 0, 0, false
+    local function activate(id, h)
       local key = B .. id
-      local h = call('HMGET', key, unpack(HANDED))
-      if h[4] or h[1] then
-        taken[#taken + 1] = id
-        waits[#waits + 1] = math.max(0, now - (tonumber(h[11]) or tonumber(h[4]) or now))
-        h[6] = tostring((tonumber(h[6]) or 0) + 1)
-        h[10] = tostring(now)
-        call('SET', key .. ':lock', token, 'PX', ARGV[6])
-        tell(B, 'active', 'jobId', id, 'prev', 'waiting')
-        call('HSET', key, 'processedOn', now, 'pb', worker, 'ats', h[6])
-        hand_out(id, h)
-        if not h[8] then
-          counted = counted + 1
-        end
+      taken[#taken + 1] = id
+      waits[#waits + 1] = math.max(0, now - (tonumber(h[11]) or tonumber(h[4]) or now))
+      h[6] = tostring((tonumber(h[6]) or 0) + 1)
+      h[10] = tostring(now)
+      call('SET', key .. ':lock', token, 'PX', ARGV[6])
+      tell(B, 'active', 'jobId', id, 'prev', 'waiting')
+      call('HSET', key, 'processedOn', now, 'pb', worker, 'ats', h[6])
+      hand_over(id, h)
+      if not h[8] then
+        counted = counted + 1
+      end
+    end
+    for _, id in ipairs(ids) do
+      local h = call('HMGET', B .. id, unpack(HANDED))
+      if tonumber(h[12]) == GROUPED and groups.enter(B, id, false, true) then
+        astray = astray + 1
+      elseif h[4] or h[1] then
+        activate(id, h)
       elseif id:sub(1, 2) ~= '0:' then
         missing[#missing + 1] = id
       end
+    end
+    if #ids < room and any_groups() then
+      groups.look_abroad(groups.lane(B))
+      busy = groups.hand_out(groups.lane(B), room - #ids + astray, function(id)
+        local h = call('HMGET', B .. id, unpack(HANDED))
+        if h[4] or h[1] then
+          activate(id, h)
+          return true, not h[8]
+        end
+        missing[#missing + 1] = id
+      end)
     end
     each('LPUSH', B .. 'active', taken)
     each('LPUSH', B .. 'wait', missing)
@@ -263,7 +314,7 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
     if #taken == 0 and #missing > 0 then
       left = left - #missing -- what nobody can take is no reason to look again
     end
-    if promoted == 200 then
+    if busy or math.max(promoted, woken) == 200 then
       next_code = 'M'
     elseif left > 0 then
       until_then = limiter(max)
@@ -273,24 +324,35 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
         next_code = 'F'
       end
     else
-      local first = call('ZRANGE', B .. 'delayed', 0, 0, 'WITHSCORES')
-      if first[2] then
-        next_code, next_at = 'T', math.floor(tonumber(first[2]) / 4096)
+      local first = tonumber(call('ZRANGE', B .. 'delayed', 0, 0, 'WITHSCORES')[2])
+      local due = first and first < PARKED and math.floor(first / 4096)
+      group_at = any_groups() and groups.next(groups.lane(B))
+      if group_at then
+        next_code, next_at = 'L', due and math.min(due, group_at) or group_at
+      elseif due then
+        next_code, next_at = 'T', due
       else
-        next_code = 'E'
+        next_code = first and 'F' or 'E'
       end
     end
     if left > 0 and not full(B) and (changed or (not limiter(meta(B).max) and (own or not limiter(max)))) then
       call('ZADD', B .. 'marker', 0, '0')
+    elseif left == 0 and changed and group_at then
+      call('ZADD', B .. 'marker', 0, '0') -- others are to know when a group may start something
     end
   end
-elseif changed and not meta(B).paused and call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized') > 0 then
-  mark(B)
+elseif changed and not meta(B).paused then
+  if call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized') > 0 then
+    mark(B)
+  elseif any_groups() and groups.next(groups.lane(B)) then
+    call('ZADD', B .. 'marker', 0, '0')
+  end
 end
 if any_due then
   mark_due(B)
 end
-if any_final and call('EXISTS', B .. 'wait', B .. 'prioritized', B .. 'active') == 0 then
+if any_final and call('EXISTS', B .. 'wait', B .. 'prioritized', B .. 'active') == 0
+  and not (any_groups() and call('ZCOUNT', B .. 'delayed', PARKED, '+inf') > 0) then
   tell(B, 'drained')
 end
 
