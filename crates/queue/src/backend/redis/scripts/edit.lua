@@ -1,9 +1,30 @@
 -- Changes single jobs. ARGV: now, then for each change: what, id, and two arguments; those of log: how many lines, nothing, the lines.
+-- Answers for as many changes, from the first one on, as it made: at least one. Removing from deep inside `wait` walks it; a
+-- script does that once, so that whoever else uses the server has his turn before the next walk.
 local answers = {}
 local KEPT = { completed = true, failed = true }
+local NEAR = 1000 -- from either end of `wait`
+local LOOKS = 100 -- near an end cost about as much as a walk
+local left = LOOKS
 
+-- From which end a job of `wait` is found in a few steps; nil when it stands deep inside.
+local function near(b, id)
+  if call('LPOS', b .. 'wait', id, 'RANK', -1, 'MAXLEN', NEAR) then
+    return -1
+  end
+  return call('LPOS', b .. 'wait', id, 'MAXLEN', NEAR) and 1
+end
+
+-- Takes a job off its place; nil when that is for the next script to do.
 local function take_off(b, id, place)
-  if place == 'wait' or place == 'active' then
+  if place == 'wait' then
+    if left <= 0 then
+      return nil
+    end
+    local from = near(b, id)
+    left = left - (from and 1 or LOOKS)
+    return call('LREM', b .. place, from or -1, id)
+  elseif place == 'active' then
     return call('LREM', b .. place, -1, id)
   end
   return call('ZREM', b .. place, id)
@@ -55,8 +76,9 @@ function changes.remove(key, id)
   if place == 'active' and call('EXISTS', key .. ':lock') == 1 then
     return 'K'
   end
-  if take_off(B, id, place) == 0 then
-    return 'M'
+  local taken = take_off(B, id, place)
+  if taken ~= 1 then
+    return taken and 'M' or 'next'
   end
   forget(B, { id }, true)
   tell(B, 'removed', 'jobId', id, 'prev', place)
@@ -99,6 +121,9 @@ while at <= #ARGV do
     answer = 'M'
   else
     answer = changes[what](key, id, ARGV[at + 2], ARGV[at + 3], at) or 'D'
+  end
+  if answer == 'next' then
+    break
   end
   answers[#answers + 1] = answer
   at = at + 4 + (what == 'log' and tonumber(ARGV[at + 2]) or 0)

@@ -4,10 +4,11 @@ local what, place, last, most, dry = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[7]
 local a, b = tonumber(ARGV[5]), tonumber(ARGV[6])
 local found, scores = {}, {}
 local listed = 0 -- how many of them stand in a list
+local GONE = '\0' -- no id
 
 -- Ready jobs stand in a list from its end on, and behind it in a set.
+local skip = a == 0 and b or 0
 if place == 'wait' and a <= 0 then
-  local skip = a == 0 and b or 0
   local ids = call('LRANGE', B .. 'wait', -(skip + most), -(skip + 1))
   for n = #ids, 1, -1 do
     found[#found + 1] = ids[n]
@@ -16,12 +17,11 @@ if place == 'wait' and a <= 0 then
 end
 local set = place == 'wait' and 'prioritized' or place
 if #found < most then
-  local skip = 0
-  local from = '-inf'
+  local from, passed = '-inf', 0
   if a > 0 then
-    from, skip = a, b
+    from, passed = a, b
   end
-  local more = call('ZRANGEBYSCORE', B .. set, from, last, 'WITHSCORES', 'LIMIT', skip, most - #found)
+  local more = call('ZRANGEBYSCORE', B .. set, from, last, 'WITHSCORES', 'LIMIT', passed, most - #found)
   for i = 1, #more, 2 do
     found[#found + 1] = more[i]
     scores[#found] = tonumber(more[i + 1])
@@ -48,7 +48,7 @@ for n, id in ipairs(found) do
     done[#done + 1] = id
     if not dry then
       if n <= listed then
-        gone_listed[#gone_listed + 1] = id
+        gone_listed[#gone_listed + 1] = -(skip + n)
       else
         gone_set[#gone_set + 1] = id
       end
@@ -70,8 +70,12 @@ if not dry and #done > 0 then
     mark(B)
   else
     each('ZREM', B .. set, gone_set)
-    for _, id in ipairs(gone_listed) do
-      call('LREM', B .. 'wait', -1, id)
+    if #gone_listed > 0 then
+      -- Marked where they stand, they leave the list in one walk over what the sweep has passed.
+      for _, index in ipairs(gone_listed) do
+        call('LSET', B .. 'wait', index, GONE)
+      end
+      call('LREM', B .. 'wait', -#gone_listed, GONE)
     end
     forget(B, done, true)
   end
