@@ -57,7 +57,7 @@ async fn open(options: &RedisOptions) -> Arc<Redis> {
 
 macro_rules! harness {
     ($harness:ident, $at:ty, $name:literal, $url:path) => {
-        pub struct $harness(OnServers);
+        pub(crate) struct $harness(OnServers);
 
         impl Harness for $harness {
             const NAME: &'static str = $name;
@@ -91,7 +91,7 @@ macro_rules! harness {
             events: a_reader_is_woken_by_the_next_event, a_plain_job_tells_its_life_in_order;
             flow: a_tree_over_three_queues_runs_from_its_leaves_up, a_failed_child_fails_its_parent_and_that_its_own;
             dedup: the_last_job_of_a_running_owner_is_added_at_its_end;
-            repeat: each_slot_leads_to_one_next_job;
+            repeat: a_scheduler_makes_one_job_for_its_first_slot;
             spend: a_budget_is_shared_by_all_handles;
             read: queues_are_listed_once_used_and_not_by_being_read, the_first_claim_wins;
             worker: two_handles_on_one_store_hear_each_other, a_worker_runs_a_scheduler_to_its_limit;

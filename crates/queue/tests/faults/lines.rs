@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use launchkit_testkit::faulty::Verb;
 use launchkit_testkit::redis::{Kind, RedisSetup};
 
 use super::scene::*;
@@ -57,6 +58,19 @@ async fn a_half_open_line_is_given_up() {
     story.all_ended_once().none_ran_twice().line_was_mended();
 }
 
+/// Only the old lines are dead. That on which an idle worker waits, and would not be missed for seconds, is made again with the
+/// others.
+#[tokio::test]
+async fn forgotten_lines_are_given_up_together() {
+    let scene = scene().await;
+    scene.caught().await;
+    scene.proxy.forget();
+    scene.play.noticed(&WRITES).await;
+    let story = scene.play.goes_on("forgotten lines").await;
+    assert!(story.woken < Duration::from_secs(2), "an idle worker was called after {:?}", story.woken);
+    story.all_ended_once().none_ran_twice().line_was_mended();
+}
+
 #[tokio::test]
 async fn a_cut_line_is_made_again() {
     let scene = scene().await;
@@ -95,7 +109,8 @@ async fn what_outlasts_the_locks_runs_twice_and_ends_once() {
     let scene = Scene::with(RedisSetup::new(Kind::Redis), "", lock).await;
     scene.caught().await;
     scene.server.freeze().expect("it hangs");
-    scene.play.noticed(&WRITES).await;
+    // Beats are not waited for as long.
+    scene.play.noticed(&[Verb::Add, Verb::Turn]).await;
     tokio::time::sleep(lock * 2).await; // the fault's length: locks run out by the server's clock
     scene.server.thaw().expect("it goes on");
     let story = scene.play.goes_on("a server that hangs for two lock times").await.all_ended_once().line_was_mended();

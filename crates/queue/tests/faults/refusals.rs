@@ -41,7 +41,8 @@ async fn a_loading_server_is_awaited() {
     let slowly = ["--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"];
     let setup = RedisSetup::new(Kind::Redis).with(slowly);
     let scene = Scene::on(setup).await;
-    ask(&scene.server, "DEBUG POPULATE 1500 ballast 100");
+    let ballast = "for n = 1, 1500 do redis.call('SET', 'ballast:' .. n, string.rep('x', 100)) end";
+    scene.server.command(&["EVAL", ballast, "0"]).expect("ballast");
     scene.caught().await;
     ask(&scene.server, "SAVE");
     scene.server.kill();

@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 /// How long anything may take; only what hangs needs it.
 const GUARD: Duration = Duration::from_secs(60);
 /// How long locks hold.
-pub const LOCK: Duration = Duration::from_secs(30);
+pub(crate) const LOCK: Duration = Duration::from_secs(30);
 /// What an answer may take before the line is given up.
-pub const ANSWER: Duration = Duration::from_secs(1);
+pub(crate) const ANSWER: Duration = Duration::from_secs(1);
 /// How long a handler runs, and how often the producer adds: more calls would only heat the machine.
 const WORK: Duration = Duration::from_millis(15);
 /// Jobs in one add.
@@ -31,9 +31,9 @@ const BATCH: usize = 3;
 const AFTER: u64 = 30;
 
 /// Four calls that a fault is to meet.
-pub const CALLS: [Verb; 4] = [Verb::Add, Verb::Turn, Verb::Beat, Verb::Wait];
+pub(crate) const CALLS: [Verb; 4] = [Verb::Add, Verb::Turn, Verb::Beat, Verb::Wait];
 /// Those of them that a broken line makes fail at once.
-pub const WRITES: [Verb; 3] = [Verb::Add, Verb::Turn, Verb::Beat];
+pub(crate) const WRITES: [Verb; 3] = [Verb::Add, Verb::Turn, Verb::Beat];
 
 /// The kind of the test kit's jobs.
 #[derive(Serialize, Deserialize)]
@@ -47,20 +47,20 @@ impl JobKind for Text {
 }
 
 /// One server, the line to it, and what goes on over it.
-pub struct Scene {
-    pub server: Arc<RedisServer>,
-    pub proxy: Proxy,
-    pub play: Play,
+pub(crate) struct Scene {
+    pub(crate) server: Arc<RedisServer>,
+    pub(crate) proxy: Proxy,
+    pub(crate) play: Play,
 }
 
 impl Scene {
     /// Begins when jobs end on a server.
-    pub async fn on(setup: RedisSetup) -> Self {
+    pub(crate) async fn on(setup: RedisSetup) -> Self {
         Self::with(setup, "", LOCK).await
     }
 
     /// The same with the password `word` and locks that hold this long.
-    pub async fn with(setup: RedisSetup, word: &str, lock_for: Duration) -> Self {
+    pub(crate) async fn with(setup: RedisSetup, word: &str, lock_for: Duration) -> Self {
         let server = Arc::new(setup.start().expect("a server"));
         let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], server.port()))).await.expect("a proxy");
         let login = if word.is_empty() { String::new() } else { format!(":{word}@") };
@@ -71,7 +71,7 @@ impl Scene {
 
     /// Ends while an add, a turn, a beat and a blocked wait are under way: some have not reached the server, some have been
     /// carried out and are being answered.
-    pub async fn caught(&self) {
+    pub(crate) async fn caught(&self) {
         let late = Duration::from_millis(150);
         self.proxy.slow(late, late);
         self.play.store.until(|seen| seen.flying(&CALLS)).await;
@@ -79,17 +79,17 @@ impl Scene {
     }
 
     /// Lets the server be down for as long as `down` takes.
-    pub async fn restarted(&self) {
+    pub(crate) async fn restarted(&self) {
         let server = self.server.clone();
         tokio::task::spawn_blocking(move || server.restart()).await.expect("no panic").expect("it starts again");
     }
 }
 
 /// What goes on.
-pub struct Play {
-    pub redis: Arc<Redis>,
-    pub store: Arc<Faulty>,
-    pub busy: Queue,
+pub(crate) struct Play {
+    pub(crate) redis: Arc<Redis>,
+    pub(crate) store: Arc<Faulty>,
+    pub(crate) busy: Queue,
     idle: Queue,
     parked: Queue,
     workers: Vec<Running>,
@@ -102,7 +102,7 @@ pub struct Play {
 
 impl Play {
     /// Begins when jobs end.
-    pub async fn begin(options: RedisOptions, lock_for: Duration) -> Self {
+    pub(crate) async fn begin(options: RedisOptions, lock_for: Duration) -> Self {
         let redis = Arc::new(Redis::open(&options).await.expect("a store"));
         let store = Faulty::over(redis.clone());
         let handle = Store::over(store.clone(), Clock::system());
@@ -138,17 +138,17 @@ impl Play {
     }
 
     /// Ends when calls of these verbs have failed.
-    pub async fn noticed(&self, verbs: &[Verb]) {
+    pub(crate) async fn noticed(&self, verbs: &[Verb]) {
         within("the fault is noticed", self.store.until(|seen| seen.failed(verbs))).await;
     }
 
     /// Ends when calls fail with this.
-    pub async fn refused(&self, why: &str) {
+    pub(crate) async fn refused(&self, why: &str) {
         within(why, self.store.until(|seen| seen.why.contains(why))).await;
     }
 
     /// Ends when everything that was added has ended.
-    pub async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         let left = async {
             let mut events = self.busy.events(Position::START);
             loop {
@@ -163,7 +163,7 @@ impl Play {
     }
 
     /// Goes on, from the end of the fault to a good end of everything; says how long each took.
-    pub async fn goes_on(mut self, fault: &str) -> Story {
+    pub(crate) async fn goes_on(mut self, fault: &str) -> Story {
         let healed = Instant::now();
         let before = self.store.until(|_| true).await.ended;
         let earlier = self.acknowledged.lock().unwrap().len();
@@ -171,7 +171,11 @@ impl Play {
         let resumed = healed.elapsed();
         let woken = self.wake("called").await;
         within("jobs go on to end", self.store.until(|seen| seen.ended > before + AFTER)).await;
-        println!("resumed after {fault}: {} ms; an idle worker called after {} ms", resumed.as_millis(), woken.as_millis());
+        println!(
+            "resumed after {fault}: {} ms; an idle worker called after {} ms",
+            resumed.as_millis(),
+            woken.as_millis()
+        );
         let health = self.redis.health();
         self.produced.cancel();
         within("the producer ends", &mut self.producer).await.expect("no panic");
@@ -188,7 +192,7 @@ impl Play {
     }
 
     /// Adds a job to the queue whose worker waits, and ends when it has been called and runs it.
-    pub async fn wake(&mut self, id: &str) -> Duration {
+    pub(crate) async fn wake(&mut self, id: &str) -> Duration {
         let began = Instant::now();
         within("the idle queue takes a job", added(&self.store, self.idle.name(), vec![named(id, plain())])).await;
         within("the idle worker is called", self.woken.recv()).await.expect("it lives");
@@ -197,65 +201,66 @@ impl Play {
 }
 
 /// How it ended.
-pub struct Story {
+pub(crate) struct Story {
     /// Jobs whose add was answered.
-    pub acknowledged: Vec<String>,
+    pub(crate) acknowledged: Vec<String>,
     /// How many of them were when the fault was over.
-    pub earlier: usize,
+    pub(crate) earlier: usize,
     /// How often each job ended for good.
-    pub ends: BTreeMap<String, u32>,
+    pub(crate) ends: BTreeMap<String, u32>,
     /// How often each job's handler began.
-    pub runs: BTreeMap<String, u32>,
+    pub(crate) runs: BTreeMap<String, u32>,
     /// Whether the job is still there that was added first and is not due for an hour.
-    pub parked: bool,
+    pub(crate) parked: bool,
     /// How the connection had fared when all went on.
-    pub health: RedisHealth,
+    pub(crate) health: RedisHealth,
     /// How long the idle worker waited.
-    pub woken: Duration,
+    pub(crate) woken: Duration,
 }
 
 impl Story {
     /// Every acknowledged job ended, and none twice.
-    pub fn all_ended_once(self) -> Self {
+    pub(crate) fn all_ended_once(self) -> Self {
         let lost = self.lost();
         assert!(lost.is_empty() && self.parked, "acknowledged and never ended: {lost:?}");
         self.none_ended_twice()
     }
 
     /// What was acknowledged when the fault was over has ended, and nothing twice.
-    pub fn later_ones_ended_once(self) -> Self {
-        let lost: Vec<_> = self.lost().into_iter().filter(|id| self.acknowledged[self.earlier..].contains(id)).collect();
+    pub(crate) fn later_ones_ended_once(self) -> Self {
+        let lost: Vec<_> =
+            self.lost().into_iter().filter(|id| self.acknowledged[self.earlier..].contains(id)).collect();
         assert!(lost.is_empty(), "acknowledged after the fault and never ended: {lost:?}");
         self.none_ended_twice()
     }
 
     /// Acknowledged jobs that never ended, as far as the server knows.
-    pub fn lost(&self) -> BTreeSet<String> {
+    pub(crate) fn lost(&self) -> BTreeSet<String> {
         self.acknowledged.iter().filter(|id| !self.ends.contains_key(*id)).cloned().collect()
     }
 
-    pub fn none_ended_twice(self) -> Self {
+    pub(crate) fn none_ended_twice(self) -> Self {
         let twice: Vec<_> = self.ends.iter().filter(|(_, times)| **times > 1).collect();
         assert!(twice.is_empty(), "ended more than once: {twice:?}");
         self
     }
 
     /// The fault was shorter than any lock.
-    pub fn none_ran_twice(self) -> Self {
+    pub(crate) fn none_ran_twice(self) -> Self {
         let twice: Vec<_> = self.runs.iter().filter(|(_, times)| **times > 1).collect();
         assert!(twice.is_empty(), "ran more than once: {twice:?}");
         self
     }
 
     /// The connection was lost, and is there again.
-    pub fn line_was_mended(self) -> Self {
+    pub(crate) fn line_was_mended(self) -> Self {
         let health = &self.health;
         assert!(health.connected && health.losses > 0 && health.recoveries == health.losses, "{health:?}");
         self
     }
 
     /// What failed was not the connection.
-    pub fn line_held(self) -> Self {
+    pub(crate) fn line_held(self) -> Self {
         assert!(self.health.connected && self.health.losses == 0, "{:?}", self.health);
         self
     }
@@ -294,6 +299,6 @@ async fn ends(queue: &Given) -> BTreeMap<String, u32> {
 }
 
 /// What must happen, and what it is.
-pub async fn within<T>(what: &str, happening: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(what: &str, happening: impl Future<Output = T>) -> T {
     tokio::time::timeout(GUARD, happening).await.unwrap_or_else(|_| panic!("not within {GUARD:?}: {what}"))
 }

@@ -1,39 +1,39 @@
 //! Numbers that look random and are the same in every run.
 
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         dice.roll(2);
         dice
     }
 
     /// A number below `sides`.
-    pub fn roll(&mut self, sides: u64) -> u64 {
+    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
 
-    pub fn size(&mut self, sides: usize) -> usize {
+    pub(crate) fn size(&mut self, sides: usize) -> usize {
         usize::try_from(self.roll(sides as u64)).expect("small")
     }
 
-    pub fn number(&mut self, sides: u32) -> u32 {
+    pub(crate) fn number(&mut self, sides: u32) -> u32 {
         u32::try_from(self.roll(u64::from(sides))).expect("small")
     }
 
     /// One time out of so many.
-    pub fn once_in(&mut self, times: u64) -> bool {
+    pub(crate) fn once_in(&mut self, times: u64) -> bool {
         self.roll(times) == 0
     }
 
-    pub fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+    pub(crate) fn one<'a, T>(&mut self, of: &'a [T]) -> &'a T {
         &of[self.size(of.len())]
     }
 
     /// Milliseconds between two steps: mostly few, sometimes a lock's, sometimes minutes.
-    pub fn time(&mut self) -> u64 {
+    pub(crate) fn time(&mut self) -> u64 {
         match self.roll(30) {
             0 => 31_000,
             1 => 61_000 + self.roll(200_000),

@@ -19,7 +19,7 @@ const GROUPS: bool = false;
 
 /// What one step does. Locks and takes are named by their number, since each store has its own.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     Add(usize, Vec<NewJob>),
     Flow(Vec<(usize, NewJob, Option<Under>)>),
     Turn { queue: usize, ends: Vec<(usize, Outcome, Keep)>, take: Option<(usize, Option<Rate>)> },
@@ -33,7 +33,7 @@ pub enum Step {
     Page(usize, State, u32),
 }
 
-pub async fn step(dice: &mut Dice, side: &Side, now: Timestamp) -> Step {
+pub(crate) async fn step(dice: &mut Dice, side: &Side, now: Timestamp) -> Step {
     let queue = usize::from(dice.once_in(3));
     match dice.roll(40) {
         0..=8 => Step::Add(queue, (0..=dice.roll(3)).map(|_| new_job(dice, now)).collect()),
@@ -203,7 +203,7 @@ fn put(dice: &mut Dice, now: Timestamp) -> Put {
 }
 
 /// The step that a worker would take from where a scheduler stands.
-pub fn advance(repeat: &Repeat, slot: Timestamp, now: Timestamp) -> Edit {
+pub(crate) fn advance(repeat: &Repeat, slot: Timestamp, now: Timestamp) -> Edit {
     let tick = Tick::one(Fate::Run, slot, now);
     Edit::Advance(Advance { id: repeat.id.clone(), slot, next: repeat.next(slot, now), tick, left: None })
 }

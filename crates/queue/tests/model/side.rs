@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use launchkit_queue::backend::*;
-use launchkit_queue::{JobId, Position, QueueName, Record, State, Timestamp};
+use launchkit_queue::{Event, JobId, Position, QueueName, Record, State, Timestamp};
 use launchkit_testkit::Given;
 use launchkit_testkit::given::LOCK;
 use launchkit_testkit::invariants::all;
@@ -15,42 +15,41 @@ const REMEMBERED: usize = 8;
 /// Steps of one sweep.
 const SWEEPS: usize = 100;
 
-pub struct Side {
-    pub backend: Arc<dyn Backend>,
+pub(crate) struct Side {
+    pub(crate) backend: Arc<dyn Backend>,
     queues: [Given; 2],
     locks: [Vec<Lock>; 2],
     takes: [Vec<Take>; 2],
     taken: u64,
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 impl Side {
-    pub fn new(backend: Arc<dyn Backend>, seed: u64) -> Self {
-        let queue = |name: &str| {
-            Given::over(backend.clone(), QueueName::new(&format!("{name}-{seed}")).expect("a name"))
-        };
+    pub(crate) fn new(backend: Arc<dyn Backend>, seed: u64) -> Self {
+        let queue =
+            |name: &str| Given::over(backend.clone(), QueueName::new(&format!("{name}-{seed}")).expect("a name"));
         let queues = [queue("texts"), queue("reports")];
         Self { queues, backend, locks: Default::default(), takes: Default::default(), taken: 0, seed }
     }
 
-    pub fn queue(&self, number: usize) -> QueueName {
+    pub(crate) fn queue(&self, number: usize) -> QueueName {
         self.queues[number].queue.clone()
     }
 
     /// The ids of all jobs of a queue.
-    pub async fn ids(&self, queue: usize) -> Vec<JobId> {
+    pub(crate) async fn ids(&self, queue: usize) -> Vec<JobId> {
         self.jobs(queue).await.into_iter().map(|job| job.id).collect()
     }
 
     /// The step from where the first scheduler of a queue stands.
-    pub async fn advance(&self, queue: usize, now: Timestamp) -> Option<Edit> {
+    pub(crate) async fn advance(&self, queue: usize, now: Timestamp) -> Option<Edit> {
         let page = self.backend.repeats(&self.queue(queue), &Repeats::After(None), 1).await.expect("schedulers");
         let first = page.found.first()?;
         Some(plan::advance(&first.repeat, first.slot?, now))
     }
 
     /// Does a step; what it answers.
-    pub async fn go(&mut self, step: &Step, now: Timestamp) -> String {
+    pub(crate) async fn go(&mut self, step: &Step, now: Timestamp) -> String {
         match step.clone() {
             Step::Add(queue, jobs) => {
                 let add = Add { queue: self.queue(queue), jobs };
@@ -153,14 +152,14 @@ impl Side {
     }
 
     /// Everything that it holds, part by part.
-    pub async fn holds(&self, now: Timestamp) -> Vec<String> {
+    pub(crate) async fn holds(&self, now: Timestamp) -> Vec<String> {
         let mut all = Vec::new();
         for number in 0..self.queues.len() {
             let (given, queue) = (&self.queues[number], self.queue(number));
             let jobs = self.jobs(number).await;
             all.push(text(&jobs));
             let events = given.events_after(Position::START).await;
-            all.push(text(events.into_iter().map(|(_, event)| event).collect::<Vec<_>>()));
+            all.push(text(events.into_iter().map(|(_, event)| told(event)).collect::<Vec<_>>()));
             let mut info = self.backend.info(&queue, now).await.expect("info");
             info.newest_event = Position::START;
             all.push(text(info));
@@ -192,6 +191,14 @@ fn ordered(mut jobs: Vec<Record>) -> Vec<Record> {
         jobs.sort_by(|a, b| a.id.cmp(&b.id));
     }
     jobs
+}
+
+/// BullMQ's stream says of all jobs that they were taken from `waiting`.
+fn told(event: Event) -> Event {
+    match event {
+        Event::Active { id, .. } => Event::Active { id, prev: State::Waiting },
+        event => event,
+    }
 }
 
 fn remember<T>(list: &mut Vec<T>, new: T) {

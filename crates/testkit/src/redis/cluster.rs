@@ -57,9 +57,10 @@ impl Cluster {
     pub fn given_up(&self, dead: &RedisServer) -> Result<(), RedisError> {
         let gone = |line: &str| line.contains(&format!(":{}@", dead.port())) && line.contains(" master,fail ");
         until("awaiting that the others give a node up", PATIENCE, || {
-            self.0.iter().filter(|node| node.port() != dead.port()).all(|node| {
-                node.command(&["CLUSTER", "NODES"]).is_ok_and(|said| said.lines().any(gone))
-            })
+            self.0
+                .iter()
+                .filter(|node| node.port() != dead.port())
+                .all(|node| node.command(&["CLUSTER", "NODES"]).is_ok_and(|said| said.lines().any(gone)))
         })
     }
 

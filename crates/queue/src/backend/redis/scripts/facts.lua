@@ -4,10 +4,9 @@ local key = B .. id
 local place = where(B, id)
 local ahead = 0
 if place == 'wait' then
-  ahead = call('LPOS', B .. 'wait', id, 'RANK', -1, 'MAXLEN', most + 1) or most + 1
-  if ahead > most then
-    ahead = most + 1
-  end
+  -- Looked for from the end on, and told from the beginning.
+  local at = call('LPOS', B .. 'wait', id, 'RANK', -1, 'MAXLEN', most + 1)
+  ahead = at and call('LLEN', B .. 'wait') - 1 - at or most + 1
 elseif place == 'prioritized' then
   ahead = math.min(call('LLEN', B .. 'wait') + call('ZRANK', B .. 'prioritized', id), most + 1)
 end
