@@ -1,18 +1,22 @@
 //! Numbers that look random and are the same in every run.
 
-pub(crate) struct Dice(u64);
+pub(crate) struct Dice {
+    state: u64,
+    /// Whether jobs have priorities, and then none goes to the front: of several in front of one class no order is promised.
+    pub(crate) classes: bool,
+}
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut dice = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut dice = Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), classes: seed % 2 == 1 };
         dice.roll(2);
         dice
     }
 
     /// A number below `sides`.
     pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
+        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.state >> 33) % sides
     }
 
     pub(crate) fn size(&mut self, sides: usize) -> usize {

@@ -24,8 +24,8 @@ pub(crate) enum Step {
     Flow(Vec<(usize, NewJob, Option<Under>)>),
     Turn { queue: usize, ends: Vec<(usize, Outcome, Keep)>, take: Option<(usize, Option<Rate>)> },
     Resume(usize, usize),
-    Beat(usize, Vec<usize>),
-    Rescue(usize, u32, u32),
+    Beat(usize),
+    Rescue(usize, u32),
     Edit(usize, Vec<Edit>),
     Sweep(usize, Sweep),
     Control(usize, Control),
@@ -37,12 +37,13 @@ pub(crate) async fn step(dice: &mut Dice, side: &Side, now: Timestamp) -> Step {
     let queue = usize::from(dice.once_in(3));
     match dice.roll(40) {
         0..=8 => Step::Add(queue, (0..=dice.roll(3)).map(|_| new_job(dice, now)).collect()),
-        9 | 10 => flow(dice, side, now).await,
+        9 | 10 if !dice.classes => flow(dice, side, now).await,
+        9 | 10 => Step::Add(queue, vec![new_job(dice, now)]),
         11..=23 => turn(dice, queue, now),
         24 => Step::Resume(queue, dice.size(3)),
-        25 => Step::Beat(queue, (0..=dice.roll(3)).map(|_| dice.size(8)).collect()),
-        26 | 27 => Step::Rescue(queue, dice.number(2), 1 + dice.number(5)),
-        28..=33 => {
+        25 => Step::Beat(queue),
+        26 | 27 if !dice.classes => Step::Rescue(queue, dice.number(2)),
+        26..=33 => {
             let ids = side.ids(queue).await;
             let mut edits = Vec::new();
             for _ in 0..=dice.roll(3) {
@@ -69,7 +70,7 @@ fn options(dice: &mut Dice, now: Timestamp) -> JobOptions {
     let delay = if dice.once_in(4) { dice.roll(2_000) } else { 0 };
     let group = (GROUPS && dice.once_in(3)).then(|| (*dice.one(&["a", "b", "c"])).into());
     JobOptions {
-        priority: if group.is_none() && dice.once_in(3) { dice.number(4) } else { 0 },
+        priority: if group.is_none() && dice.classes { dice.number(4) } else { 0 },
         delay: Duration::from_millis(delay),
         lifo: dice.once_in(6),
         attempts: dice.number(4),
@@ -98,7 +99,7 @@ fn turn(dice: &mut Dice, queue: usize, now: Timestamp) -> Step {
     let mut ended = false;
     let mut end = |_| {
         let outcome = match outcome(dice, now) {
-            Outcome::Done(_) | Outcome::Dead(_) if ended => Outcome::Back,
+            Outcome::Done(_) | Outcome::Dead(_) if ended => Outcome::Later(now),
             outcome => outcome,
         };
         ended |= matches!(outcome, Outcome::Done(_) | Outcome::Dead(_));
@@ -117,6 +118,7 @@ fn outcome(dice: &mut Dice, now: Timestamp) -> Outcome {
         4 | 5 => Outcome::Dead(failure(dice)),
         6 | 7 => Outcome::Retry { at: soon, failure: failure(dice) },
         8 => Outcome::Later(soon),
+        _ if dice.classes => Outcome::Later(soon),
         9 => Outcome::SlowDown(soon),
         10 => Outcome::AwaitChildren,
         _ => Outcome::Back,
@@ -196,7 +198,8 @@ fn put(dice: &mut Dice, now: Timestamp) -> Put {
     let every = Schedule::Every(Duration::from_secs(1 + dice.roll(2)));
     let mut repeat = Repeat::named(*dice.one(&["s", "t"]), every, "tick", &dice.roll(3)).expect("JSON");
     repeat.limit = dice.once_in(3).then(|| 1 + dice.roll(3));
-    repeat.options = JobOptions { priority: dice.number(2), lifo: dice.once_in(4), ..plain() };
+    let priority = if dice.classes { dice.number(2) } else { 0 };
+    repeat.options = JobOptions { priority, lifo: dice.once_in(4), ..plain() };
     repeat.overlap = *dice.one(&[Overlap::Allow, Overlap::Skip]);
     let first = now.plus(Duration::from_millis(dice.roll(3) * dice.roll(1_000)));
     Put { repeat: Arc::new(repeat), first }

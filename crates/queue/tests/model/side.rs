@@ -75,17 +75,12 @@ impl Side {
                 let Some(take) = takes.iter().rev().nth(back).cloned() else { return String::new() };
                 self.turn(queue, Vec::new(), Some(Take { mode: TakeMode::Resume, ..take }), now).await
             }
-            Step::Beat(queue, locks) => {
-                let held = &self.locks[queue];
-                let mut named: Vec<usize> = locks.iter().map(|lock| lock % held.len().max(1)).collect();
-                named.sort_unstable();
-                named.dedup();
-                let locks = named.into_iter().filter_map(|lock| held.get(lock).cloned()).collect();
-                text(self.queues[queue].beat(locks, now).await)
-            }
-            Step::Rescue(queue, max_stalled, most) => {
-                let rescue = Rescue { queue: self.queue(queue), max_stalled, most };
-                text(self.backend.rescue(rescue, now).await)
+            Step::Beat(queue) => text(self.queues[queue].beat(self.locks[queue].clone(), now).await),
+            Step::Rescue(queue, max_stalled) => {
+                let rescue = Rescue { queue: self.queue(queue), max_stalled, most: MAX_READ };
+                let mut rescued = self.backend.rescue(rescue, now).await.expect("a rescue");
+                rescued.jobs.sort();
+                text(rescued)
             }
             Step::Edit(queue, edits) => {
                 let all = EditAll { queue: self.queue(queue), edits };
@@ -162,6 +157,7 @@ impl Side {
             all.push(text(events.into_iter().map(|(_, event)| told(event)).collect::<Vec<_>>()));
             let mut info = self.backend.info(&queue, now).await.expect("info");
             info.newest_event = Position::START;
+            info.limits = standing(info.limits, now);
             all.push(text(info));
             all.push(text(self.backend.metrics(&queue, None, 100).await.expect("minutes")));
             for job in &jobs {
@@ -169,6 +165,7 @@ impl Side {
                 let children = self.backend.children(&queue, &job.id, 0, 100).await.expect("children");
                 let mut facts = self.backend.facts(&queue, &job.id, now).await.expect("facts");
                 facts.info = Info::default();
+                facts.lock_until = facts.lock_until.filter(|end| *end > now);
                 all.push(format!("{logs:#?}\n{children:#?}\n{facts:#?}"));
             }
             let schedulers = self.backend.repeats(&queue, &Repeats::After(None), 100).await.expect("schedulers");
@@ -191,6 +188,14 @@ fn ordered(mut jobs: Vec<Record>) -> Vec<Record> {
         jobs.sort_by(|a, b| a.id.cmp(&b.id));
     }
     jobs
+}
+
+/// Without what is over: stores forget it when they like.
+fn standing(limits: Limits, now: Timestamp) -> Limits {
+    let live = limits.rate.is_some_and(|rate| limits.window_start.plus(rate.per) > now);
+    let (used, window_start) = if live { (limits.used, limits.window_start) } else { Default::default() };
+    let until = if limits.until > now { limits.until } else { Timestamp::default() };
+    Limits { used, window_start, until, ..limits }
 }
 
 /// BullMQ's stream says of all jobs that they were taken from `waiting`.
