@@ -216,7 +216,8 @@ fn sweep(dice: &mut Dice, side: &Side, queue: usize, now: Timestamp) -> Sweep {
     let what = match dice.roll(6) {
         0 => SweepWhat::Clean(State::Completed, before),
         1 => SweepWhat::Clean(State::Failed, before),
-        2 => SweepWhat::DrainWaiting,
+        // A parent that its last child's removal releases may be drained as well, or not.
+        2 if dice.classes => SweepWhat::DrainWaiting,
         3 => SweepWhat::DrainDelayed,
         4 => SweepWhat::RetryFailed(before),
         _ => SweepWhat::PromoteDelayed,

@@ -80,8 +80,8 @@ function changes.remove(key, id)
   if taken ~= 1 then
     return taken and 'M' or 'next'
   end
-  forget(B, { id }, true)
   tell(B, 'removed', 'jobId', id, 'prev', place)
+  forget(B, { id }, true)
 end
 
 function changes.cancel(key, id)

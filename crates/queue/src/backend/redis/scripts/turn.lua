@@ -9,12 +9,13 @@ local to_completed, to_failed = {}, {}
 local minute = { done = 0, dead = 0 }
 local waits, runs = {}, {}
 local any_final, changed = false, ends > 0
+local dropped = {}
 
 local function settle(at, lock)
   local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local key = B .. id
   local h = call('HMGET', key, 'timestamp', 'atm', 'parentKey', 'parent', 'deid', 'lk:s', 'lk:c', 'defa', 'priority', 'opts', 'lk:f')
-  if not h[1] and call('EXISTS', key) == 0 then
+  if dropped[id] or (not h[1] and call('EXISTS', key) == 0) then
     return 'G'
   end
   if lock ~= token or call('LREM', B .. 'active', -1, id) == 0 then
@@ -30,6 +31,7 @@ local function settle(at, lock)
       dedup_ended(B, id, h[5])
     end
     if ARGV[at + 6] == '0' then
+      dropped[id] = true
       keys_of(B, id, deleted)
     else
       local set = { 'atm', made, 'finishedOn', now, 'lk:s', token }
@@ -182,6 +184,12 @@ local function resume(token)
   return #held > 0
 end
 
+-- Whether a job that has been taken is handed out as expired, which is no start.
+local function expired(id, h)
+  local before, slot = tonumber(options(h[3]).startBefore), tonumber(id:match('^repeat:.*:(%d+)$'))
+  return before ~= nil and before < now and h[6] == '1' and not (slot and before < slot)
+end
+
 -- Makes due jobs ready.
 local function promote_due()
   local due = call('ZRANGEBYSCORE', B .. 'delayed', '-inf', (now + 1) * 4096 - 1, 'LIMIT', 0, 200)
@@ -242,7 +250,7 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
         tell(B, 'active', 'jobId', id, 'prev', 'waiting')
         call('HSET', key, 'processedOn', now, 'pb', worker, 'ats', h[6])
         hand_out(id, h)
-        if not h[8] then
+        if max and not h[8] and not expired(id, h) then
           counted = counted + 1
         end
       elseif id:sub(1, 2) ~= '0:' then
