@@ -1,15 +1,21 @@
 //! Numbers that look random and are the same in every run.
 
+use launchkit_queue::Rate;
+
+use super::plan::rate;
+
 pub(crate) struct Dice {
     state: u64,
     /// Whether jobs have priorities, and then none goes to the front: of several in front of one class no order is promised.
     pub(crate) classes: bool,
+    /// The workers' own rate, and then the queues have none: workers whose rates differ interfere.
+    pub(crate) rate: Option<Rate>,
 }
 
 impl Dice {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut dice = Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), classes: seed % 2 == 1 };
-        dice.roll(2);
+        let mut dice = Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), classes: seed % 2 == 1, rate: None };
+        dice.rate = (dice.roll(4) == 0).then(|| rate(&mut dice));
         dice
     }
 

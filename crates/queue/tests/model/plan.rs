@@ -94,21 +94,26 @@ fn dedup(dice: &mut Dice) -> Dedup {
 }
 
 fn turn(dice: &mut Dice, queue: usize, now: Timestamp) -> Step {
-    let count = dice.size(4);
-    // Of jobs that end for good in the same millisecond, stores may keep either for the older one.
-    let mut ended = false;
-    let mut end = |_| {
-        let outcome = match outcome(dice, now) {
-            Outcome::Done(_) | Outcome::Dead(_) if ended => Outcome::Later(now),
-            outcome => outcome,
-        };
-        ended |= matches!(outcome, Outcome::Done(_) | Outcome::Dead(_));
-        (dice.size(8), outcome, keep(dice))
-    };
-    let ends = (0..count).map(&mut end).collect();
-    let rate = dice.once_in(8).then(|| rate(dice));
-    let take = (!dice.once_in(6)).then(|| (dice.size(4), rate));
+    let mut ends: Vec<(usize, Outcome, Keep)> = Vec::new();
+    for _ in 0..dice.roll(4) {
+        let (lock, outcome) = (dice.size(8), outcome(dice, now));
+        let last = is_last(&outcome);
+        // Of jobs that end in one millisecond stores may keep either for the older one, and a parent that one of them releases
+        // comes before or after what is given back in the same turn.
+        if last && !(dice.classes && ends.iter().all(|(_, outcome, _)| !is_last(outcome))) {
+            ends.clear();
+        }
+        ends.push((lock, outcome, keep(dice)));
+        if last && !dice.classes {
+            break;
+        }
+    }
+    let take = (!dice.once_in(6)).then(|| (dice.size(4), dice.rate));
     Step::Turn { queue, ends, take }
+}
+
+fn is_last(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Done(_) | Outcome::Dead(_))
 }
 
 fn outcome(dice: &mut Dice, now: Timestamp) -> Outcome {
@@ -119,10 +124,15 @@ fn outcome(dice: &mut Dice, now: Timestamp) -> Outcome {
         6 | 7 => Outcome::Retry { at: soon, failure: failure(dice) },
         8 => Outcome::Later(soon),
         _ if dice.classes => Outcome::Later(soon),
-        9 => Outcome::SlowDown(soon),
+        9 => Outcome::SlowDown(now.plus(hold(dice))),
         10 => Outcome::AwaitChildren,
         _ => Outcome::Back,
     }
+}
+
+/// Longer than any window: on Redis a hold ends the window that runs, as in BullMQ.
+fn hold(dice: &mut Dice) -> Duration {
+    Duration::from_millis(500 + dice.roll(300))
 }
 
 fn failure(dice: &mut Dice) -> Failure {
@@ -139,7 +149,7 @@ fn keep(dice: &mut Dice) -> Keep {
     }
 }
 
-fn rate(dice: &mut Dice) -> Rate {
+pub(crate) fn rate(dice: &mut Dice) -> Rate {
     let max = NonZeroU32::new(1 + dice.number(3)).expect("not 0");
     Rate { max, per: Duration::from_millis(1 + dice.roll(500)) }
 }
@@ -240,9 +250,9 @@ fn control(dice: &mut Dice, now: Timestamp) -> Control {
         1 | 2 => Control::Resume,
         3 => Control::Concurrency(NonZeroU32::new(1 + dice.number(3))),
         4 => Control::Concurrency(None),
-        5 => Control::Rate(Some(rate(dice))),
-        6 => Control::Rate(None),
-        7 => Control::HoldUntil(now.plus(Duration::from_millis(dice.roll(300)))),
+        5 if dice.rate.is_none() => Control::Rate(Some(rate(dice))),
+        6 if dice.rate.is_none() => Control::Rate(None),
+        7 => Control::HoldUntil(now.plus(hold(dice))),
         _ => Control::ClearRate,
     }
 }

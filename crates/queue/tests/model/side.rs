@@ -190,9 +190,10 @@ fn ordered(mut jobs: Vec<Record>) -> Vec<Record> {
     jobs
 }
 
-/// Without what is over: stores forget it when they like.
+/// Without what is over, which stores forget when they like, and without the window that a hold covers.
 fn standing(limits: Limits, now: Timestamp) -> Limits {
-    let live = limits.rate.is_some_and(|rate| limits.window_start.plus(rate.per) > now);
+    let running = |rate: Rate| limits.until <= now && limits.window_start.plus(rate.per) > now;
+    let live = limits.rate.is_some_and(running);
     let (used, window_start) = if live { (limits.used, limits.window_start) } else { Default::default() };
     let until = if limits.until > now { limits.until } else { Timestamp::default() };
     Limits { used, window_start, until, ..limits }

@@ -113,7 +113,9 @@ local function fail(b, id, child)
   if call('EXISTS', key) == 0 or call('HEXISTS', key, 'finishedOn') == 1 then
     return
   end
-  call('HSET', key, 'defa', 'child ' .. child .. ' failed')
+  if call('HGET', key, 'defa') ~= STALLED then
+    call('HSET', key, 'defa', 'child ' .. child .. ' failed')
+  end
   for _, place in ipairs({ 'waiting-children', 'delayed' }) do
     if call('ZREM', b .. place, id) == 1 then
       release(b, id, place, false)

@@ -6,6 +6,7 @@ local call = redis.call
 local HELD = 9007199254740991 -- the count of a limiter that is held by hand
 local CLASS = 4294967296 -- between the scores of two priorities
 local CUT = 1000 -- arguments of one variadic command
+local STALLED = 'job stalled more than allowable limit' -- BullMQ's word; it goes before what a child's failure says
 
 -- Calls a command with a key and many arguments, in pieces.
 local function each(command, key, list)
