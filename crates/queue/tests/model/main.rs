@@ -20,8 +20,9 @@ use dice::Dice;
 use plan::Step;
 use side::Side;
 
-/// Histories for each store, unless told otherwise.
-const RUNS: u64 = 30;
+/// Histories for each store, unless told otherwise; those on a disk take longer.
+const RUNS: u64 = 40;
+const RUNS_ON_DISK: u64 = 6;
 const STEPS: usize = 150;
 /// Steps after which everything that is stored is compared.
 const LOOK: usize = 10;
@@ -30,17 +31,17 @@ const SHOWN: usize = 3;
 
 #[tokio::test]
 async fn any_history_on_redis_goes_as_specified() {
-    histories::<RedisHarness>().await;
+    histories::<RedisHarness>(RUNS).await;
 }
 
 #[tokio::test]
 async fn any_history_on_valkey_goes_as_specified() {
-    histories::<ValkeyHarness>().await;
+    histories::<ValkeyHarness>(RUNS).await;
 }
 
 #[tokio::test]
 async fn any_history_on_sqlite_goes_as_specified() {
-    histories::<SqliteHarness>().await;
+    histories::<SqliteHarness>(RUNS_ON_DISK).await;
 }
 
 fn wish(name: &str) -> Option<u64> {
@@ -48,12 +49,12 @@ fn wish(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
-async fn histories<H: Harness>() {
+async fn histories<H: Harness>(runs: u64) {
     let harness = H::fresh().await;
     if let Some(seed) = wish("MODEL_SEED") {
         return history(harness.backend(), seed).await;
     }
-    for seed in 0..wish("MODEL_RUNS").unwrap_or(RUNS) {
+    for seed in 0..wish("MODEL_RUNS").unwrap_or(runs) {
         history(harness.backend(), seed).await;
     }
 }

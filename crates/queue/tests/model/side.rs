@@ -159,7 +159,10 @@ impl Side {
             info.newest_event = Position::START;
             info.limits = standing(info.limits, now);
             all.push(text(info));
-            all.push(text(self.backend.metrics(&queue, None, 100).await.expect("minutes")));
+            let mut minutes = self.backend.metrics(&queue, None, 100).await.expect("minutes");
+            // One in which jobs were only put off is there, or not.
+            minutes.retain(|minute| *minute != Minute { at: minute.at, ..Minute::default() });
+            all.push(text(minutes));
             for job in &jobs {
                 let logs = self.backend.logs(&queue, &job.id, 0, 100).await.expect("logs");
                 let children = self.backend.children(&queue, &job.id, 0, 100).await.expect("children");
