@@ -21,8 +21,8 @@ use plan::Step;
 use side::Side;
 
 /// Histories for each store, unless told otherwise; those on a disk take longer.
-const RUNS: u64 = 40;
-const RUNS_ON_DISK: u64 = 6;
+const RUNS: u64 = 20;
+const RUNS_ON_DISK: u64 = 3;
 const STEPS: usize = 150;
 /// Steps after which everything that is stored is compared.
 const LOOK: usize = 10;
