@@ -78,7 +78,7 @@ impl Scene {
         self.proxy.slow(Duration::ZERO, Duration::ZERO);
     }
 
-    /// Lets the server be down for as long as `down` takes.
+    /// Starts the server again; ends when it takes commands.
     pub(crate) async fn restarted(&self) {
         let server = self.server.clone();
         tokio::task::spawn_blocking(move || server.restart()).await.expect("no panic").expect("it starts again");

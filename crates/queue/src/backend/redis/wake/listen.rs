@@ -103,7 +103,14 @@ async fn pop(inner: &Inner, own: &mut Own, key: &str) -> Result<Option<(Vec<u8>,
     let answer = tokio::select! {
         biased;
         answer = &mut popping => answer,
-        () = inner.link.made_again() => return Err(doubted()),
+        () = inner.link.made_again() => {
+            // The server may still hold it for a waiter, and give it the next marker. Without an answer it does so no longer
+            // than the pop lasts.
+            if let Some(id) = id {
+                let _ = inner.link.unblock(id).await;
+            }
+            return Err(doubted());
+        }
         () = inner.closed.cancelled() => {
             let Some(id) = id else { return Err(shut()) };
             inner.link.unblock(id).await?;
