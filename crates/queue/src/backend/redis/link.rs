@@ -125,9 +125,10 @@ impl Link {
         if self.inner.closed.is_cancelled() {
             return Err(Trouble::before(StoreError::Closed));
         }
+        let since = self.inner.health().recoveries;
         let slots = if self.inner.road.is_cluster() { self.send(&road::slots()).await? } else { Value::Nil };
         let wire = self.inner.in_time(self.inner.times.connect, self.inner.road.own(key, &slots)).await?;
-        let mut own = Own::new(wire);
+        let mut own = Own::new(wire, since);
         own.rename(name, self.inner.times.answer).await?;
         if !self.inner.road.is_cluster() {
             own.learn_id(self.inner.times.answer).await?;
@@ -142,16 +143,11 @@ impl Link {
         self.send(&cmd).await
     }
 
-    /// Ends when the shared connection has been made again.
-    pub(super) async fn made_again(&self) {
-        let number = |state: &State| match state {
-            State::Up(line) => Some(line.number),
-            State::Down(_) | State::Closed => None,
-        };
+    /// Ends when the shared connection has been made again more often than `since`.
+    pub(super) async fn made_again(&self, since: u64) {
         let mut news = self.inner.state.subscribe();
-        let first = number(&news.borrow_and_update());
         // Fails only without a link, which its borrower prevents.
-        let _ = news.wait_for(|state| number(state).is_some_and(|number| Some(number) != first)).await;
+        let _ = news.wait_for(|_| self.inner.health().recoveries > since).await;
     }
 
     pub(super) fn times(&self) -> Times {

@@ -95,7 +95,7 @@ async fn ready<'a>(inner: &Inner, line: &'a mut Option<Own>, key: &str, name: &s
 /// pop one.
 async fn pop(inner: &Inner, own: &mut Own, key: &str) -> Result<Option<(Vec<u8>, f64)>, Trouble> {
     let times = inner.link.times();
-    let id = own.id();
+    let (id, since) = (own.id(), own.since());
     let mut cmd = redis::cmd("BZPOPMIN");
     cmd.arg(key).arg(times.block.as_secs_f64());
     let popping = own.ask(&cmd, times.block + times.slack);
@@ -103,7 +103,7 @@ async fn pop(inner: &Inner, own: &mut Own, key: &str) -> Result<Option<(Vec<u8>,
     let answer = tokio::select! {
         biased;
         answer = &mut popping => answer,
-        () = inner.link.made_again() => {
+        () = inner.link.made_again(since) => {
             // The server may still hold it for a waiter, and give it the next marker. Without an answer it does so no longer
             // than the pop lasts.
             if let Some(id) = id {
@@ -145,10 +145,11 @@ async fn news(inner: &Inner, bell: &Bell, line: &mut Option<Own>, key: &str, nam
     let after = bell.newest.borrow().to_string();
     cmd.arg("COUNT").arg(1).arg("BLOCK").arg(times.block.as_millis().max(1).to_string());
     cmd.arg("STREAMS").arg(key).arg(after);
+    let since = own.since();
     let answer = tokio::select! {
         biased;
         answer = own.ask(&cmd, times.block + times.slack) => answer,
-        () = inner.link.made_again() => Err(doubted()),
+        () = inner.link.made_again(since) => Err(doubted()),
     };
     if answer? != Value::Nil {
         publish(bell, newest(own, key, times.answer).await?);
