@@ -188,7 +188,7 @@ impl Play {
         invariants::check(&*self.redis).await;
         self.redis.close().await;
         let (acknowledged, runs) = (self.acknowledged.lock().unwrap().clone(), self.runs.lock().unwrap().clone());
-        Story { acknowledged, earlier, ends, runs, parked, health, woken }
+        Story { acknowledged, earlier, ends, runs, parked, health, resumed, woken }
     }
 
     /// Adds a job to the queue whose worker waits, and ends when it has been called and runs it.
@@ -214,6 +214,8 @@ pub(crate) struct Story {
     pub(crate) parked: bool,
     /// How the connection had fared when all went on.
     pub(crate) health: RedisHealth,
+    /// How long it took until a job ended.
+    pub(crate) resumed: Duration,
     /// How long the idle worker waited.
     pub(crate) woken: Duration,
 }
