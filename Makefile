@@ -26,8 +26,9 @@ bench-redis: ## measure the store on Redis beside BullMQ (12 minutes); crates/te
 eval: ## measure the local processors on public data sets
 	scripts/eval
 
-soak: ## the kill tests with ten times the rounds
+soak: ## the kill tests with ten times the rounds, and fifty times the histories
 	KILL_ROUNDS=200 cargo test -p launchkit --test kills -- --nocapture
+	MODEL_RUNS=1000 cargo test -p launchkit-queue --test model
 
 check: ## what must be clean before a commit
 	cargo fmt --all --check

@@ -1,8 +1,9 @@
 //! A store that fails as told: any store behind a script of faults per verb. What a real store does when its disk is full,
-//! its connection breaks or its answer is lost, tests do with this, on purpose and at a known moment.
+//! its connection breaks or its answer is lost, tests do with this, on purpose and at a known moment. It also tells what is
+//! under way and what came of it, so that a test can strike at the right moment.
 
 use std::collections::HashMap;
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use launchkit_queue::backend::*;
 use launchkit_queue::{
-    Counts, Failed, Group, Happened, JobId, Position, QueueName, Record, StoreError, Tick, Timestamp,
+    Counts, Failed, Group, Happened, JobId, Outcome, Position, QueueName, Record, StoreError, Tick, Timestamp,
 };
 use tokio::sync::watch;
 
@@ -62,6 +63,39 @@ pub struct Faulty {
     faults: AtomicU64,
     /// Calls that have failed as far as they ever will.
     struck: watch::Sender<u64>,
+    seen: watch::Sender<Seen>,
+}
+
+/// What has passed through so far.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    flying: HashMap<Verb, u64>,
+    failed: HashMap<Verb, u64>,
+    /// Jobs that ended for good.
+    pub ended: u64,
+    /// What the last call that failed said.
+    pub why: String,
+}
+
+impl Seen {
+    /// Whether a call of each of these verbs is under way.
+    pub fn flying(&self, verbs: &[Verb]) -> bool {
+        verbs.iter().all(|verb| self.flying.get(verb).is_some_and(|calls| *calls > 0))
+    }
+
+    /// Whether a call of each of these verbs has failed.
+    pub fn failed(&self, verbs: &[Verb]) -> bool {
+        verbs.iter().all(|verb| self.failed.contains_key(verb))
+    }
+}
+
+/// A call under way.
+struct Flying<'a>(&'a Faulty, Verb);
+
+impl Drop for Flying<'_> {
+    fn drop(&mut self) {
+        self.0.seen.send_modify(|seen| *seen.flying.entry(self.1).or_default() -= 1);
+    }
 }
 
 /// What the script says to a call.
@@ -74,7 +108,20 @@ enum Go {
 impl Faulty {
     /// A store that does not fail yet.
     pub fn over(inner: Arc<dyn Backend>) -> Arc<Self> {
-        Arc::new(Self { inner, scripts: Mutex::default(), faults: AtomicU64::new(0), struck: watch::Sender::new(0) })
+        Arc::new(Self {
+            inner,
+            scripts: Mutex::default(),
+            faults: AtomicU64::new(0),
+            struck: watch::Sender::new(0),
+            seen: watch::Sender::default(),
+        })
+    }
+
+    /// Ends when this holds of what has passed through.
+    pub async fn until(&self, holds: impl FnMut(&Seen) -> bool) -> Seen {
+        let mut seen = self.seen.subscribe();
+        // Fails only when this store is gone, which its borrower prevents.
+        seen.wait_for(holds).await.expect("it is there").clone()
     }
 
     /// What happens to the next calls of a verb, one item each; when the script is over, nothing more.
@@ -100,6 +147,22 @@ impl Faulty {
 
     fn strike(&self) {
         self.struck.send_modify(|struck| *struck += 1);
+    }
+
+    fn fly(&self, verb: Verb) -> Flying<'_> {
+        self.seen.send_modify(|seen| *seen.flying.entry(verb).or_default() += 1);
+        Flying(self, verb)
+    }
+
+    /// Notes whether the store itself failed.
+    fn noted<O, E: Display>(&self, verb: Verb, answer: Result<O, E>) -> Result<O, E> {
+        if let Err(error) = &answer {
+            self.seen.send_modify(|seen| {
+                *seen.failed.entry(verb).or_default() += 1;
+                seen.why = error.to_string();
+            });
+        }
+        answer
     }
 
     fn scripts(&self) -> MutexGuard<'_, HashMap<Verb, Script>> {
@@ -136,10 +199,11 @@ fn broken() -> StoreError {
 
 /// A write that hands its input back.
 macro_rules! write {
-    ($self:ident, $verb:ident, $call:ident, $input:ident, $now:ident) => {
+    ($self:ident, $verb:ident, $call:ident, $input:ident, $now:ident) => {{
+        let _flying = $self.fly(Verb::$verb);
         match $self.begin(Verb::$verb).await {
             Go::Fail => Err(Failed::before(broken(), $input)),
-            Go::Through => $self.inner.$call($input, $now).await,
+            Go::Through => $self.noted(Verb::$verb, $self.inner.$call($input, $now).await),
             Go::Lose => {
                 let copy = $input.clone();
                 $self.inner.$call($input, $now).await?;
@@ -147,7 +211,7 @@ macro_rules! write {
                 Err(lost(copy))
             }
         }
-    };
+    }};
 }
 
 fn lost<I: Debug>(input: I) -> Failed<I> {
@@ -156,17 +220,18 @@ fn lost<I: Debug>(input: I) -> Failed<I> {
 
 /// Everything else.
 macro_rules! plain {
-    ($self:ident, $verb:ident, $call:ident($($input:expr),*)) => {
+    ($self:ident, $verb:ident, $call:ident($($input:expr),*)) => {{
+        let _flying = $self.fly(Verb::$verb);
         match $self.begin(Verb::$verb).await {
             Go::Fail => Err(broken()),
-            Go::Through => $self.inner.$call($($input),*).await,
+            Go::Through => $self.noted(Verb::$verb, $self.inner.$call($($input),*).await),
             Go::Lose => {
                 $self.inner.$call($($input),*).await?;
                 $self.strike();
                 Err(broken())
             }
         }
-    };
+    }};
 }
 
 #[async_trait]
@@ -180,7 +245,12 @@ impl Backend for Faulty {
     }
 
     async fn turn(&self, turn: Turn, now: Timestamp) -> Result<Turned, Failed<Turn>> {
-        write!(self, Turn, turn, turn, now)
+        let finals: Vec<bool> =
+            turn.ends.iter().map(|end| matches!(end.outcome, Outcome::Done(_) | Outcome::Dead(_))).collect();
+        let turned = write!(self, Turn, turn, turn, now)?;
+        let ended = finals.iter().zip(&turned.ends).filter(|(last, end)| **last && **end == End::Applied).count();
+        self.seen.send_modify(|seen| seen.ended += ended as u64);
+        Ok(turned)
     }
 
     async fn beat(&self, beat: Beat, now: Timestamp) -> Result<Beaten, Failed<Beat>> {

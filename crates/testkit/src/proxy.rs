@@ -34,6 +34,8 @@ struct Line {
     back: Duration,
     /// How often it has been cut; a connection lives until the next one.
     cuts: u64,
+    /// How often all connections have been forgotten.
+    forgotten: u64,
 }
 
 #[derive(Clone, Copy)]
@@ -43,6 +45,11 @@ enum Direction {
 }
 
 impl Line {
+    /// Whether what a connection carries is swallowed that was made after so many times of forgetting.
+    fn swallows(&self, known: u64) -> bool {
+        self.state == State::HalfOpen || self.forgotten > known
+    }
+
     fn latency(&self, direction: Direction) -> Duration {
         match direction {
             Direction::There => self.there,
@@ -64,7 +71,7 @@ impl Proxy {
     pub async fn start(server: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let whole = Line { state: State::Whole, there: Duration::ZERO, back: Duration::ZERO, cuts: 0 };
+        let whole = Line { state: State::Whole, there: Duration::ZERO, back: Duration::ZERO, cuts: 0, forgotten: 0 };
         let line = Arc::new(watch::Sender::new(whole));
         let open = Arc::new(watch::Sender::new(0));
         let accepting = tokio::spawn(accept(listener, server, line.clone(), open.clone()));
@@ -94,6 +101,12 @@ impl Proxy {
     /// From now on bytes are swallowed and nothing closes: connections look alive to both sides, new ones are accepted.
     pub fn half_open(&self) {
         self.line.send_modify(|line| line.state = State::HalfOpen);
+    }
+
+    /// From now on all connections of this moment swallow bytes, for good, and new ones are healthy: a firewall has forgotten
+    /// them.
+    pub fn forget(&self) {
+        self.line.send_modify(|line| line.forgotten += 1);
     }
 
     /// From now on bytes arrive late, in order, by so much from client to server and from server to client.
@@ -157,7 +170,7 @@ async fn accept(
 
 /// One connection from its first byte to its end.
 async fn carry(mut client: TcpStream, server: SocketAddr, mut line: watch::Receiver<Line>) {
-    let Line { state, cuts, .. } = *line.borrow_and_update();
+    let Line { state, cuts, forgotten, .. } = *line.borrow_and_update();
     if state == State::HalfOpen {
         // The kernel holds what the client sends; nobody else ever hears of it.
         let _ = line.wait_for(|line| line.state != State::HalfOpen).await;
@@ -169,13 +182,15 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mut line: watch::Recei
     let _ = (client.set_nodelay(true), upstream.set_nodelay(true));
 
     let lost = AtomicBool::new(false);
+    let was_forgotten = |line: &Line| line.forgotten > forgotten;
     let done = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = upstream.split();
-        let there = pump(from_client, to_server, line.clone(), Direction::There, &lost);
-        let back = pump(from_server, to_client, line.clone(), Direction::Back, &lost);
-        let broken =
-            line.wait_for(|line| line.cuts != cuts || (line.state == State::Whole && lost.load(Ordering::Relaxed)));
+        let there = pump(from_client, to_server, line.clone(), Direction::There, (&lost, forgotten));
+        let back = pump(from_server, to_client, line.clone(), Direction::Back, (&lost, forgotten));
+        let broken = line.wait_for(|line| {
+            line.cuts != cuts || (line.state == State::Whole && !was_forgotten(line) && lost.load(Ordering::Relaxed))
+        });
         tokio::select! {
             biased;
             _ = broken => false,
@@ -194,16 +209,16 @@ fn reset(connection: TcpStream) {
     let _ = connection.set_zero_linger();
 }
 
-/// One direction of a connection until its sender has ended it and all has arrived.
+/// One direction of a connection until its sender has ended it and all has arrived; notes whether bytes were lost.
 async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     line: watch::Receiver<Line>,
     direction: Direction,
-    lost: &AtomicBool,
+    (lost, known): (&AtomicBool, u64),
 ) -> io::Result<()> {
     let (under_way, mut arriving) = mpsc::channel::<(Instant, Vec<u8>)>(UNDER_WAY);
-    let swallows = || line.borrow().state == State::HalfOpen;
+    let swallows = || line.borrow().swallows(known);
     let leave = async {
         // Ended by leaving the block, which ends the other one when all has arrived.
         let under_way = under_way;

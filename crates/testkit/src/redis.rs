@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -191,6 +191,11 @@ impl RedisServer {
         self.port
     }
 
+    /// The directory in which it keeps its files.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Where clients find it.
     pub fn url(&self) -> String {
         format!("redis{}://127.0.0.1:{}/", if self.papers.is_some() { "s" } else { "" }, self.port)
@@ -236,6 +241,11 @@ impl RedisServer {
     /// Runs one command on a connection of its own. The answer as text: nothing for nil, a line for each element.
     pub fn command(&self, words: &[&str]) -> Result<String, RedisError> {
         ask::ask(&self.url(), words)
+    }
+
+    /// The same, as whoever knows this password.
+    pub fn command_as(&self, password: &str, words: &[&str]) -> Result<String, RedisError> {
+        ask::ask(&format!("redis://:{password}@127.0.0.1:{}/", self.port), words)
     }
 
     fn running(&self, step: &'static str, act: impl Fn(&Process) -> io::Result<()>) -> Result<(), RedisError> {

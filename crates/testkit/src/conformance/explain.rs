@@ -60,6 +60,10 @@ pub async fn a_ready_job_is_behind_those_that_are_taken_before_it(h: &impl Harne
     let jobs =
         [("a", plain()), ("p", priority(2)), ("j", priority(2)), ("u", priority(1)), ("l", lifo()), ("z", priority(9))];
     q.add(jobs.into_iter().map(|(text, options)| named(text, options)).collect(), T0).await;
+    for (text, ahead) in [("l", 0), ("a", 1), ("u", 2), ("z", 5)] {
+        let facts = q.backend.facts(&q.queue, &id(text), at(1)).await.expect("facts");
+        assert_eq!(facts.ahead, ahead, "{text}");
+    }
     let explained = why(&q, "j", at(1)).await;
     assert_eq!((explained.state, codes(&explained)), (Some(State::Prioritized), vec![Why::BehindOthers]));
     assert_eq!((&explained.reasons[0].details["ahead"], explained.reasons[0].since), (&json!(4), Some(T0)));

@@ -88,7 +88,7 @@ impl Lane {
                 None => before(key) as u32,
             }),
             group: group.and_then(|group| self.groups.info(group)),
-            follows: self.dedups.owner_before(id).cloned(),
+            follows: if held.is_none() { self.dedups.owner_before(id).cloned() } else { None },
             info: self.info(now),
         }
     }

@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use self::road::{Road, Wire};
-use self::trouble::{ends_line, is_moved, is_no_script};
+use self::trouble::{ends_line, is_moved, is_no_script, no_node};
 use super::options::{RedisOptions, Times};
 use super::script::Call;
 use crate::error::StoreError;
@@ -64,6 +64,8 @@ struct Inner {
     health: Mutex<RedisHealth>,
     /// Connections made since one was of use.
     tries: AtomicU32,
+    /// Whether a cluster's connection, which is still one, misses the node that it needs.
+    ails: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -95,6 +97,7 @@ impl Link {
             closed: closed.clone(),
             health: Mutex::default(),
             tries: AtomicU32::new(0),
+            ails: AtomicBool::new(false),
         });
         let link = Self { inner, _guard: closed.drop_guard() };
         let mut line = link.inner.connect(0).await.map_err(|error| {
@@ -107,7 +110,7 @@ impl Link {
         Ok(link)
     }
 
-    /// Calls a script; loads it when the server does not know it.
+    /// Calls a script; tells its text when the server does not know it.
     pub(super) async fn call(&self, call: Call<'_>) -> Result<Value, Trouble> {
         self.inner.tasks.track_future(self.inner.call(&call)).await
     }
@@ -122,9 +125,10 @@ impl Link {
         if self.inner.closed.is_cancelled() {
             return Err(Trouble::before(StoreError::Closed));
         }
+        let since = self.inner.health().recoveries;
         let slots = if self.inner.road.is_cluster() { self.send(&road::slots()).await? } else { Value::Nil };
         let wire = self.inner.in_time(self.inner.times.connect, self.inner.road.own(key, &slots)).await?;
-        let mut own = Own::new(wire);
+        let mut own = Own::new(wire, since);
         own.rename(name, self.inner.times.answer).await?;
         if !self.inner.road.is_cluster() {
             own.learn_id(self.inner.times.answer).await?;
@@ -139,13 +143,21 @@ impl Link {
         self.send(&cmd).await
     }
 
+    /// Ends when the shared connection has been made again more often than `since`.
+    pub(super) async fn made_again(&self, since: u64) {
+        let mut news = self.inner.state.subscribe();
+        // Fails only without a link, which its borrower prevents.
+        let _ = news.wait_for(|_| self.inner.health().recoveries > since).await;
+    }
+
     pub(super) fn times(&self) -> Times {
         self.inner.times
     }
 
     /// How the line has fared.
     pub(super) fn health(&self) -> RedisHealth {
-        let connected = matches!(*self.inner.state.borrow(), State::Up(_));
+        let up = matches!(*self.inner.state.borrow(), State::Up(_));
+        let connected = up && !self.inner.ails.load(Ordering::Relaxed);
         RedisHealth { connected, ..self.inner.health().clone() }
     }
 
@@ -166,11 +178,8 @@ impl Inner {
         if !matches!(&answer, Err(Failure::Said(error)) if is_no_script(error)) {
             return Ok(answer?);
         }
-        let mut load = redis::cmd("SCRIPT");
-        load.arg("LOAD").arg(call.script.text);
-        // What fails before the script runs has not happened, whatever became of the loading.
-        self.ask(&load).await.map_err(|failure| Trouble::before(Trouble::from(failure).why))?;
-        Ok(self.ask(&call.cmd).await?)
+        // With its text it is known from then on, at the node that has the keys; loading it would ask all nodes of a cluster.
+        Ok(self.ask(&call.whole()).await?)
     }
 
     async fn send(self: &Arc<Self>, cmd: &Cmd) -> Result<Value, Trouble> {
@@ -187,6 +196,7 @@ impl Inner {
                     if self.tries.load(Ordering::Relaxed) > 0 {
                         self.tries.store(0, Ordering::Relaxed);
                     }
+                    self.is_well();
                     return Ok(value);
                 }
                 Err(error) if is_moved(&error) && moves < MOVES => moves += 1,
@@ -195,6 +205,8 @@ impl Inner {
                     let ended = if self.road.is_cluster() { error.is_timeout() } else { ends_line(&error) };
                     if ended {
                         self.lost(line.number, StoreError::from(Trouble::from(error.clone())));
+                    } else if no_node(&error) {
+                        self.ails(StoreError::from(Trouble::from(error.clone())));
                     }
                     return Err(Failure::Said(error));
                 }

@@ -184,19 +184,32 @@ impl Redis {
         call
     }
 
-    /// Changes of jobs that stand next to each other, in one script.
+    /// Changes of jobs that stand next to each other, in one script; in several when they walk a long list, see there.
     pub(super) async fn edit_jobs(
         &self,
         queue: &QueueName,
         edits: &[Edit],
         now: Timestamp,
     ) -> Result<Vec<Edited>, Trouble> {
-        let mut call = self.call(&self.scripts.edit, queue, now);
-        for edit in edits {
-            add_edit(&mut call, edit);
+        let mut answers = Vec::with_capacity(edits.len());
+        while answers.len() < edits.len() {
+            let mut call = self.call(&self.scripts.edit, queue, now);
+            for edit in &edits[answers.len()..] {
+                add_edit(&mut call, edit);
+            }
+            let made = match self.link.call(call).await {
+                Ok(made) => list(made).map_err(Trouble::after)?,
+                Err(trouble) if answers.is_empty() => return Err(trouble),
+                Err(trouble) => return Err(Trouble::after(trouble.why)),
+            };
+            if made.is_empty() || made.len() > edits.len() - answers.len() {
+                return Err(Trouble::after(odd()));
+            }
+            for answer in made {
+                answers.push(text(answer).and_then(|answer| edited(&answer)).map_err(Trouble::after)?);
+            }
         }
-        let answers = list(self.link.call(call).await?).map_err(Trouble::after)?;
-        answers.into_iter().map(|answer| edited(&text(answer)?)).collect::<Result<_, _>>().map_err(Trouble::after)
+        Ok(answers)
     }
 }
 

@@ -75,6 +75,26 @@ impl Inner {
         self.tasks.spawn(async move { inner.mend(number + 1).await });
     }
 
+    /// A cluster's connection has lost a node, and makes that line again by itself; one loss, however many calls notice.
+    pub(super) fn ails(&self, why: StoreError) {
+        if self.ails.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut health = self.health();
+        health.losses += 1;
+        health.last_error = Some(bare(&why));
+        drop(health);
+        tracing::warn!(why = bare(&why), "the connection to a node of the Redis cluster is lost");
+    }
+
+    /// A call was answered.
+    pub(super) fn is_well(&self) {
+        if self.ails.load(Ordering::Relaxed) && self.ails.swap(false, Ordering::Relaxed) {
+            self.health().recoveries += 1;
+            tracing::info!("connected to the node of the Redis cluster again");
+        }
+    }
+
     /// Makes a new line, for as long as it takes.
     async fn mend(self: Arc<Self>, number: u64) {
         loop {

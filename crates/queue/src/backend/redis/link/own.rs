@@ -15,11 +15,17 @@ pub(in super::super) struct Own {
     wire: Wire,
     name: String,
     id: Option<i64>,
+    since: u64,
 }
 
 impl Own {
-    pub(super) fn new(wire: MultiplexedConnection) -> Self {
-        Self { wire: Wire::One(wire), name: String::new(), id: None }
+    pub(super) fn new(wire: MultiplexedConnection, since: u64) -> Self {
+        Self { wire: Wire::One(wire), name: String::new(), id: None, since }
+    }
+
+    /// How often the shared connection had been made again when this one was made.
+    pub(in super::super) fn since(&self) -> u64 {
+        self.since
     }
 
     /// Sends one command. A line that did not answer within the limit is of no use any more.

@@ -150,6 +150,11 @@ pub(super) fn ends_line(error: &RedisError) -> bool {
     )
 }
 
+/// Whether the node that has the keys could not be reached.
+pub(super) fn no_node(error: &RedisError) -> bool {
+    ends_line(error) || error.kind() == ErrorKind::ClusterConnectionNotFound
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

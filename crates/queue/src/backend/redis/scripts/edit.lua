@@ -1,6 +1,25 @@
 -- Changes single jobs. ARGV: now, then for each change: what, id, and two arguments; those of log: how many lines, nothing, the lines.
+-- Answers for as many changes, from the first one on, as it made: at least one. Removing from deep inside `wait` walks it; a
+-- script does that once, so that whoever else uses the server has his turn before the next walk.
 local answers = {}
 local KEPT = { completed = true, failed = true }
+local NEAR = 1000 -- from either end of `wait`
+local LOOKS = 100 -- near an end cost about as much as a walk
+local left = LOOKS
+
+-- Takes a waiting job off its list: in a few steps near an end of it, else in a walk.
+local function unlist_once(b, id)
+  for _, list in ipairs({ 'wait', 'paused' }) do
+    for _, from in ipairs({ -1, 1 }) do
+      if call('LPOS', b .. list, id, 'RANK', from, 'MAXLEN', NEAR) then
+        left = left - 1
+        return call('LREM', b .. list, from, id) > 0
+      end
+    end
+  end
+  left = left - LOOKS
+  return unlist(b, id) > 0
+end
 
 local changes = {}
 
@@ -48,11 +67,19 @@ function changes.remove(key, id)
   if place == 'active' and call('EXISTS', key .. ':lock') == 1 then
     return 'K'
   end
-  if not take_off(B, id, place, score) then
+  local taken
+  if place ~= 'wait' then
+    taken = take_off(B, id, place, score)
+  elseif left <= 0 then
+    return 'next'
+  else
+    taken = unlist_once(B, id)
+  end
+  if not taken then
     return 'M'
   end
-  forget(B, { id }, true)
   tell(B, 'removed', 'jobId', id, 'prev', place)
+  forget(B, { id }, true)
 end
 
 function changes.cancel(key, id)
@@ -92,6 +119,9 @@ while at <= #ARGV do
     answer = 'M'
   else
     answer = changes[what](key, id, ARGV[at + 2], ARGV[at + 3], at) or 'D'
+  end
+  if answer == 'next' then
+    break
   end
   answers[#answers + 1] = answer
   at = at + 4 + (what == 'log' and tonumber(ARGV[at + 2]) or 0)

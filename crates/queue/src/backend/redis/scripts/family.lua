@@ -103,7 +103,9 @@ local function fail(b, id, child)
   if call('EXISTS', key) == 0 or call('HEXISTS', key, 'finishedOn') == 1 then
     return
   end
-  call('HSET', key, 'defa', 'child ' .. child .. ' failed')
+  if call('HGET', key, 'defa') ~= STALLED then
+    call('HSET', key, 'defa', 'child ' .. child .. ' failed')
+  end
   for _, place in ipairs({ 'waiting-children', 'delayed' }) do
     local score = call('ZSCORE', b .. place, id)
     if score and tonumber(score) < PARKED then

@@ -29,6 +29,7 @@ local function own_of(b)
   local prefix, queue = b:match('^(.*):([^:]*):$')
   return (prefix or '') .. '::lk:' .. (queue or b) .. ':'
 end
+local STALLED = 'job stalled more than allowable limit' -- BullMQ's word; it goes before what a child's failure says
 
 -- Calls a command with a key and many arguments, in pieces.
 local function each(command, key, list)

@@ -14,7 +14,7 @@ for n = #expired, 1, -1 do
   if call('EXISTS', key) == 1 then
     local stalls = call('HINCRBY', key, 'stc', 1)
     if stalls > allowed then
-      call('HSET', key, 'defa', 'job stalled more than allowable limit')
+      call('HSET', key, 'defa', STALLED)
     end
     local priority = tonumber(call('HGET', key, 'priority')) or 0
     call('HSET', key, 'lk:at', now)

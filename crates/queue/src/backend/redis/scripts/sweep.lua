@@ -4,6 +4,7 @@
 local what, place, last, most, dry = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[7]), ARGV[8] == '1'
 local a, b = tonumber(ARGV[5]), tonumber(ARGV[6])
 local LISTED = '0' -- the cursor of what stands in a list
+local GONE = '\0' -- no id
 local found, ats = {}, {}
 local function add(ids, their)
   for n, id in ipairs(ids) do
@@ -68,20 +69,43 @@ for n, id in ipairs(found) do
   end
 end
 
+-- Takes the chosen waiting ones off their lists: marked where they stand, they leave each in one walk over what the sweep has
+-- passed.
+local function unlist_all()
+  local apart, marked, at = call('LLEN', B .. 'paused'), { paused = 0, wait = 0 }, a == 0 and b or 0
+  for n, id in ipairs(found) do
+    if ats[n] == LISTED then
+      if left[id] then
+        local list, index = 'wait', at - apart
+        if at < apart then
+          list, index = 'paused', at
+        end
+        call('LSET', B .. list, -index - 1, GONE)
+        marked[list] = marked[list] + 1
+      end
+      at = at + 1
+    end
+  end
+  for list, count in pairs(marked) do
+    if count > 0 then
+      call('LREM', B .. list, -count, GONE)
+    end
+  end
+end
+
 -- Takes the chosen ones off where they stand.
 local function take_all()
   if place ~= 'wait' then
     each('ZREM', B .. place, done)
     return
   end
+  unlist_all()
   local plain = {}
   for n, id in ipairs(found) do
     local at = tonumber(ats[n])
-    if left[id] and ats[n] == LISTED then
-      unlist(B, id)
-    elseif left[id] and (at < 0 or at >= PARKED) then
+    if left[id] and (at < 0 or at >= PARKED) then
       take_off(B, id, 'prioritized', at < 0 and HEAD or at)
-    elseif left[id] then
+    elseif left[id] and ats[n] ~= LISTED then
       plain[#plain + 1] = id
     end
   end

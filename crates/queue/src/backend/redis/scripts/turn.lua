@@ -197,6 +197,12 @@ local function resume(token)
   return #held > 0
 end
 
+-- Whether a job that has been taken is handed out as expired, which is no start.
+local function expired(id, h)
+  local before, slot = tonumber(options(h[3]).startBefore), tonumber(id:match('^repeat:.*:(%d+)$'))
+  return before ~= nil and before < now and h[6] == '1' and not (slot and before < slot)
+end
+
 -- Makes due jobs ready.
 local function promote_due()
   local due = call('ZRANGEBYSCORE', B .. 'delayed', '-inf', (now + 1) * 4096 - 1, 'LIMIT', 0, 200)
@@ -275,7 +281,7 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
       tell(B, 'active', 'jobId', id, 'prev', 'waiting')
       call('HSET', key, 'processedOn', now, 'pb', worker, 'ats', h[6])
       hand_over(id, h)
-      if not h[8] then
+      if max and not h[8] and not expired(id, h) then
         counted = counted + 1
       end
     end

@@ -95,7 +95,7 @@ async fn ready<'a>(inner: &Inner, line: &'a mut Option<Own>, key: &str, name: &s
 /// pop one.
 async fn pop(inner: &Inner, own: &mut Own, key: &str) -> Result<Option<(Vec<u8>, f64)>, Trouble> {
     let times = inner.link.times();
-    let id = own.id();
+    let (id, since) = (own.id(), own.since());
     let mut cmd = redis::cmd("BZPOPMIN");
     cmd.arg(key).arg(times.block.as_secs_f64());
     let popping = own.ask(&cmd, times.block + times.slack);
@@ -103,6 +103,14 @@ async fn pop(inner: &Inner, own: &mut Own, key: &str) -> Result<Option<(Vec<u8>,
     let answer = tokio::select! {
         biased;
         answer = &mut popping => answer,
+        () = inner.link.made_again(since) => {
+            // The server may still hold it for a waiter, and give it the next marker. Without an answer it does so no longer
+            // than the pop lasts.
+            if let Some(id) = id {
+                let _ = inner.link.unblock(id).await;
+            }
+            return Err(doubted());
+        }
         () = inner.closed.cancelled() => {
             let Some(id) = id else { return Err(shut()) };
             inner.link.unblock(id).await?;
@@ -137,7 +145,13 @@ async fn news(inner: &Inner, bell: &Bell, line: &mut Option<Own>, key: &str, nam
     let after = bell.newest.borrow().to_string();
     cmd.arg("COUNT").arg(1).arg("BLOCK").arg(times.block.as_millis().max(1).to_string());
     cmd.arg("STREAMS").arg(key).arg(after);
-    if own.ask(&cmd, times.block + times.slack).await? != Value::Nil {
+    let since = own.since();
+    let answer = tokio::select! {
+        biased;
+        answer = own.ask(&cmd, times.block + times.slack) => answer,
+        () = inner.link.made_again(since) => Err(doubted()),
+    };
+    if answer? != Value::Nil {
         publish(bell, newest(own, key, times.answer).await?);
     }
     Ok(())
@@ -182,6 +196,11 @@ fn position(id: &str) -> Position {
 fn line_name(prefix: &str, bell: &Bell, ending: &str) -> String {
     let name = format!("{prefix}:{}{ending}", STANDARD.encode(bell.queue.as_str()));
     name.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).collect()
+}
+
+/// Where the shared connection was dead, one that says nothing for seconds may be as well.
+fn doubted() -> Trouble {
+    Trouble::before(StoreError::Unavailable("the connection to Redis had to be made again".to_owned()))
 }
 
 fn shut() -> Trouble {
