@@ -154,11 +154,10 @@ impl Peer {
 
     async fn of_queue(&self, queue: &Queue, op: &str, args: &Value) -> Answer {
         let done = |()| Value::Null;
-        let job = |job: Job| json!(job);
         Ok(match op {
             "add" => {
                 let add = queue.add(string(&args[0]), args[1].clone()).options(options(&args[2])?);
-                job(add.await.map_err(text)?)
+                view(&add.await.map_err(text)?)
             }
             "addBulk" => {
                 let one = |one: &Value| {
@@ -167,7 +166,7 @@ impl Peer {
                 let jobs: Result<Vec<_>, String> = args[0].as_array().ok_or("no list")?.iter().map(one).collect();
                 json!(queue.add_bulk(jobs?).await.map_err(text)?)
             }
-            "getJob" => json!(queue.get_job(string(&args[0])).await.map_err(text)?),
+            "getJob" => queue.get_job(string(&args[0])).await.map_err(text)?.as_ref().map_or(Value::Null, view),
             "getJobState" => json!(queue.get_job_state(string(&args[0])).await.map_err(text)?.to_string()),
             "getJobCounts" => json!(queue.get_job_counts().await.map_err(text)?),
             "getJobLogs" => {
@@ -236,6 +235,13 @@ impl Peer {
             }
         }
     }
+}
+
+/// A job's fields; its own form leaves the priority out.
+fn view(job: &Job) -> Value {
+    let mut fields = json!(job);
+    fields["priority"] = json!(job.priority());
+    fields
 }
 
 /// What a worker does with a job, as its data says.

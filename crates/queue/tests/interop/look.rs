@@ -169,7 +169,7 @@ impl Look {
         }
         let ids: Vec<String> = self.ask(&["SMEMBERS", &self.key("stalled")]).await;
         found.extend(ids.iter().map(|id| format!("stalled: {id}")));
-        let kept = self.jobs().await;
+        let kept: std::collections::HashSet<String> = self.jobs().await.into_iter().collect();
         for key in self.keys().await {
             let name = key[self.key("").len()..].to_owned();
             if name.ends_with(":lock") || name.ends_with(":dependencies") || name.starts_with("de:") || name.starts_with("dn:") {
