@@ -103,6 +103,8 @@ class Peer:
         if op in ("flow", "work", "stop", "listen", "heard", "release", "forget"):
             return await getattr(self, op)(**order)
         queue, args = self.queue(order["queue"]), order.get("args", [])
+        if op == "upsertJobScheduler":  # takes the template's parts one by one
+            args = [*args[:2], *(args[2].get(part) for part in ("name", "data", "opts"))]
         if not op.startswith("job."):
             return await getattr(queue, op)(*args)
         job = await queue.getJob(order["id"])

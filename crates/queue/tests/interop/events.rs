@@ -39,6 +39,9 @@ fn plain(who: Who, (name, fields): (String, Value)) -> (String, Value) {
     if Odd::NoPrevOfChildren.is(who) && name == "waiting-children" {
         fields.remove("prev");
     }
+    if Odd::NoPrevOfEnds.is(who) && matches!(&*name, "completed" | "failed") {
+        fields.remove("prev");
+    }
     (name, Value::Object(fields))
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use launchkit_queue::{Position, Told};
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::cell::RUNTIME;
 use crate::look::Look;
@@ -108,6 +108,7 @@ async fn run() {
     let ours = Ours::open().await;
     let look = Look::at(QUEUE).await;
     let (tell, mut ended) = watch::channel(0);
+    let begun = Instant::now();
     let working = async {
         let producing = async {
             let sides = [
@@ -123,11 +124,14 @@ async fn run() {
             for (death, who) in DEATHS.into_iter().enumerate() {
                 let due = (death + 1) * JOBS / (DEATHS.len() + 2);
                 ended.wait_for(|ended| *ended >= due).await.expect("it is followed");
+                println!("{:?}: {} have ended, and {} dies", begun.elapsed(), due, who.name());
                 let at = fleet.iter().position(|side| side.who == who).expect("there is one of each");
                 fleet.swap_remove(at).kill(QUEUE).await;
                 fleet.push(employ(who, FLEET.len() + death).await);
             }
+            println!("{:?}: the last death is behind us", begun.elapsed());
             ended.wait_for(|ended| *ended == JOBS).await.expect("it is followed");
+            println!("{:?}: all have ended", begun.elapsed());
             for side in fleet {
                 side.forget(QUEUE).await;
             }

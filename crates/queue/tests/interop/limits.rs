@@ -1,8 +1,10 @@
 //! Limits that one side sets and the other obeys, and limits that workers of both sides share.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cell::Cell;
+use crate::odd::Odd;
+use crate::side::Side;
 
 cells!(concurrency, rate, shared_rate);
 
@@ -29,6 +31,13 @@ async fn most_within(c: &Cell, jobs: usize, time: i64) -> usize {
     begun.iter().map(|from| begun.iter().filter(|at| (*from..from + time).contains(at)).count()).max().unwrap()
 }
 
+async fn work(c: &Cell, side: &Side, name: &str, mut options: Value) {
+    if Odd::WaitsAtLimits.is(side.who) {
+        options["drainDelay"] = json!(1);
+    }
+    side.work(&c.queue, name, options).await;
+}
+
 async fn concurrency(c: &Cell) {
     c.adds.call(&c.queue, "setGlobalConcurrency", json!([2])).await;
     assert_eq!(c.look.hash("meta").await["concurrency"], "2");
@@ -36,7 +45,7 @@ async fn concurrency(c: &Cell) {
         c.add(json!({ "slow": 40 }), json!({})).await;
     }
     for name in ["a", "b"] {
-        c.works.work(&c.queue, name, json!({ "concurrency": 4 })).await;
+        work(c, &c.works, name, json!({ "concurrency": 4 })).await;
     }
     c.look.until("completed", 8).await;
     assert_eq!(most_active(c).await, 2);
@@ -49,7 +58,7 @@ async fn rate(c: &Cell) {
     for _ in 0..5 {
         c.add(json!({}), json!({})).await;
     }
-    c.works.work(&c.queue, "w", json!({ "concurrency": 4 })).await;
+    work(c, &c.works, "w", json!({ "concurrency": 4 })).await;
     c.look.until("completed", 5).await;
     // A window begins with its first start and is over 700 ms later, by the server's clock.
     assert_eq!(most_within(c, 5, 600).await, 2);
@@ -58,7 +67,7 @@ async fn rate(c: &Cell) {
 async fn shared_rate(c: &Cell) {
     let limiter = json!({ "concurrency": 3, "limiter": { "max": 2, "duration": 700 } });
     for side in [&c.adds, &c.works] {
-        side.work(&c.queue, side.who.name(), limiter.clone()).await;
+        work(c, side, side.who.name(), limiter.clone()).await;
     }
     let job = |n: u32| json!({ "name": "job", "data": { "value": n }, "opts": {} });
     c.adds.bulk(&c.queue, (0..6).map(job).collect()).await;

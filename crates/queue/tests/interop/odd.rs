@@ -10,20 +10,25 @@ pub enum Odd {
     NoWorkerName,
     /// An attempt that will be repeated leaves no failedReason. The crate, wire facts 13.1.
     SilentRetry,
-    /// `reschedule` is not known: the owner keeps its time. The crate, wire facts 13.1.
+    /// The owner keeps its time whatever `reschedule` says. The crate does not know it (wire facts 13.1); Python 3.4.4 stores
+    /// it and does nothing, observed.
     NoReschedule,
-    /// Putting a scheduler again begins a new slot.
-    OwnSlot,
-    /// Its reader leaves out where a parent came from.
+    /// After a limit its worker looks again only when its wait for jobs times out (`drainDelay`, 5 s), also on a queue that
+    /// nobody else uses. Python 3.4.4, observed.
+    WaitsAtLimits,
+    /// Its reader leaves out where a parent came from. The crate, observed.
     NoPrevOfChildren,
+    /// Its reader leaves out `prev` of an end, which is always `active`. Ours.
+    NoPrevOfEnds,
 }
 
 impl Odd {
     pub fn is(self, who: Who) -> bool {
         let peers: &[Who] = match self {
-            Self::NoWorkerName => &[Who::Python],
-            Self::SilentRetry | Self::NoReschedule | Self::NoPrevOfChildren => &[Who::Official],
-            Self::OwnSlot => &[],
+            Self::NoWorkerName | Self::WaitsAtLimits => &[Who::Python],
+            Self::NoReschedule => &[Who::Official, Who::Python],
+            Self::SilentRetry | Self::NoPrevOfChildren => &[Who::Official],
+            Self::NoPrevOfEnds => &[Who::Ours],
         };
         peers.contains(&who)
     }
