@@ -115,7 +115,8 @@ impl Peer {
         let listener = self.listeners.lock().await.get(string(&order["queue"])).cloned().ok_or("nobody listens")?;
         let mut heard = listener.heard.lock().await;
         let read = async {
-            while heard.iter().filter(|(event, _)| *event == order["event"]).count() < number(&order["count"]) as usize {
+            while heard.iter().filter(|(event, _)| *event == order["event"]).count() < number(&order["count"]) as usize
+            {
                 let Some(entry) = listener.events.next_event().await else { break };
                 heard.push(events::plain(entry.event));
             }
@@ -177,6 +178,7 @@ impl Peer {
             "resume" => queue.resume().await.map(done).map_err(text)?,
             "remove" => json!(queue.remove(string(&args[0])).await.map_err(text)?),
             "drain" => queue.drain(args[0] == true).await.map(done).map_err(text)?,
+            "rateLimit" => queue.rate_limit(number(&args[0])).await.map(done).map_err(text)?,
             "setGlobalConcurrency" => queue.set_global_concurrency(number(&args[0])).await.map(done).map_err(text)?,
             "setGlobalRateLimit" => {
                 queue.set_global_rate_limit(number(&args[0]), number(&args[1])).await.map(done).map_err(text)?

@@ -16,7 +16,10 @@ async fn plain(c: &Cell) {
     let [added, waiting, active, completed, drained] = &told[..] else { panic!("{told:#?}") };
     let first = ["added jobId=1 name=job", "waiting jobId=1", "active jobId=1 prev=waiting"];
     assert_eq!([added, waiting, active], first);
-    assert!(completed.starts_with("completed jobId=1 returnvalue={") && completed.ends_with(" prev=active"), "{completed}");
+    assert!(
+        completed.starts_with("completed jobId=1 returnvalue={") && completed.ends_with(" prev=active"),
+        "{completed}"
+    );
     assert_eq!(drained, "drained");
     let seen = c.agree(&id).await;
     assert_eq!(seen["returnvalue"], json!({ "n": 1, "list": [true, null, 2.5] }));
@@ -71,8 +74,14 @@ async fn delay(c: &Cell) {
     let story = ["added name=job", "delayed delay=…", "waiting prev=delayed", "active prev=waiting"];
     for (id, wait) in [("1", 500), ("2", 200)] {
         let told = c.look.told().await;
-        let due: i64 = told.iter().find(|told| told.event == "delayed" && told.field("jobId") == Some(id)).unwrap()
-            .field("delay").unwrap().parse().unwrap();
+        let due: i64 = told
+            .iter()
+            .find(|told| told.event == "delayed" && told.field("jobId") == Some(id))
+            .unwrap()
+            .field("delay")
+            .unwrap()
+            .parse()
+            .unwrap();
         assert_eq!(due, c.look.number(id, "timestamp").await + wait);
         let begun = c.look.number(id, "processedOn").await;
         assert!((due..due + 3_000).contains(&begun), "{id} was due at {due} and began at {begun}");
@@ -108,7 +117,11 @@ async fn duplicate_id(c: &Cell) {
     c.look.until("completed", 1).await;
     assert_eq!(c.add(json!({ "value": "third" }), same).await, "same");
     let story = [
-        "added name=job", "waiting", "duplicated", "active prev=waiting", "completed returnvalue=\"first\" prev=active",
+        "added name=job",
+        "waiting",
+        "duplicated",
+        "active prev=waiting",
+        "completed returnvalue=\"first\" prev=active",
         "duplicated",
     ];
     assert_eq!(c.look.story("same").await, story);

@@ -1,7 +1,7 @@
 //! One cell of the matrix: who adds, who works, the queue that they share, and what may be left of it.
 
 use std::sync::{LazyLock, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use launchkit_testkit::redis::{Kind, RedisServer};
 use tokio::runtime::Runtime;
@@ -32,6 +32,7 @@ pub struct Cell {
     /// The queue as it lies in Redis.
     pub look: Look,
     may_leave: Mutex<Vec<String>>,
+    begun: Instant,
 }
 
 impl Cell {
@@ -41,7 +42,7 @@ impl Cell {
         let (adds, works) = (Side::of(adds).await, Side::of(works).await);
         let kids = format!("{queue}-kids");
         let look = Look::at(&queue).await;
-        Self { look, kids, queue, adds, works, may_leave: Mutex::default() }
+        Self { look, kids, queue, adds, works, may_leave: Mutex::default(), begun: Instant::now() }
     }
 
     /// The same queue of children.
@@ -86,7 +87,7 @@ impl Cell {
         expected.sort();
         assert_eq!(found, expected, "left over");
         let (jobs, events) = (self.look.jobs().await.len(), self.look.events().await.len());
-        println!("{}: {jobs} jobs kept, {events} events compared", self.queue);
+        println!("{}: {jobs} jobs kept, {events} events, {:?}", self.queue, self.begun.elapsed());
     }
 }
 

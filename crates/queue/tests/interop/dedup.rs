@@ -75,8 +75,12 @@ async fn debounce(c: &Cell) {
     assert_eq!(both(c, &options).await, ["1", "2"]);
     let told = c.look.events().await;
     let expected = [
-        "added jobId=1 name=job", "delayed jobId=1 delay=…", "removed jobId=1 prev=delayed",
-        "deduplicated jobId=2 deduplicationId=d deduplicatedJobId=1", "added jobId=2 name=job", "delayed jobId=2 delay=…",
+        "added jobId=1 name=job",
+        "delayed jobId=1 delay=…",
+        "removed jobId=1 prev=delayed",
+        "deduplicated jobId=2 deduplicationId=d deduplicatedJobId=1",
+        "added jobId=2 name=job",
+        "delayed jobId=2 delay=…",
     ];
     assert_eq!(told, expected);
     assert_eq!(owner(c, "d").await.as_deref(), Some("2"));
@@ -105,7 +109,10 @@ async fn keep_last(c: &Cell) {
     let mut ends = told[5..8].to_vec();
     ends.sort();
     // What was kept is added in the same step in which its owner ends.
-    assert_eq!(ends, ["added jobId=3 name=job", "completed jobId=1 returnvalue=\"first\" prev=active", "waiting jobId=3"]);
+    assert_eq!(
+        ends,
+        ["added jobId=3 name=job", "completed jobId=1 returnvalue=\"first\" prev=active", "waiting jobId=3"]
+    );
 }
 
 async fn reschedule(c: &Cell) {

@@ -29,7 +29,9 @@ fn plain(who: Who, (name, fields): (String, Value)) -> (String, Value) {
     for (field, value) in &mut fields {
         match (&**field, &value) {
             // The crate hands a result on as it stands in the log.
-            ("returnvalue", Value::String(text)) if who == Who::Official => *value = serde_json::from_str(text).unwrap_or(Value::Null),
+            ("returnvalue", Value::String(text)) if who == Who::Official => {
+                *value = serde_json::from_str(text).unwrap_or(Value::Null)
+            }
             ("attemptsMade" | "count" | "delay", Value::Number(number)) => *value = json!(number.to_string()),
             ("data", Value::Number(number)) => *value = json!(number.as_f64()),
             _ => {}
@@ -51,7 +53,8 @@ async fn compare(c: &Cell, last: &str, count: usize) {
     for side in [&c.adds, &c.works] {
         let heard = side.heard(&c.queue, last, count).await;
         let heard: Vec<_> = heard.into_iter().map(|event| plain(side.who, event)).collect();
-        let log: Vec<_> = log.iter().map(|event| plain(Who::Node, event.clone())).map(|event| plain(side.who, event)).collect();
+        let log: Vec<_> =
+            log.iter().map(|event| plain(Who::Node, event.clone())).map(|event| plain(side.who, event)).collect();
         assert_eq!(heard, log[..heard.len()], "as {} hears it", side.who.name());
         assert!(heard.iter().filter(|(name, _)| name == last).count() == count, "{heard:#?}");
     }

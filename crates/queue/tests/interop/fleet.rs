@@ -93,8 +93,7 @@ async fn produce(side: &Side, share: usize) {
 
 async fn employ(who: Who, number: usize) -> Side {
     let side = Side::mortal(who).await;
-    let options =
-        json!({ "concurrency": 8, "lockDuration": 2_000, "stalledInterval": 500, "maxStalledCount": 100 });
+    let options = json!({ "concurrency": 8, "lockDuration": 2_000, "stalledInterval": 500, "maxStalledCount": 100 });
     side.work(QUEUE, &format!("{}-{number}", who.name()), options).await;
     side
 }
@@ -112,7 +111,10 @@ async fn run() {
     let working = async {
         let producing = async {
             let sides = [
-                Side::of(FLEET[0]).await, Side::of(FLEET[1]).await, Side::of(FLEET[2]).await, Side::of(FLEET[3]).await,
+                Side::of(FLEET[0]).await,
+                Side::of(FLEET[1]).await,
+                Side::of(FLEET[2]).await,
+                Side::of(FLEET[3]).await,
             ];
             tokio::join!(produce(&sides[0], 0), produce(&sides[1], 1), produce(&sides[2], 2), produce(&sides[3], 3));
         };

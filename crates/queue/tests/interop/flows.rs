@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 
 use crate::cell::Cell;
 
-cells!(results, nested, waits, fail_parent, continue_parent, ignore, remove_dependency);
+cells!(results, shared, nested, waits, fail_parent, continue_parent, ignore, remove_dependency);
 
 /// A parent of two children, of which the first fails for good.
 async fn family(c: &Cell, policy: &str) -> Vec<String> {
-    let bad = json!({ "name": "bad", "queueName": c.kids, "data": { "fail": 1, "value": "late" }, "opts": { policy: true } });
+    let bad =
+        json!({ "name": "bad", "queueName": c.kids, "data": { "fail": 1, "value": "late" }, "opts": { policy: true } });
     let good = json!({ "name": "good", "queueName": c.kids, "data": { "value": 2 }, "opts": { policy: true } });
     let children = if policy.is_empty() {
         json!([{ "name": "bad", "queueName": c.kids, "data": bad["data"] }, { "name": "good", "queueName": c.kids, "data": { "value": 2 } }])
@@ -57,14 +58,32 @@ async fn results(c: &Cell) {
     let ids = c.adds.flow(flow).await;
     c.works.work(&c.kids, "kids", json!({})).await;
     let seen = value(c, &ids[0]).await;
-    let expected: Value = (1..=3).map(|n| (key(c, &ids[n]), json!({ "n": n }))).collect::<serde_json::Map<_, _>>().into();
+    let expected: Value =
+        (1..=3).map(|n| (key(c, &ids[n]), json!({ "n": n }))).collect::<serde_json::Map<_, _>>().into();
     assert_eq!(seen, expected);
     let story = c.look.story(&ids[0]).await;
-    assert_eq!(story[..4], ["added name=parent", "waiting-children", "waiting prev=waiting-children", "active prev=waiting"]);
+    assert_eq!(
+        story[..4],
+        ["added name=parent", "waiting-children", "waiting prev=waiting-children", "active prev=waiting"]
+    );
     let kid = c.kids().await.hash(&ids[1]).await;
     assert_eq!(kid["parentKey"], c.look.key(&ids[0]));
     let parent: Value = serde_json::from_str(&kid["parent"]).unwrap();
     assert_eq!(parent, json!({ "id": ids[0], "queueKey": format!("bull:{}", c.queue) }));
+}
+
+/// One side works the children, the other, which added them, the parent.
+async fn shared(c: &Cell) {
+    let child = |n: u32| json!({ "name": "child", "queueName": c.kids, "data": { "value": n }, "opts": {} });
+    let flow = json!({
+        "name": "parent", "queueName": c.queue, "data": { "children": true }, "opts": { "priority": 5 },
+        "children": [child(1), child(2)],
+    });
+    let ids = c.adds.flow(flow).await;
+    c.adds.work(&c.queue, "parents", json!({})).await;
+    c.works.work(&c.kids, "kids", json!({})).await;
+    c.look.until("completed", 1).await;
+    assert_eq!(c.agree(&ids[0]).await["returnvalue"], json!({ key(c, &ids[1]): 1, key(c, &ids[2]): 2 }));
 }
 
 async fn nested(c: &Cell) {
@@ -100,7 +119,10 @@ async fn fail_parent(c: &Cell) {
     c.look.until("failed", 1).await;
     let why = format!("child {} failed", key(c, &ids[1]));
     let story = c.look.story(&ids[0]).await;
-    assert_eq!(story[..4], ["added name=parent", "waiting-children", "waiting prev=waiting-children", "active prev=waiting"]);
+    assert_eq!(
+        story[..4],
+        ["added name=parent", "waiting-children", "waiting prev=waiting-children", "active prev=waiting"]
+    );
     assert!(story[4].starts_with(&format!("failed failedReason={why} prev=active")), "{story:#?}");
     assert_eq!(c.look.hash(&ids[0]).await["failedReason"], why);
     assert_eq!(remembered(c, &ids[0]).await[3], [key(c, &ids[1])]);

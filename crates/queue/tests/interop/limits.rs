@@ -6,7 +6,7 @@ use crate::cell::Cell;
 use crate::odd::Odd;
 use crate::side::Side;
 
-cells!(concurrency, rate, shared_rate);
+cells!(concurrency, rate, shared_rate, hold);
 
 /// How many were active at most, as the events tell it.
 async fn most_active(c: &Cell) -> usize {
@@ -73,4 +73,20 @@ async fn shared_rate(c: &Cell) {
     c.adds.bulk(&c.queue, (0..6).map(job).collect()).await;
     c.look.until("completed", 6).await;
     assert_eq!(most_within(c, 6, 600).await, 2);
+}
+
+/// The working side has a limit that is far away: BullMQ's workers without any know no hold.
+async fn hold(c: &Cell) {
+    c.add(json!({}), json!({})).await;
+    work(c, &c.works, "w", json!({ "limiter": { "max": 1_000, "duration": 1_000 } })).await;
+    c.look.until("completed", 1).await;
+    c.adds.call(&c.queue, "rateLimit", json!([1_500])).await;
+    let held: i64 = c.look.ask(&["PTTL", &c.look.key("limiter")]).await;
+    assert!((1_000..=1_500).contains(&held), "{held}");
+    c.add(json!({}), json!({})).await;
+    c.look.until("completed", 2).await;
+    let told = c.look.told().await;
+    let at = |event: &str| told.iter().rfind(|told| told.event == event).unwrap().at();
+    // It was added right after the hold had begun.
+    assert!(at("active") - at("added") >= held - 300, "{} ms", at("active") - at("added"));
 }

@@ -172,9 +172,16 @@ impl Look {
         let kept: std::collections::HashSet<String> = self.jobs().await.into_iter().collect();
         for key in self.keys().await {
             let name = key[self.key("").len()..].to_owned();
-            if name.ends_with(":lock") || name.ends_with(":dependencies") || name.starts_with("de:") || name.starts_with("dn:") {
+            if name.ends_with(":lock")
+                || name.ends_with(":dependencies")
+                || name.starts_with("de:")
+                || name.starts_with("dn:")
+            {
                 found.push(name);
-            } else if name != "meta" && !name.starts_with("metrics:") && self.ask::<String>(&["TYPE", &key]).await == "hash" {
+            } else if name != "meta"
+                && !name.starts_with("metrics:")
+                && self.ask::<String>(&["TYPE", &key]).await == "hash"
+            {
                 let sub = [":processed", ":failed"].iter().any(|sub| name.ends_with(sub));
                 if !sub && (!kept.contains(&name) || !self.hash(&name).await.contains_key("name")) {
                     found.push(format!("record: {name}"));

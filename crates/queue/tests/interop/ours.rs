@@ -8,8 +8,8 @@ use std::time::Duration;
 use launchkit_queue::backend::redis::RedisOptions;
 use launchkit_queue::backend::{Made, Rate};
 use launchkit_queue::{
-    Active, Backoff, ChildFailure, Dedup, Event, Exit, Flow, JobId, JobOptions, Keep, Payload, Planned, Position, Queue,
-    Record, Repeat, Schedule, Store, Told, Worker,
+    Active, Backoff, ChildFailure, Dedup, Event, Exit, Flow, JobId, JobOptions, Keep, Payload, Planned, Position,
+    Queue, Record, Repeat, Schedule, Store, Told, Worker,
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::{oneshot, watch};
@@ -61,7 +61,9 @@ pub fn options(given: &Value) -> JobOptions {
         backoff: backoff(&given["backoff"]),
         keep_completed: keep(&given["removeOnComplete"]),
         keep_failed: keep(&given["removeOnFail"]),
-        deduplication: dedup.is_object().then(|| serde_json::from_value::<Dedup>(dedup.clone()).expect("deduplication")),
+        deduplication: dedup
+            .is_object()
+            .then(|| serde_json::from_value::<Dedup>(dedup.clone()).expect("deduplication")),
         ..JobOptions::default()
     }
 }
@@ -115,6 +117,7 @@ impl Ours {
             "pause" => admin.pause().await.expect("paused").into_value(),
             "resume" => admin.resume().await.expect("resumed").into_value(),
             "remove" => queue.remove(&id(&args[0])).await.expect("removed").into_value(),
+            "rateLimit" => admin.hold(millis(&args[0]).expect("a time")).await.expect("held").into_value(),
             "drain" => admin.drain().await.expect("drained").into(),
             "setGlobalConcurrency" => admin.set_concurrency(Some(number(0))).await.expect("set").into_value(),
             "setGlobalRateLimit" => {
@@ -160,7 +163,8 @@ impl Ours {
             // An event stream is pulled: it is opened when it is read.
             "listen" => {}
             "heard" => {
-                let (event, count) = (with["event"].as_str().expect("a name"), with["count"].as_u64().expect("a count"));
+                let (event, count) =
+                    (with["event"].as_str().expect("a name"), with["count"].as_u64().expect("a count"));
                 return self.heard(queue, event, count as usize).await;
             }
             _ => unreachable!("{op}"),
@@ -311,7 +315,9 @@ fn view(record: &Record) -> Value {
 
 /// An event's fields by BullMQ's names.
 fn fields(event: &Event) -> Value {
-    let Value::Object(given) = serde_json::to_value(event).expect("JSON") else { unreachable!("an event is an object") };
+    let Value::Object(given) = serde_json::to_value(event).expect("JSON") else {
+        unreachable!("an event is an object")
+    };
     let mut fields = Map::new();
     for (name, value) in given {
         let (name, value) = match (name.as_str(), value) {

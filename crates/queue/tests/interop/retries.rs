@@ -92,7 +92,12 @@ async fn dies(c: &Cell, max_stalled: u32) -> String {
 async fn stalled(c: &Cell) {
     let id = dies(c, 1).await;
     let story = [
-        "added name=job", "waiting", "active prev=waiting", "waiting prev=active", "stalled", "active prev=waiting",
+        "added name=job",
+        "waiting",
+        "active prev=waiting",
+        "waiting prev=active",
+        "stalled",
+        "active prev=waiting",
         "completed returnvalue=\"saved\" prev=active",
     ];
     assert_eq!(c.look.story(&id).await, story);

@@ -43,7 +43,12 @@ async fn handed_over(c: &Cell, times: Value) -> Vec<i64> {
     let record = c.look.hash("repeat:beat:1").await;
     assert_eq!((record["ic"].as_str(), record["name"].as_str()), ((ids.len() + 1).to_string().as_str(), "tick"));
     c.works.call(&c.queue, "removeJobScheduler", json!(["beat:1"])).await;
-    assert_eq!(c.look.ask::<u64>(&["EXISTS", &c.look.key("repeat"), &c.look.key("repeat:beat:1"), &c.look.key(&next[0])]).await, 0);
+    assert_eq!(
+        c.look
+            .ask::<u64>(&["EXISTS", &c.look.key("repeat"), &c.look.key("repeat:beat:1"), &c.look.key(&next[0])])
+            .await,
+        0
+    );
     assert_eq!(c.look.story(&next[0]).await.last().unwrap(), "removed prev=delayed");
     slots
 }

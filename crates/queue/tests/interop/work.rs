@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cell::Cell;
 use crate::side::until;
 
-cells!(pause, progress, logs, keep_none, keep_count, keep_age, retry_by_hand, promote, remove);
+cells!(pause, progress, logs, keep_none, keep_count, keep_age, retry_by_hand, promote, remove, drain);
 
 async fn pause(c: &Cell) {
     c.add(json!({}), json!({})).await;
@@ -20,7 +20,12 @@ async fn pause(c: &Cell) {
     let told = c.look.events().await;
     let from = told.iter().position(|told| told == "paused").expect("it was told");
     let expected = [
-        "paused", "added jobId=2 name=job", "waiting jobId=2", "added jobId=3 name=job", "waiting jobId=3", "resumed",
+        "paused",
+        "added jobId=2 name=job",
+        "waiting jobId=2",
+        "added jobId=3 name=job",
+        "waiting jobId=3",
+        "resumed",
         "active jobId=2 prev=waiting",
     ];
     assert_eq!(told[from..from + 7], expected);
@@ -46,7 +51,10 @@ async fn logs(c: &Cell) {
     c.look.until("active", 1).await;
     // No event tells of a line.
     until("three lines", async || c.adds.logs(&c.queue, &id).await.len() == 3).await;
-    assert_eq!((c.adds.logs(&c.queue, &id).await, c.works.logs(&c.queue, &id).await), (lines.map(String::from).to_vec(), lines.map(String::from).to_vec()));
+    assert_eq!(
+        (c.adds.logs(&c.queue, &id).await, c.works.logs(&c.queue, &id).await),
+        (lines.map(String::from).to_vec(), lines.map(String::from).to_vec())
+    );
     c.works.release(&c.queue).await;
     c.look.until("completed", 1).await;
     assert_eq!(c.look.ask::<Vec<String>>(&["LRANGE", &c.look.key(&format!("{id}:logs")), "0", "-1"]).await, lines);
@@ -103,7 +111,10 @@ async fn promote(c: &Cell) {
     c.work().await;
     c.look.until("completed", 1).await;
     let story = [
-        "added name=job", "delayed delay=…", "waiting prev=delayed", "active prev=waiting",
+        "added name=job",
+        "delayed delay=…",
+        "waiting prev=delayed",
+        "active prev=waiting",
         "completed returnvalue=\"new\" prev=active",
     ];
     assert_eq!(c.look.story(&id).await, story);
@@ -117,5 +128,22 @@ async fn remove(c: &Cell) {
         c.works.call(&c.queue, "remove", json!([id])).await;
     }
     let removed: Vec<String> = c.look.events().await.into_iter().filter(|told| told.starts_with("removed")).collect();
-    assert_eq!(removed, ["removed jobId=1 prev=wait", "removed jobId=2 prev=delayed", "removed jobId=3 prev=prioritized"]);
+    assert_eq!(
+        removed,
+        ["removed jobId=1 prev=wait", "removed jobId=2 prev=delayed", "removed jobId=3 prev=prioritized"]
+    );
+}
+
+async fn drain(c: &Cell) {
+    for options in [json!({}), json!({}), json!({ "priority": 3 }), json!({ "delay": 3_600_000 })] {
+        c.add(json!({}), options).await;
+    }
+    c.works.call(&c.queue, "drain", json!([false])).await;
+    assert_eq!(c.look.ask::<u64>(&["EXISTS", &c.look.key("1"), &c.look.key("2"), &c.look.key("3")]).await, 0);
+    assert_eq!(c.look.jobs().await, ["4"]);
+    assert_eq!(c.look.events().await.len(), 8, "draining is silent");
+    c.adds.of_job(&c.queue, "4", "promote", json!([])).await;
+    c.work().await;
+    c.look.until("completed", 1).await;
+    c.agree("4").await;
 }
