@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cell::Cell;
 use crate::odd::Odd;
 
-cells!(plain, bulk, priority, delay, lifo, custom_id, duplicate_id, unicode, megabyte);
+cells!(plain, wakes, bulk, priority, delay, lifo, custom_id, duplicate_id, unicode, megabyte);
 
 async fn plain(c: &Cell) {
     let id = c.add(json!({ "value": { "n": 1, "list": [true, null, 2.5] } }), json!({ "attempts": 3 })).await;
@@ -29,6 +29,18 @@ async fn plain(c: &Cell) {
     assert_eq!(hash.get("pb"), worker.as_ref());
     assert_eq!(serde_json::from_str::<Value>(&hash["opts"]).unwrap()["attempts"], 3);
     assert!(hash["timestamp"] <= hash["processedOn"] && hash["processedOn"] <= hash["finishedOn"], "{hash:?}");
+}
+
+async fn wakes(c: &Cell) {
+    c.work().await;
+    let first = c.add(json!({}), json!({})).await;
+    c.look.until("completed", 1).await;
+    assert_eq!(first, "1");
+    for (n, options) in [json!({}), json!({ "priority": 9 }), json!({ "lifo": true })].into_iter().enumerate() {
+        let id = c.add(json!({}), options).await;
+        c.look.until("completed", n + 2).await;
+        c.look.soon(&id).await;
+    }
 }
 
 async fn bulk(c: &Cell) {

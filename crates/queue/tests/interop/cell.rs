@@ -10,33 +10,33 @@ use crate::look::Look;
 use crate::side::{Side, Who};
 
 /// What a cell may take.
-pub const BOUND: Duration = Duration::from_secs(60);
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 /// The peers are shared by all cells, so that all run on one runtime.
-pub static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+pub(crate) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 });
 
 /// The server of all cells; each has queues of its own on it.
-pub static SERVER: LazyLock<RedisServer> = LazyLock::new(|| RedisServer::start(Kind::Redis).expect("a server"));
+pub(crate) static SERVER: LazyLock<RedisServer> = LazyLock::new(|| RedisServer::start(Kind::Redis).expect("a server"));
 
-pub struct Cell {
+pub(crate) struct Cell {
     /// The queue.
-    pub queue: String,
+    pub(crate) queue: String,
     /// Another one, of children.
-    pub kids: String,
+    pub(crate) kids: String,
     /// Who adds.
-    pub adds: Side,
+    pub(crate) adds: Side,
     /// Who works.
-    pub works: Side,
+    pub(crate) works: Side,
     /// The queue as it lies in Redis.
-    pub look: Look,
+    pub(crate) look: Look,
     may_leave: Mutex<Vec<String>>,
     begun: Instant,
 }
 
 impl Cell {
-    pub async fn new(path: &str, adds: Who, works: Who) -> Self {
+    pub(crate) async fn new(path: &str, adds: Who, works: Who) -> Self {
         let path = path.trim_start_matches("interop::").replace("::", "-");
         let queue = format!("{path}-{}-{}", adds.name(), works.name());
         let (adds, works) = (Side::of(adds).await, Side::of(works).await);
@@ -46,27 +46,27 @@ impl Cell {
     }
 
     /// The same queue of children.
-    pub async fn kids(&self) -> Look {
+    pub(crate) async fn kids(&self) -> Look {
         Look::at(&self.kids).await
     }
 
     /// Something that is meant to be there at the end, as [`Look::leftovers`] names it.
-    pub fn leaves(&self, what: impl Into<String>) {
+    pub(crate) fn leaves(&self, what: impl Into<String>) {
         self.may_leave.lock().unwrap().push(what.into());
     }
 
     /// A worker of the working side.
-    pub async fn work(&self) {
+    pub(crate) async fn work(&self) {
         self.works.work(&self.queue, "w", serde_json::json!({})).await;
     }
 
     /// Adds one job and answers its id.
-    pub async fn add(&self, data: serde_json::Value, options: serde_json::Value) -> String {
+    pub(crate) async fn add(&self, data: serde_json::Value, options: serde_json::Value) -> String {
         self.adds.add(&self.queue, "job", data, options).await
     }
 
     /// Both sides read the same job, field by field.
-    pub async fn agree(&self, id: &str) -> serde_json::Value {
+    pub(crate) async fn agree(&self, id: &str) -> serde_json::Value {
         let ours = self.adds.get(&self.queue, id).await;
         assert_eq!(ours, self.works.get(&self.queue, id).await, "{id} as both sides read it");
         assert_eq!(self.adds.state(&self.queue, id).await, self.works.state(&self.queue, id).await);
@@ -74,7 +74,7 @@ impl Cell {
     }
 
     /// Lets go of what belongs to the cell, and looks for what nobody should have left.
-    pub async fn finish(self) {
+    pub(crate) async fn finish(self) {
         for queue in [&self.queue, &self.kids] {
             for side in [&self.adds, &self.works] {
                 side.forget(queue).await;

@@ -83,6 +83,7 @@ async fn shared(c: &Cell) {
     c.adds.work(&c.queue, "parents", json!({})).await;
     c.works.work(&c.kids, "kids", json!({})).await;
     c.look.until("completed", 1).await;
+    c.look.soon(&ids[0]).await;
     assert_eq!(c.agree(&ids[0]).await["returnvalue"], json!({ key(c, &ids[1]): 1, key(c, &ids[2]): 2 }));
 }
 

@@ -23,19 +23,19 @@ async fn connect() -> MultiplexedConnection {
 
 /// One event: when, what, and the fields after that, in order.
 #[derive(Clone, Debug)]
-pub struct Told {
-    pub id: String,
-    pub event: String,
-    pub fields: Vec<(String, String)>,
+pub(crate) struct Told {
+    pub(crate) id: String,
+    pub(crate) event: String,
+    pub(crate) fields: Vec<(String, String)>,
 }
 
 impl Told {
     /// The server's clock when it was told.
-    pub fn at(&self) -> i64 {
+    pub(crate) fn at(&self) -> i64 {
         self.id.split('-').next().unwrap().parse().unwrap()
     }
 
-    pub fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| &**value)
     }
 
@@ -49,27 +49,27 @@ impl Told {
     }
 }
 
-pub struct Look {
-    pub queue: String,
+pub(crate) struct Look {
+    pub(crate) queue: String,
     client: MultiplexedConnection,
 }
 
 impl Look {
-    pub async fn at(queue: &str) -> Self {
+    pub(crate) async fn at(queue: &str) -> Self {
         Self { queue: queue.to_owned(), client: CLIENT.get_or_init(connect).await.clone() }
     }
 
-    pub fn key(&self, name: &str) -> String {
+    pub(crate) fn key(&self, name: &str) -> String {
         format!("bull:{}:{name}", self.queue)
     }
 
-    pub async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+    pub(crate) async fn ask<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = cmd(words[0]);
         command.arg(&words[1..]);
         command.query_async(&mut self.client.clone()).await.unwrap_or_else(|why| panic!("{words:?}: {why}"))
     }
 
-    pub async fn told(&self) -> Vec<Told> {
+    pub(crate) async fn told(&self) -> Vec<Told> {
         let entries: Vec<(String, Vec<String>)> = self.ask(&["XRANGE", &self.key("events"), "-", "+"]).await;
         let told = |(id, fields): (String, Vec<String>)| {
             let pairs = fields.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone()));
@@ -82,24 +82,35 @@ impl Look {
     }
 
     /// Each event with its fields, in order: `active jobId=1 prev=waiting`.
-    pub async fn events(&self) -> Vec<String> {
+    pub(crate) async fn events(&self) -> Vec<String> {
         self.told().await.iter().map(|told| told.text("")).collect()
     }
 
     /// The events of one job, in order, without its id.
-    pub async fn story(&self, id: &str) -> Vec<String> {
+    pub(crate) async fn story(&self, id: &str) -> Vec<String> {
         let told = self.told().await;
         told.iter().filter(|told| told.field("jobId") == Some(id)).map(|told| told.text("jobId")).collect()
     }
 
     /// The ids of events of a name, in order.
-    pub async fn order(&self, event: &str) -> Vec<String> {
+    pub(crate) async fn order(&self, event: &str) -> Vec<String> {
         let told = self.told().await;
         told.iter().filter(|told| told.event == event).map(|told| told.field("jobId").unwrap().to_owned()).collect()
     }
 
+    /// A job was taken soon after it had become ready: somebody woke the worker, whose own wait is 5 s.
+    pub(crate) async fn soon(&self, id: &str) {
+        let told = self.told().await;
+        let of = |event: &str| {
+            let found = told.iter().rfind(|told| told.event == event && told.field("jobId") == Some(id));
+            found.unwrap_or_else(|| panic!("{id} has no {event}")).at()
+        };
+        let waited = of("active") - of("waiting");
+        assert!(waited < 3_500, "{id} waited for {waited} ms beside an idle worker");
+    }
+
     /// Waits until so many events of a name have been told.
-    pub async fn until(&self, event: &str, count: usize) {
+    pub(crate) async fn until(&self, event: &str, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         let mut own = None;
         loop {
@@ -122,12 +133,12 @@ impl Look {
         }
     }
 
-    pub async fn hash(&self, id: &str) -> BTreeMap<String, String> {
+    pub(crate) async fn hash(&self, id: &str) -> BTreeMap<String, String> {
         self.ask(&["HGETALL", &self.key(id)]).await
     }
 
     /// A number in a job's record.
-    pub async fn number(&self, id: &str, field: &str) -> i64 {
+    pub(crate) async fn number(&self, id: &str, field: &str) -> i64 {
         let hash = self.hash(id).await;
         hash.get(field).unwrap_or_else(|| panic!("{id} has no {field}: {hash:?}")).parse().expect("a number")
     }
@@ -147,7 +158,7 @@ impl Look {
     }
 
     /// The ids of the jobs that are kept.
-    pub async fn jobs(&self) -> Vec<String> {
+    pub(crate) async fn jobs(&self) -> Vec<String> {
         let mut jobs = Vec::new();
         for set in ["completed", "failed", "delayed", "waiting-children", "prioritized"] {
             jobs.extend(self.ask::<Vec<String>>(&["ZRANGE", &self.key(set), "0", "-1"]).await);
@@ -157,7 +168,7 @@ impl Look {
 
     /// What is nobody's any more, or not done: ids that wait or run, locks, marks of stalled jobs, unfinished children,
     /// records without a name.
-    pub async fn leftovers(&self) -> Vec<String> {
+    pub(crate) async fn leftovers(&self) -> Vec<String> {
         let mut found = Vec::new();
         for list in ["wait", "active", "paused"] {
             let ids: Vec<String> = self.ask(&["LRANGE", &self.key(list), "0", "-1"]).await;

@@ -5,7 +5,7 @@ use crate::side::Who;
 
 /// A way in which some peers differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Odd {
+pub(crate) enum Odd {
     /// No worker's name is written to the jobs that it takes. Python 3.4.4, observed.
     NoWorkerName,
     /// An attempt that will be repeated leaves no failedReason. The crate, wire facts 13.1.
@@ -23,7 +23,7 @@ pub enum Odd {
 }
 
 impl Odd {
-    pub fn is(self, who: Who) -> bool {
+    pub(crate) fn is(self, who: Who) -> bool {
         let peers: &[Who] = match self {
             Self::NoWorkerName | Self::WaitsAtLimits => &[Who::Python],
             Self::NoReschedule => &[Who::Official, Who::Python],

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::cell::{RUNTIME, SERVER};
 
-pub struct Ours {
+pub(crate) struct Ours {
     store: Store,
     workers: Mutex<Vec<Working>>,
     gates: Mutex<HashMap<String, watch::Sender<bool>>>,
@@ -40,7 +40,7 @@ fn millis(value: &Value) -> Option<Duration> {
 }
 
 /// BullMQ's options as ours.
-pub fn options(given: &Value) -> JobOptions {
+pub(crate) fn options(given: &Value) -> JobOptions {
     let keep = |value: &Value| match value {
         Value::Null | Value::Bool(false) => Keep::ALL,
         Value::Bool(true) => Keep::NONE,
@@ -77,13 +77,13 @@ fn planned(name: &Value, data: &Value, given: &Value) -> Planned {
 }
 
 impl Ours {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let options = RedisOptions::parse(&SERVER.url()).expect("a URL");
         let store = Store::redis(&options).await.expect("a store");
         Self { store, workers: Mutex::default(), gates: Mutex::default() }
     }
 
-    pub fn queue(&self, name: &str) -> Queue {
+    pub(crate) fn queue(&self, name: &str) -> Queue {
         Queue::new(&self.store, name).expect("a name")
     }
 
@@ -93,7 +93,7 @@ impl Ours {
     }
 
     /// A method of BullMQ's Queue, by its name.
-    pub async fn call(&self, queue: &str, op: &str, args: Value) -> Value {
+    pub(crate) async fn call(&self, queue: &str, op: &str, args: Value) -> Value {
         let queue = self.queue(queue);
         let admin = queue.admin();
         let number = |at: usize| NonZeroU32::new(args[at].as_u64().expect("a number") as u32).expect("not 0");
@@ -134,7 +134,7 @@ impl Ours {
     }
 
     /// A method of BullMQ's Job, by its name.
-    pub async fn of_job(&self, queue: &str, job: &str, op: &str, args: Value) -> Value {
+    pub(crate) async fn of_job(&self, queue: &str, job: &str, op: &str, args: Value) -> Value {
         let (queue, id) = (self.queue(queue), id(&job.into()));
         match op {
             "retry" => queue.retry(&id, Made::Keep).await.expect("retried").into_value(),
@@ -144,7 +144,7 @@ impl Ours {
         }
     }
 
-    pub async fn order(&self, op: &str, with: Value) -> Value {
+    pub(crate) async fn order(&self, op: &str, with: Value) -> Value {
         let queue = with["queue"].as_str().unwrap_or_default();
         match op {
             "flow" => {
@@ -229,7 +229,7 @@ impl Ours {
     }
 
     /// Ends the workers of a queue as a crash does.
-    pub async fn crash(&self, queue: &str) {
+    pub(crate) async fn crash(&self, queue: &str) {
         for working in self.take(|working| working.queue == queue) {
             working.task.abort();
             // It was, or it had ended.

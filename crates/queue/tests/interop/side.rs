@@ -11,7 +11,7 @@ use crate::cell::SERVER;
 use crate::ours::Ours;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub(crate) enum Who {
     Ours,
     Node,
     Python,
@@ -19,7 +19,7 @@ pub enum Who {
 }
 
 impl Who {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Ours => "ours",
             Self::Node => "node",
@@ -29,7 +29,7 @@ impl Who {
     }
 
     /// A process of its own.
-    pub fn start(self) -> Peer {
+    pub(crate) fn start(self) -> Peer {
         let port = SERVER.port().to_string();
         match self {
             Self::Ours => unreachable!("we are no peer"),
@@ -45,14 +45,14 @@ static OURS: OnceCell<Ours> = OnceCell::const_new();
 static PEERS: [OnceCell<Peer>; 3] = [const { OnceCell::const_new() }; 3];
 
 /// Where the verbs of a side go.
-pub enum Line {
+pub(crate) enum Line {
     Ours(&'static Ours),
     Shared(&'static Peer),
     Own(Box<Peer>),
 }
 
-pub struct Side {
-    pub who: Who,
+pub(crate) struct Side {
+    pub(crate) who: Who,
     line: Line,
 }
 
@@ -61,7 +61,7 @@ const VIEW: [&str; 9] =
     ["name", "data", "progress", "returnvalue", "failedReason", "attemptsMade", "attemptsStarted", "delay", "priority"];
 
 impl Side {
-    pub async fn of(who: Who) -> Self {
+    pub(crate) async fn of(who: Who) -> Self {
         let line = match who {
             Who::Ours => Line::Ours(OURS.get_or_init(Ours::open).await),
             peer => Line::Shared(PEERS[peer as usize - 1].get_or_init(async || peer.start()).await),
@@ -70,7 +70,7 @@ impl Side {
     }
 
     /// One that can be killed.
-    pub async fn mortal(who: Who) -> Self {
+    pub(crate) async fn mortal(who: Who) -> Self {
         match who {
             Who::Ours => Self::of(who).await,
             peer => Self { who, line: Line::Own(Box::new(peer.start())) },
@@ -78,7 +78,7 @@ impl Side {
     }
 
     /// Kills its process; of ours, its workers on a queue.
-    pub async fn kill(self, queue: &str) {
+    pub(crate) async fn kill(self, queue: &str) {
         match self.line {
             Line::Ours(ours) => ours.crash(queue).await,
             Line::Own(peer) => peer.kill().await,
@@ -95,7 +95,7 @@ impl Side {
     }
 
     /// A method of BullMQ's Queue, by its name.
-    pub async fn call(&self, queue: &str, op: &str, args: Value) -> Value {
+    pub(crate) async fn call(&self, queue: &str, op: &str, args: Value) -> Value {
         match self.peer() {
             Ok(peer) => peer.ask(op, json!({ "queue": queue, "args": args })).await,
             Err(ours) => ours.call(queue, op, args).await,
@@ -103,7 +103,7 @@ impl Side {
     }
 
     /// A method of BullMQ's Job, by its name.
-    pub async fn of_job(&self, queue: &str, id: &str, op: &str, args: Value) -> Value {
+    pub(crate) async fn of_job(&self, queue: &str, id: &str, op: &str, args: Value) -> Value {
         match self.peer() {
             Ok(peer) => peer.ask(&format!("job.{op}"), json!({ "queue": queue, "id": id, "args": args })).await,
             Err(ours) => ours.of_job(queue, id, op, args).await,
@@ -117,53 +117,53 @@ impl Side {
         }
     }
 
-    pub async fn add(&self, queue: &str, name: &str, data: Value, options: Value) -> String {
+    pub(crate) async fn add(&self, queue: &str, name: &str, data: Value, options: Value) -> String {
         let job = self.call(queue, "add", json!([name, data, options])).await;
         job["id"].as_str().expect("a job has an id").to_owned()
     }
 
     /// Jobs as `{name, data, opts}`.
-    pub async fn bulk(&self, queue: &str, jobs: Vec<Value>) -> Vec<String> {
+    pub(crate) async fn bulk(&self, queue: &str, jobs: Vec<Value>) -> Vec<String> {
         let jobs = self.call(queue, "addBulk", json!([jobs])).await;
         jobs.as_array().expect("jobs").iter().map(|job| job["id"].as_str().expect("an id").to_owned()).collect()
     }
 
     /// A tree as BullMQ's FlowProducer takes it; the ids, each before those of its children.
-    pub async fn flow(&self, flow: Value) -> Vec<String> {
+    pub(crate) async fn flow(&self, flow: Value) -> Vec<String> {
         let ids = self.order("flow", json!({ "flow": flow })).await;
         serde_json::from_value(ids).expect("ids")
     }
 
-    pub async fn work(&self, queue: &str, name: &str, options: Value) {
+    pub(crate) async fn work(&self, queue: &str, name: &str, options: Value) {
         let name = format!("{queue}-{name}");
         self.order("work", json!({ "queue": queue, "as": name, "options": options })).await;
     }
 
-    pub async fn stop(&self, queue: &str, name: &str) {
+    pub(crate) async fn stop(&self, queue: &str, name: &str) {
         self.order("stop", json!({ "as": format!("{queue}-{name}") })).await;
     }
 
     /// Lets jobs that hang go on.
-    pub async fn release(&self, queue: &str) {
+    pub(crate) async fn release(&self, queue: &str) {
         self.order("release", json!({ "queue": queue })).await;
     }
 
-    pub async fn forget(&self, queue: &str) {
+    pub(crate) async fn forget(&self, queue: &str) {
         self.order("forget", json!({ "queue": queue })).await;
     }
 
-    pub async fn listen(&self, queue: &str) {
+    pub(crate) async fn listen(&self, queue: &str) {
         self.order("listen", json!({ "queue": queue })).await;
     }
 
     /// What its QueueEvents tell, once they have told so many of a name.
-    pub async fn heard(&self, queue: &str, event: &str, count: usize) -> Vec<(String, Value)> {
+    pub(crate) async fn heard(&self, queue: &str, event: &str, count: usize) -> Vec<(String, Value)> {
         let heard = self.order("heard", json!({ "queue": queue, "event": event, "count": count })).await;
         serde_json::from_value(heard).expect("events")
     }
 
     /// A job's fields in one form, whoever read them.
-    pub async fn get(&self, queue: &str, id: &str) -> Value {
+    pub(crate) async fn get(&self, queue: &str, id: &str) -> Value {
         let job = self.call(queue, "getJob", json!([id])).await;
         assert!(!job.is_null(), "{} does not find {id}", self.who.name());
         let view = VIEW.map(|field| {
@@ -177,13 +177,13 @@ impl Side {
         Value::Object(view.into_iter().collect())
     }
 
-    pub async fn state(&self, queue: &str, id: &str) -> String {
+    pub(crate) async fn state(&self, queue: &str, id: &str) -> String {
         let state = self.call(queue, "getJobState", json!([id])).await;
         // The crate names the list.
         state.as_str().expect("a state").replace("wait", "waiting").replace("waitinging", "waiting")
     }
 
-    pub async fn logs(&self, queue: &str, id: &str) -> Vec<String> {
+    pub(crate) async fn logs(&self, queue: &str, id: &str) -> Vec<String> {
         let logs = self.call(queue, "getJobLogs", json!([id])).await;
         serde_json::from_value(logs["logs"].clone()).expect("lines")
     }
@@ -205,7 +205,7 @@ fn plain(who: Who, field: &str, value: Value) -> Value {
 }
 
 /// Looks at something of another process, which tells nobody, until it is so.
-pub async fn until(what: &str, look: impl AsyncFn() -> bool) {
+pub(crate) async fn until(what: &str, look: impl AsyncFn() -> bool) {
     let looking = async {
         while !look().await {
             sleep(Duration::from_millis(20)).await;

@@ -98,6 +98,7 @@ async fn retry_by_hand(c: &Cell) {
     c.look.until("failed", 1).await;
     c.adds.of_job(&c.queue, &id, "retry", json!(["failed"])).await;
     c.look.until("completed", 1).await;
+    c.look.soon(&id).await;
     let story = c.look.story(&id).await;
     assert_eq!(story[5..], ["waiting prev=failed", "active prev=waiting", "completed returnvalue=\"now\" prev=active"]);
     let seen = c.agree(&id).await;
