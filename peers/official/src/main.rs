@@ -95,8 +95,11 @@ impl Peer {
     }
 
     async fn stop(&self, name: &str) -> Answer {
-        if let Some((_, worker)) = self.workers.lock().await.remove(name) {
-            worker.close(10_000).await.map_err(text)?;
+        // Nobody else waits for the list while it closes.
+        let gone = self.workers.lock().await.remove(name);
+        if let Some((_, worker)) = gone {
+            // It waits for the end of its blocking read otherwise, 5 s; no job of a cell runs any more.
+            worker.close(200).await.map_err(text)?;
         }
         Ok(Value::Null)
     }
@@ -138,7 +141,8 @@ impl Peer {
         }
         self.listeners.lock().await.remove(name);
         self.gates.lock().expect("no holder panics").remove(name);
-        if let Some(queue) = self.queues.lock().await.remove(name) {
+        let queue = self.queues.lock().await.remove(name);
+        if let Some(queue) = queue {
             queue.close().await;
         }
         Ok(Value::Null)
