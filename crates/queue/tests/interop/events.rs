@@ -38,9 +38,6 @@ fn plain(who: Who, (name, fields): (String, Value)) -> (String, Value) {
         }
     }
     fields.retain(|_, value| !value.is_null());
-    if Odd::NoPrevOfChildren.is(who) && name == "waiting-children" {
-        fields.remove("prev");
-    }
     if Odd::NoPrevOfEnds.is(who) && matches!(&*name, "completed" | "failed") {
         fields.remove("prev");
     }

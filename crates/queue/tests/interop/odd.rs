@@ -16,8 +16,6 @@ pub(crate) enum Odd {
     /// After a limit its worker looks again only when its wait for jobs times out (`drainDelay`, 5 s), also on a queue that
     /// nobody else uses. Python 3.4.4, observed.
     WaitsAtLimits,
-    /// Its reader leaves out where a parent came from. The crate, observed.
-    NoPrevOfChildren,
     /// Its reader leaves out `prev` of an end, which is always `active`. Ours.
     NoPrevOfEnds,
 }
@@ -27,7 +25,7 @@ impl Odd {
         let peers: &[Who] = match self {
             Self::NoWorkerName | Self::WaitsAtLimits => &[Who::Python],
             Self::NoReschedule => &[Who::Official, Who::Python],
-            Self::SilentRetry | Self::NoPrevOfChildren => &[Who::Official],
+            Self::SilentRetry => &[Who::Official],
             Self::NoPrevOfEnds => &[Who::Ours],
         };
         peers.contains(&who)
