@@ -51,6 +51,13 @@ impl Peer {
         Self::start(driver, command)
     }
 
+    /// Runs bullmq-official's driver, a program of its own that `peers/official` is built to.
+    pub fn official(arguments: &[&str]) -> Self {
+        let mut command = Command::new(target("official").join("debug/official"));
+        command.args(arguments);
+        Self::start("official", command)
+    }
+
     /// Runs any program that speaks this way.
     pub fn start(name: &str, mut command: Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);

@@ -15,7 +15,7 @@ use super::dice::Dice;
 use super::side::Side;
 
 /// Whether groups are part of histories: no sooner than Redis has them.
-const GROUPS: bool = false;
+const GROUPS: bool = true;
 
 /// What one step does. Locks and takes are named by their number, since each store has its own.
 #[derive(Clone, Debug)]

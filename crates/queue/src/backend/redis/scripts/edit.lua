@@ -9,7 +9,7 @@ local left = LOOKS
 
 -- Takes a waiting job off its list: in a few steps near an end of it, else in a walk.
 local function unlist_once(b, id)
-  for _, list in ipairs({ 'wait', 'paused' }) do
+  for _, list in ipairs(call('EXISTS', b .. 'paused') == 1 and { 'wait', 'paused' } or { 'wait' }) do
     for _, from in ipairs({ -1, 1 }) do
       if call('LPOS', b .. list, id, 'RANK', from, 'MAXLEN', NEAR) then
         left = left - 1
