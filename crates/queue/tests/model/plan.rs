@@ -14,9 +14,6 @@ use launchkit_testkit::given::*;
 use super::dice::Dice;
 use super::side::Side;
 
-/// Whether groups are part of histories: no sooner than Redis has them.
-const GROUPS: bool = true;
-
 /// What one step does. Locks and takes are named by their number, since each store has its own.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
@@ -68,7 +65,7 @@ fn new_job(dice: &mut Dice, now: Timestamp) -> NewJob {
 
 fn options(dice: &mut Dice, now: Timestamp) -> JobOptions {
     let delay = if dice.once_in(4) { dice.roll(2_000) } else { 0 };
-    let group = (GROUPS && dice.once_in(3)).then(|| (*dice.one(&["a", "b", "c"])).into());
+    let group = dice.once_in(3).then(|| (*dice.one(&["a", "b", "c"])).into());
     JobOptions {
         priority: if group.is_none() && dice.classes { dice.number(4) } else { 0 },
         delay: Duration::from_millis(delay),

@@ -151,7 +151,7 @@ const WALKERS: [&str; 16] = [
 /// What bounds one where it stands.
 const BOUNDS: [&str; 4] = ["'LIMIT'", "'MAXLEN'", "'COUNT'", ", 0, 0"];
 /// The others: a part of the line, and why it is no harm.
-const KNOWN: [(&str, &str, &str); 38] = [
+const KNOWN: [(&str, &str, &str); 35] = [
     ("control", "call('LRANGE', apart, 0, STEP - 1)", "one step"),
     ("edit", "call('LREM', b .. list, from, id)", "near the end from which it is looked for"),
     ("groups", "call('LPOS', l.b .. 'active', id)", "active: as many as run"),

@@ -72,7 +72,7 @@ scripts! {
     flow: "lib" "groups" "family" "known" "flow";
     group: "lib" "groups" "group";
     group_list: "lib" "group_list";
-    info: "lib" "info";
+    info: "lib" "lines" "info";
     leftovers: "lib" "leftovers";
     list: "lib" "family" "lines" "list";
     look: "lib" "family" "known" "look";

@@ -4,8 +4,14 @@ local behind = call('ZCOUNT', B .. 'delayed', PARKED, '+inf')
 local counts = { call('LLEN', B .. 'wait') + call('LLEN', B .. 'paused'), call('ZCARD', B .. 'prioritized') + behind,
   call('ZCARD', B .. 'delayed') - behind, call('LLEN', B .. 'active'), call('ZCARD', B .. 'waiting-children'),
   call('ZCARD', B .. 'completed'), call('ZCARD', B .. 'failed') }
-local first = waiting(B, 0, 1)[1] or call('ZRANGE', B .. 'prioritized', 0, 0)[1]
-  or call('ZRANGEBYSCORE', B .. 'delayed', PARKED, '+inf', 'LIMIT', 0, 1)[1]
+-- The next to run; among heads of one time the group's number decides.
+local function first_ready()
+  local top = call('ZRANGE', B .. 'prioritized', 0, 0, 'WITHSCORES')
+  local head = top[2] and tonumber(top[2]) >= HEAD and some_of(HEADS, nil, 0, 1)[1] or ''
+  return waiting(B, 0, 1)[1] or (head ~= '' and head) or top[1]
+    or call('ZRANGEBYSCORE', B .. 'delayed', PARKED, '+inf', 'LIMIT', 0, 1)[1]
+end
+local first = first_ready()
 local oldest = ''
 if first then
   local v = call('HMGET', B .. first, 'lk:at', 'timestamp')
