@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use launchkit_queue::{Clock, Queue, Report, Store, StoreError, Worker};
+use launchkit_queue::{Clock, Queue, Report, Store, Worker};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
@@ -21,6 +21,8 @@ use crate::config::{Config, Database};
 use crate::http::{self, Api, create, listen::Listener};
 use crate::ledger::{DatabaseUrl, Ledger, Migrate, OpenError, OpenOptions};
 use crate::work::{self, Processor, Pulse, Skew, WorkSettings};
+
+pub mod queue;
 
 /// The queue of AI jobs.
 pub const AI_JOBS: &str = "ai-jobs";
@@ -110,6 +112,7 @@ pub async fn serve_with(
     let creating = tokio::spawn(creator.run());
     let api = Api {
         ledger: handles.ledger.clone(),
+        store: handles.store.clone(),
         ai_jobs: handles.ai_jobs.clone(),
         webhooks: handles.webhooks.clone(),
         clock: handles.clock.clone(),
@@ -148,19 +151,10 @@ pub async fn run(kind: JobType, input: Map<String, Value>) -> Result<Answer, AiF
 impl Handles {
     async fn open(config: &Config) -> Result<Handles, StartError> {
         private_directory(&config.data_dir)?;
-        let file = config.data_dir.join("queue.db");
-        private_file(&file)?;
-        let store = Store::sqlite(&file).await.map_err(unreachable)?;
+        let store = queue::open(config).await?;
         let clock = store.clock().clone();
         let ledger = open_ledger(&config.database, Migrate::Apply, &clock).await?;
-        let owner = store.claim(ledger.deployment_id()).await.map_err(unreachable)?;
-        if *owner != *ledger.deployment_id() {
-            return Err(StartError::Failed(format!(
-                "the queue in {} belongs to another deployment than the database: with this pair every job would look \
-                 lost. Use the database that belongs to it, or another LAUNCHKIT_DATA_DIR",
-                config.data_dir.display()
-            )));
-        }
+        queue::claim(&store, config, ledger.deployment_id()).await?;
         let queue = |name| Queue::new(&store, name).map_err(failed);
         let (ai_jobs, webhooks) = (queue(AI_JOBS)?, queue(WEBHOOKS)?);
         let skew = Arc::new(Skew::default());
@@ -204,7 +198,8 @@ impl Crew {
         loops.spawn(work::dispatch(ledger.clone(), queue.clone(), wake, pulse.clone(), loops_stop.clone()));
         let telling = work::tell_canceled(ledger.clone(), queue.clone(), name.clone(), loops_stop.clone());
         loops.spawn(telling);
-        loops.spawn(work::reconcile(ledger, queue, name, config.lock_duration, skew, loops_stop.clone()));
+        let watched = work::Watched { ledger, queue, store: handles.store.clone(), holder: name, skew };
+        loops.spawn(work::reconcile(watched, config.lock_duration, loops_stop.clone()));
         let worker = tokio::spawn(run_worker(worker, worker_stop.clone()));
         Ok(Crew { worker, loops, worker_stop, loops_stop, pulse })
     }
@@ -264,8 +259,4 @@ fn private_file(path: &std::path::Path) -> Result<(), StartError> {
 
 fn failed(error: impl std::fmt::Display) -> StartError {
     StartError::Failed(error.to_string())
-}
-
-fn unreachable(error: StoreError) -> StartError {
-    StartError::Unreachable(format!("cannot open the queue: {error}"))
 }

@@ -27,6 +27,7 @@ mod options;
 mod read;
 mod repeat;
 mod reply;
+mod report;
 mod script;
 mod spend;
 mod wake;
@@ -41,7 +42,8 @@ use write::ADD_STEP;
 const NO_GROUPS: StoreError = StoreError::Unsupported("groups are not built on Redis yet");
 
 pub use link::RedisHealth;
-pub use options::{BadRedisUrl, RedisOptions};
+pub use options::{BadRedisOptions, BadRedisUrl, RedisOptions};
+pub use report::{RedisDisk, RedisLack, RedisLine, RedisMemory, RedisQueue, RedisReport, RedisRole};
 
 /// A store on Redis or Valkey.
 pub struct Redis {

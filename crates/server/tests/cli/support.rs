@@ -5,11 +5,33 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use launchkit_testkit::redis::{Kind, RedisServer};
 use serde_json::Value;
+
+/// Where the queue of a test is.
+#[derive(Clone, Copy)]
+pub(crate) enum On {
+    Embedded,
+    Redis,
+}
+
+/// Makes two tests of each function: with the embedded queue, and on Redis.
+macro_rules! on_each_store {
+    ($($name:ident)*) => {
+        mod with_embedded {
+            $(#[test] fn $name() { super::$name($crate::support::On::Embedded); })*
+        }
+        mod with_redis {
+            $(#[test] fn $name() { super::$name($crate::support::On::Redis); })*
+        }
+    };
+}
+pub(crate) use on_each_store;
 
 /// A directory that commands run in; nothing of the tester's environment reaches them.
 pub(crate) struct Place {
     dir: tempfile::TempDir,
+    redis: Option<RedisServer>,
 }
 
 /// A finished command.
@@ -22,7 +44,22 @@ pub(crate) struct Ran {
 
 impl Place {
     pub(crate) fn new() -> Place {
-        Place { dir: tempfile::tempdir().unwrap() }
+        Place::on(On::Embedded)
+    }
+
+    /// A place whose commands find `REDIS_URL` in their environment, when the queue is to be there.
+    pub(crate) fn on(store: On) -> Place {
+        let start = || RedisServer::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"));
+        Place { dir: tempfile::tempdir().unwrap(), redis: matches!(store, On::Redis).then(start) }
+    }
+
+    /// A place with this server.
+    pub(crate) fn with(redis: RedisServer) -> Place {
+        Place { dir: tempfile::tempdir().unwrap(), redis: Some(redis) }
+    }
+
+    pub(crate) fn redis(&self) -> &RedisServer {
+        self.redis.as_ref().expect("the queue is on Redis")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -33,7 +70,9 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_launchkit"));
         command.args(arguments).current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(environment.iter().copied());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.redis.as_ref().map(|redis| ("REDIS_URL", redis.url())));
+        command.envs(environment.iter().copied());
         command
     }
 

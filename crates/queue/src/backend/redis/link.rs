@@ -26,6 +26,7 @@ mod trouble;
 
 pub(super) use self::mend::pause;
 pub(super) use self::own::Own;
+pub(super) use self::probe::{field, server_name, text as plain_text};
 pub(super) use self::trouble::Trouble;
 
 /// How often a call follows keys that moved to another node of a cluster.
@@ -84,7 +85,7 @@ struct Line {
 impl Link {
     /// Connects, and looks whether the server will do.
     pub(super) async fn open(options: &RedisOptions) -> Result<Self, StoreError> {
-        options.check().map_err(|why| StoreError::Unavailable(why.to_owned()))?;
+        options.check().map_err(|why| StoreError::Unavailable(why.to_string()))?;
         let road = Road::new(options).map_err(Trouble::from)?;
         let closed = CancellationToken::new();
         let inner = Arc::new(Inner {

@@ -1,0 +1,195 @@
+//! The service on Redis: what a start refuses, what `doctor` finds, what the shipped settings do.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use launchkit_testkit::redis::{Kind, RedisServer, RedisSetup};
+use serde_json::Value;
+
+use crate::support::{On, Place, Ran, until};
+
+const SHIPPED: &str = include_str!("../../../../deploy/redis.conf");
+
+/// The results and details of `doctor`'s checks of a name.
+fn found(ran: &Ran, name: &str) -> Vec<(String, String)> {
+    let report = ran.json();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let checks = report["checks"].as_array().unwrap().iter().filter(|check| check["name"] == name);
+    checks.map(|check| (text(&check["result"]), text(&check["detail"]))).collect()
+}
+
+fn assert_found(ran: &Ran, name: &str, result: &str, part: &str) {
+    let found = found(ran, name);
+    let fits = |(was, detail): &(String, String)| was == result && detail.contains(part);
+    assert!(found.iter().any(fits), "{name} {result} {part:?}: {found:?}");
+}
+
+/// Settings of the shipped file, as on a command line.
+fn shipped() -> Vec<String> {
+    let lines = SHIPPED.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    lines
+        .flat_map(|line| {
+            let (name, value) = line.split_once(' ').unwrap();
+            [format!("--{name}"), value.to_owned()]
+        })
+        .collect()
+}
+
+#[test]
+fn a_start_without_its_redis_fails_soon_with_code_3_and_makes_no_queue_of_its_own() {
+    let place = Place::new();
+    for (url, part) in [("redis://:hunter2@127.0.0.1:9", "127.0.0.1:9"), ("redis://127.0.0.1:9/1", "redis-cli ping")] {
+        for command in ["serve", "worker"] {
+            let begun = Instant::now();
+            let ran = place.run(&[command], &[("REDIS_URL", url)]);
+            assert_eq!(ran.code, 3, "{ran:?}");
+            assert!(ran.err.contains(part) && !ran.err.contains("hunter2"), "{ran:?}");
+            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+        }
+    }
+    assert!(!place.path("launchkit-data/queue.db").exists());
+    let locked = RedisSetup::new(Kind::Redis).with(["--requirepass", "hunter2"]).start().unwrap();
+    let ran = place.run(&["serve"], &[("REDIS_URL", &locked.url()), ("REDIS_PASSWORD", "hunter3")]);
+    assert!(ran.code == 3 && ran.err.contains("password") && !ran.err.contains("hunter"), "{ran:?}");
+}
+
+#[test]
+fn the_queue_of_another_deployment_or_program_is_left_alone() {
+    let place = Place::on(On::Redis);
+    let server = place.serve(&[]);
+    assert!(!place.path("launchkit-data/queue.db").exists());
+    // A second machine with a database of its own.
+    let other = Place::new();
+    let url = place.redis().url();
+    let ran = other.run(&["serve"], &[("REDIS_URL", &url), ("PORT", "0")]);
+    assert!(ran.code == 1 && ran.err.contains("another deployment") && ran.err.contains("REDIS_PREFIX"), "{ran:?}");
+    let ran = other.run(&["doctor", "--json"], &[("REDIS_URL", &url)]);
+    assert_found(&ran, "redis prefix", "bad", "another deployment");
+    assert_eq!(server.stop().0, Some(0));
+
+    let redis = RedisServer::start(Kind::Redis).unwrap();
+    redis.command(&["LPUSH", "bull:ai-jobs:wait", "1"]).unwrap();
+    redis.command(&["HSET", "bull:ai-jobs:1", "name", "n", "data", "{}", "opts", "{}", "timestamp", "1"]).unwrap();
+    let place = Place::new();
+    let ran = place.run(&["serve"], &[("REDIS_URL", &redis.url()), ("PORT", "0")]);
+    assert!(ran.code == 1 && ran.err.contains("another program filled"), "{ran:?}");
+    assert_eq!(redis.command(&["LLEN", "bull:ai-jobs:wait"]).unwrap(), "1");
+    assert_eq!(redis.command(&["EXISTS", "bull::lk-deployment"]).unwrap(), "0");
+    let server = place.serve(&[("REDIS_URL", &redis.url()), ("REDIS_PREFIX", "mine")]);
+    assert_eq!(server.stop().0, Some(0));
+}
+
+#[test]
+fn doctor_is_content_with_the_shipped_settings_and_a_running_server() {
+    let place = Place::with(RedisSetup::new(Kind::Redis).with(shipped()).start().unwrap());
+    let before = place.run(&["doctor", "--json"], &[("PORT", "0")]);
+    assert_eq!(before.code, 0, "{before:?}");
+    assert_found(&before, "redis prefix", "ok", "no deployment has claimed");
+    let server = place.serve(&[]);
+    let ran = place.run(&["doctor", "--json"], &[("PORT", "0")]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for (name, part) in [
+        ("redis", "Redis "),
+        ("redis prefix", "bull, claimed by this deployment"),
+        ("redis policy", "noeviction"),
+        ("redis memory", "of 1024 MiB used"),
+        ("redis persistence", "synced each second"),
+        ("redis role", "primary"),
+        ("redis clock", "ms from this machine's"),
+        ("redis rights", "all that is needed"),
+        ("queue", "ai-jobs: 0 waiting, 0 active, 0 delayed, 0 failed; 1 workers alive"),
+    ] {
+        assert_found(&ran, name, "ok", part);
+    }
+    let report = ran.json();
+    let settings = report["settings"].as_array().unwrap();
+    let fact = |name: &str| settings.iter().find(|fact| fact["name"] == name).unwrap()["value"].clone();
+    assert_eq!((fact("LAUNCHKIT_STORE"), fact("REDIS_URL")), ("redis".into(), "(hidden)".into()));
+    assert!(report["warnings"][0].as_str().unwrap().contains("only processes of this machine"));
+    assert_eq!(server.stop().0, Some(0));
+}
+
+#[test]
+fn doctor_tells_what_is_wrong_and_a_server_warns_of_eviction() {
+    let settings = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"];
+    let place = Place::with(RedisSetup::new(Kind::Redis).with(settings).start().unwrap());
+    let server = place.serve(&[]);
+    assert!(server.log().contains("set maxmemory-policy to noeviction"), "{}", server.log());
+    let ready = ready(&server.url);
+    assert!(ready["warnings"][0].as_str().unwrap().contains("allkeys-lru"), "{ready}");
+
+    let redis = place.redis();
+    // Somebody's worker and producer, as BullMQ's would look, and a job of theirs that failed.
+    let mut line = TcpStream::connect(("127.0.0.1", redis.port())).unwrap();
+    line.write_all(b"CLIENT SETNAME bull:YWktam9icw==:w:nodejs\r\n").unwrap();
+    let mut ok = [0; 5];
+    line.read_exact(&mut ok).unwrap();
+    redis.command(&["HSET", "bull:ai-jobs:meta", "version", "bullmq:6.7.0"]).unwrap();
+    let failed = ["name", "n", "data", "{}", "opts", "{}", "timestamp", "1", "finishedOn", "1", "failedReason", "boom"];
+    redis.command(&[&["HSET", "bull:webhooks:f"][..], &failed].concat()).unwrap();
+    redis.command(&["ZADD", "bull:webhooks:failed", "1", "f"]).unwrap();
+    redis.command(&["HSET", "bull:webhooks:meta", "paused", "1"]).unwrap();
+    redis.command(&["SET", "bull::lk-deployment", "somebody else's"]).unwrap();
+
+    let ran = place.run(&["doctor", "--json"], &[("PORT", "0")]);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_found(&ran, "redis policy", "bad", "CONFIG SET maxmemory-policy noeviction");
+    assert_found(&ran, "redis persistence", "note", "nothing is kept on disk");
+    assert_found(&ran, "redis prefix", "bad", "another deployment");
+    assert_found(&ran, "queue", "bad", "workers of another program (bullmq:6.7.0)");
+    assert_found(&ran, "queue", "bad", "nodejs from 127.0.0.1:");
+    assert_found(&ran, "queue", "note", "webhooks: 0 waiting, 0 active, 0 delayed, 1 failed; paused");
+    assert_found(&ran, "queue", "note", "webhooks: f failed last, 1970-01-01T00:00:00.001Z: boom");
+    let people = place.run(&["doctor"], &[("PORT", "0")]);
+    assert!(people.out.contains("BAD      redis policy"), "{people:?}");
+    assert_eq!(server.stop().0, Some(0));
+
+    let replica = RedisSetup::new(Kind::Redis).with(["--replicaof", "127.0.0.1 9"]).start().unwrap();
+    let ran = Place::with(replica).run(&["doctor", "--json"], &[]);
+    assert_found(&ran, "redis role", "bad", "a replica of 127.0.0.1:9");
+}
+
+/// The user that the shipped file suggests, on both servers.
+#[test]
+fn the_suggested_user_may_do_what_is_needed_and_no_more() {
+    let rule = SHIPPED.lines().find_map(|line| line.strip_prefix("# user ")).unwrap();
+    let rule: Vec<&str> = rule.split(' ').collect();
+    for kind in [Kind::Redis, Kind::Valkey] {
+        let redis = RedisServer::start(kind).unwrap();
+        redis.command(&[&["ACL", "SETUSER"][..], &rule].concat()).unwrap();
+        let place = Place::with(redis);
+        let login = [("REDIS_USERNAME", "launchkit"), ("REDIS_PASSWORD", "CHANGE-ME")];
+        let server = place.serve(&login);
+        let environment = [("LAUNCHKIT_URL", server.url.as_str()), ("LAUNCHKIT_API_KEY", &server.first_key())];
+        let done = place.run(&["jobs", "submit", "sentiment", "--text", "I love it", "--watch", "--json"], &environment);
+        assert_eq!((done.code, &done.json()["status"]), (0, &"SUCCEEDED".into()), "{done:?}");
+        let ran = place.run(&["doctor", "--json"], &login);
+        assert_found(&ran, "redis rights", "ok", "all that is needed");
+        assert_found(&ran, "redis policy", "ok", "noeviction");
+        assert_eq!(found(&ran, "redis rights").len(), 1, "{ran:?}");
+        assert!(!ran.out.contains("CHANGE-ME") && !server.log().contains("CHANGE-ME"));
+
+        place.redis().command(&["ACL", "SETUSER", "launchkit", "-xadd", "-hset", "-client|list"]).unwrap();
+        let ran = place.run(&["doctor", "--json"], &login);
+        assert_found(&ran, "redis rights", "bad", "hset, xadd");
+        assert_found(&ran, "redis rights", "note", "client|list");
+        place.redis().command(&["ACL", "SETUSER", "launchkit", "+xadd", "+hset", "resetkeys", "~else:*"]).unwrap();
+        let ran = place.run(&["doctor", "--json"], &login);
+        assert_found(&ran, "redis rights", "bad", "keys");
+        place.redis().command(&["ACL", "SETUSER", "launchkit", "~bull:*"]).unwrap();
+        assert_eq!(server.stop().0, Some(0));
+    }
+}
+
+/// The answer of `/readyz` when it is 200.
+fn ready(url: &str) -> Value {
+    until("a ready server", || {
+        let mut line = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+        line.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        line.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).unwrap())
+    })
+}
