@@ -190,7 +190,7 @@ impl Redis {
         let ours: Vec<String> = workers.iter().map(|worker| visible(&worker.name)).collect();
         Ok(RedisQueue {
             name: name.clone(),
-            library: noted.into_iter().find(|text| !text.is_empty()),
+            library: noted.iter().find(|text| !text.is_empty()).map(|text| (**text).to_owned()),
             lines: lines(clients, &self.keys.lines(name), &ours),
         })
     }
