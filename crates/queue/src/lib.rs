@@ -59,15 +59,15 @@ mod repeat;
 mod state;
 mod time;
 
-pub use backend::{
-    Added, BUCKETS, Budget, Child, ChildState, Children, Cursor, GroupDefaults, GroupInfo, GroupSettings, GroupStatus,
-    Histogram, Info, List, Logs, MAX_WEIGHT, Made, Minute, Page, Pick, Rate, Refusal, Scheduled, Spend, Spent, Swept,
-    WorkerInfo,
-};
 #[cfg(feature = "redis")]
 pub use backend::redis::{
     BadRedisOptions, BadRedisUrl, RedisDisk, RedisHealth, RedisLack, RedisLine, RedisMemory, RedisOptions, RedisQueue,
     RedisReport, RedisRole,
+};
+pub use backend::{
+    Added, BUCKETS, Budget, Child, ChildState, Children, Cursor, GroupDefaults, GroupInfo, GroupSettings, GroupStatus,
+    Histogram, Info, List, Logs, MAX_WEIGHT, Made, Minute, Page, Pick, Rate, Refusal, Scheduled, Spend, Spent, Swept,
+    WorkerInfo,
 };
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;

@@ -71,7 +71,8 @@ impl Running {
         let create = reqwest::Client::new().post(format!("{}/v1/jobs/summarize", server.url)).bearer_auth(&key);
         let made: Value = create.json(&json!({"text": "One. Two."})).send().await.unwrap().json().await.unwrap();
         let job = made["id"].as_str().unwrap().to_owned();
-        let mut running = Running { folder, _redis: redis, url: server.url, org: first.org, key, job, hears, stop, serving };
+        let mut running =
+            Running { folder, _redis: redis, url: server.url, org: first.org, key, job, hears, stop, serving };
         running.hear().await;
         running
     }

@@ -66,7 +66,9 @@ async fn foreign(store: &Store) -> Result<Option<&'static str>, StoreError> {
 pub fn place(config: &Config) -> String {
     match &config.queue {
         QueueStore::Embedded => config.data_dir.display().to_string(),
-        QueueStore::Redis(options) => format!("Redis at {} under the prefix {}", options.address(), options.key_prefix()),
+        QueueStore::Redis(options) => {
+            format!("Redis at {} under the prefix {}", options.address(), options.key_prefix())
+        }
     }
 }
 

@@ -56,7 +56,9 @@ pub fn notes(settings: &Settings) -> Vec<String> {
     let mut notes = Vec::new();
     let embedded = settings.get("LAUNCHKIT_STORE") == Some("embedded");
     if let Some(variable) = given(settings).filter(|_| embedded) {
-        notes.push(format!("LAUNCHKIT_STORE=embedded: the queue is a file of this machine, and {variable} has no effect"));
+        notes.push(format!(
+            "LAUNCHKIT_STORE=embedded: the queue is a file of this machine, and {variable} has no effect"
+        ));
     }
     let redis = matches!(queue_store(settings), Ok(QueueStore::Redis(_)));
     if settings.get("QUEUE_PREFIX").is_some() && !redis {
@@ -182,7 +184,11 @@ fn port(settings: &Settings) -> Result<u16, BadConfig> {
 fn prefix(settings: &Settings) -> Result<Option<&str>, BadConfig> {
     let prefix = match (settings.get("REDIS_PREFIX"), settings.get("QUEUE_PREFIX")) {
         (Some(one), Some(other)) if one != other => {
-            return Err(refused(settings, "REDIS_PREFIX", "QUEUE_PREFIX says another one: unset one of the two".to_owned()));
+            return Err(refused(
+                settings,
+                "REDIS_PREFIX",
+                "QUEUE_PREFIX says another one: unset one of the two".to_owned(),
+            ));
         }
         (one, other) => one.or(other),
     };

@@ -67,7 +67,10 @@ struct Ready {
 fn warnings(memory: Result<Result<Option<RedisMemory>, StoreError>, tokio::time::error::Elapsed>) -> Vec<String> {
     let evicting = memory.ok().and_then(Result::ok).flatten().filter(RedisMemory::evicts);
     let warning = |memory: RedisMemory| {
-        format!("maxmemory-policy is {}: Redis may throw jobs away when it is full. Set it to noeviction", memory.policy)
+        format!(
+            "maxmemory-policy is {}: Redis may throw jobs away when it is full. Set it to noeviction",
+            memory.policy
+        )
     };
     evicting.into_iter().map(warning).collect()
 }

@@ -213,7 +213,8 @@ fn the_test_script_works_as_the_document_calls_it(on: On) {
 #[test]
 fn what_the_document_looks_at_with_redis_cli_is_there() {
     let lines: Vec<String> = blocks().iter().flat_map(|block| block.text.lines()).filter_map(redis_cli).collect();
-    let asked = |part: &str| lines.iter().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {lines:?}"));
+    let asked =
+        |part: &str| lines.iter().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {lines:?}"));
     let mission = Mission::begin(On::Redis);
     let port = mission.place.redis().port();
     let say = |line: &str| {

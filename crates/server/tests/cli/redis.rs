@@ -4,10 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use launchkit_testkit::redis::{Kind, RedisServer, RedisSetup};
+use launchkit_testkit::redis::{Cluster, Kind, RedisServer, RedisSetup, SentinelFleet};
 use serde_json::Value;
 
-use crate::support::{On, Place, Ran, until};
+use crate::support::{On, Place, Ran, Server, until};
 
 const SHIPPED: &str = include_str!("../../../../deploy/redis.conf");
 
@@ -150,6 +150,42 @@ fn doctor_tells_what_is_wrong_and_a_server_warns_of_eviction() {
     assert_found(&ran, "redis role", "bad", "a replica of 127.0.0.1:9");
 }
 
+#[test]
+fn sentinels_and_a_cluster_serve_as_well() {
+    let hosts = |urls: Vec<String>| {
+        let hosts = urls.iter().map(|url| url.trim_start_matches("redis://").trim_end_matches('/'));
+        hosts.collect::<Vec<_>>().join(",")
+    };
+    let fleet = SentinelFleet::start(Kind::Redis).unwrap();
+    let url = format!("redis-sentinel://{}/{}", hosts(fleet.urls()), fleet.name());
+    let (place, environment) = (Place::new(), [("REDIS_URL", url.as_str())]);
+    let server = place.serve(&environment);
+    assert_does_a_job(&place, &server);
+    assert_found(&place.run(&["doctor", "--json"], &environment), "redis role", "ok", "primary with 1 replicas");
+    fleet.failover().unwrap();
+    assert_does_a_job(&place, &server);
+    assert!(server.log().contains("connected to Redis again"), "{}", server.log());
+    assert_eq!(server.stop().0, Some(0));
+
+    let cluster = Cluster::start(Kind::Redis).unwrap();
+    let url = format!("redis-cluster://{}", hosts(cluster.urls()));
+    let (place, environment) = (Place::new(), [("REDIS_URL", url.as_str())]);
+    let server = place.serve(&environment);
+    assert_does_a_job(&place, &server);
+    let ran = place.run(&["doctor", "--json"], &environment);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_found(&ran, "redis", "ok", "cluster");
+    assert_found(&ran, "redis prefix", "ok", "{bull}, claimed by this deployment");
+    assert_found(&ran, "queue", "ok", "1 workers alive");
+    assert_eq!(server.stop().0, Some(0));
+}
+
+fn assert_does_a_job(place: &Place, server: &Server) {
+    let environment = [("LAUNCHKIT_URL", server.url.as_str()), ("LAUNCHKIT_API_KEY", &server.first_key())];
+    let done = place.run(&["jobs", "submit", "sentiment", "--text", "I love it", "--watch", "--json"], &environment);
+    assert_eq!((done.code, &done.json()["status"]), (0, &"SUCCEEDED".into()), "{done:?}");
+}
+
 /// The user that the shipped file suggests, on both servers.
 #[test]
 fn the_suggested_user_may_do_what_is_needed_and_no_more() {
@@ -161,9 +197,7 @@ fn the_suggested_user_may_do_what_is_needed_and_no_more() {
         let place = Place::with(redis);
         let login = [("REDIS_USERNAME", "launchkit"), ("REDIS_PASSWORD", "CHANGE-ME")];
         let server = place.serve(&login);
-        let environment = [("LAUNCHKIT_URL", server.url.as_str()), ("LAUNCHKIT_API_KEY", &server.first_key())];
-        let done = place.run(&["jobs", "submit", "sentiment", "--text", "I love it", "--watch", "--json"], &environment);
-        assert_eq!((done.code, &done.json()["status"]), (0, &"SUCCEEDED".into()), "{done:?}");
+        assert_does_a_job(&place, &server);
         let ran = place.run(&["doctor", "--json"], &login);
         assert_found(&ran, "redis rights", "ok", "all that is needed");
         assert_found(&ran, "redis policy", "ok", "noeviction");

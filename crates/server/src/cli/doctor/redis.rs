@@ -2,8 +2,8 @@
 
 use launchkit_queue::backend::List;
 use launchkit_queue::{
-    Queue, QueueName, RedisDisk, RedisLack, RedisMemory, RedisOptions, RedisQueue, RedisReport, RedisRole, State, Store,
-    StoreError,
+    Queue, QueueName, RedisDisk, RedisLack, RedisMemory, RedisOptions, RedisQueue, RedisReport, RedisRole, State,
+    Store, StoreError,
 };
 
 use super::{Check, Verdict, bad, good};
@@ -50,7 +50,9 @@ fn server(report: &RedisReport, options: &RedisOptions, deployment: Option<&str>
     checks.push(owner(report, options, deployment));
     match &report.memory {
         Some(memory) => checks.extend(memory_checks(memory)),
-        None => checks.push(note("redis memory", "INFO is refused to this user: see that maxmemory-policy is noeviction")),
+        None => {
+            checks.push(note("redis memory", "INFO is refused to this user: see that maxmemory-policy is noeviction"))
+        }
     }
     checks.push(match &report.disk {
         Some(disk) => persistence(disk),
@@ -74,7 +76,9 @@ fn owner(report: &RedisReport, options: &RedisOptions, deployment: Option<&str>)
             ),
         ),
         (Some(_), Some(_)) => good("redis prefix", format!("{prefix}, claimed by this deployment")),
-        (Some(_), None) => note("redis prefix", format!("{prefix}, claimed by a deployment; the database was not asked by which")),
+        (Some(_), None) => {
+            note("redis prefix", format!("{prefix}, claimed by a deployment; the database was not asked by which"))
+        }
     }
 }
 
@@ -95,7 +99,9 @@ fn memory_checks(memory: &RedisMemory) -> Vec<Check> {
     let room = match memory.most {
         0 => note(
             "redis memory",
-            format!("{used} used and no maxmemory: it grows until the system ends it. Set one, below the machine's memory"),
+            format!(
+                "{used} used and no maxmemory: it grows until the system ends it. Set one, below the machine's memory"
+            ),
         ),
         most if memory.used >= most / 100 * NEARLY_FULL => bad(
             "redis memory",
@@ -114,16 +120,31 @@ fn memory_checks(memory: &RedisMemory) -> Vec<Check> {
 fn persistence(disk: &RedisDisk) -> Check {
     const NAME: &str = "redis persistence";
     if disk.failing {
-        return bad(NAME, "the last write to its disk failed: look at its log and its disk, before it restarts and forgets");
+        return bad(
+            NAME,
+            "the last write to its disk failed: look at its log and its disk, before it restarts and forgets",
+        );
     }
     let rebuilt = "the database brings accepted jobs back; pauses, limits and the queue's history would be gone";
     match (disk.log, disk.sync.as_deref(), disk.snapshots.as_deref()) {
         (true, Some("always"), _) => good(NAME, "append-only file, synced at each write: a crash loses nothing"),
-        (true, Some("no"), _) => note(NAME, format!("append-only file, synced when the system likes (appendfsync no): a power cut may lose half a minute; {rebuilt}. Set appendfsync everysec")),
-        (true, Some(_), _) => good(NAME, format!("append-only file, synced each second: a power cut may lose a second; {rebuilt}")),
+        (true, Some("no"), _) => note(
+            NAME,
+            format!(
+                "append-only file, synced when the system likes (appendfsync no): a power cut may lose half a minute; {rebuilt}. Set appendfsync everysec"
+            ),
+        ),
+        (true, Some(_), _) => {
+            good(NAME, format!("append-only file, synced each second: a power cut may lose a second; {rebuilt}"))
+        }
         (true, None, _) => good(NAME, "append-only file (how often it is synced is not told to this user)"),
-        (false, _, Some("")) => note(NAME, format!("nothing is kept on disk: a restart empties the queue; {rebuilt}. Set appendonly yes")),
-        (false, _, _) => note(NAME, format!("snapshots only: a restart loses what came after the last one; {rebuilt}. Set appendonly yes")),
+        (false, _, Some("")) => {
+            note(NAME, format!("nothing is kept on disk: a restart empties the queue; {rebuilt}. Set appendonly yes"))
+        }
+        (false, _, _) => note(
+            NAME,
+            format!("snapshots only: a restart loses what came after the last one; {rebuilt}. Set appendonly yes"),
+        ),
     }
 }
 
@@ -131,12 +152,16 @@ fn role(role: &RedisRole) -> Check {
     match role {
         RedisRole::Replica { of, .. } => bad(
             "redis role",
-            format!("this server is a replica of {of} and takes no writes: name the primary, or its sentinels (redis-sentinel://…)"),
+            format!(
+                "this server is a replica of {of} and takes no writes: name the primary, or its sentinels (redis-sentinel://…)"
+            ),
         ),
         RedisRole::Primary { replicas: 0 } => good("redis role", "primary without replicas"),
         RedisRole::Primary { replicas } => good(
             "redis role",
-            format!("primary with {replicas} replicas; they lag, so a failover may lose what came last, which the database brings back"),
+            format!(
+                "primary with {replicas} replicas; they lag, so a failover may lose what came last, which the database brings back"
+            ),
         ),
         _ => note("redis role", "unknown"),
     }
@@ -148,7 +173,8 @@ fn clock(ahead: Option<i64>) -> Check {
         None => note(NAME, "TIME is refused to this user: not compared"),
         Some(ms) if ms.abs() < APART.0 => good(NAME, format!("{ms} ms from this machine's")),
         Some(ms) => {
-            let detail = format!("{ms} ms from this machine's: delays and retries follow the machines' clocks. Run NTP on both");
+            let detail =
+                format!("{ms} ms from this machine's: delays and retries follow the machines' clocks. Run NTP on both");
             if ms.abs() > APART.1 { bad(NAME, detail) } else { note(NAME, detail) }
         }
     }
@@ -180,7 +206,10 @@ async fn queue_checks(queue: &Queue, known: &RedisQueue) -> Result<Vec<Check>, S
     let name = &known.name;
     let counts = &info.counts;
     let ready = counts.waiting + counts.prioritized;
-    let figures = format!("{name}: {ready} waiting, {} active, {} delayed, {} failed", counts.active, counts.delayed, counts.failed);
+    let figures = format!(
+        "{name}: {ready} waiting, {} active, {} delayed, {} failed",
+        counts.active, counts.delayed, counts.failed
+    );
     let mut checks = vec![match (info.paused, info.workers.len()) {
         (true, _) => note("queue", format!("{figures}; paused: it gives out no jobs until launchkit queue resume")),
         (false, 0) if ready + counts.active > 0 => {
@@ -207,7 +236,9 @@ fn fleet(known: &RedisQueue) -> Option<Check> {
     let name = &known.name;
     match (others.is_empty(), &known.library) {
         (true, None) => None,
-        (true, Some(library)) => Some(note("queue", format!("{name}: {library} has opened it, and has no workers there"))),
+        (true, Some(library)) => {
+            Some(note("queue", format!("{name}: {library} has opened it, and has no workers there")))
+        }
         (false, library) => Some(bad(
             "queue",
             format!(

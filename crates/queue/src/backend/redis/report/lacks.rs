@@ -160,7 +160,8 @@ mod tests {
             NEEDED.iter().chain([&MAKE]).map(|command| command.split(' ').next().unwrap().to_owned()).collect();
         // Words of commands, not commands.
         let words = ["COUNT", "KEEPTTL", "LIMIT", "MATCH", "MAXLEN", "MINID", "RANK", "WITHSCORES"].map(str::to_owned);
-        let missing: Vec<&String> = used.iter().filter(|word| !tried.contains(*word) && !words.contains(word)).collect();
+        let missing: Vec<&String> =
+            used.iter().filter(|word| !tried.contains(*word) && !words.contains(word)).collect();
         assert!(missing.is_empty(), "{missing:?}");
     }
 
