@@ -223,7 +223,7 @@ async fn a_dropped_link_leaves_nothing_behind() {
 async fn a_cluster_is_used_as_one_server() {
     let mut server = server::cluster().await;
     let url = format!("redis-cluster://127.0.0.1:{}", server.port);
-    assert!(Link::open(&quick(&url)).await.is_err());
+    assert!(Link::open(&quick(&url).prefix("bull")).await.is_err());
     let link = Link::open(&quick(&url).prefix("{bull}")).await.expect("a cluster");
     let script = Script::new(SET);
     let mut call = script.call(&["{bull}:a"]);
