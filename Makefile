@@ -1,6 +1,6 @@
 # The two commands that a newcomer needs: `make demo` and `make test`.
 
-.PHONY: demo test quick bench eval soak check cron-oracle
+.PHONY: demo test quick bench bench-redis eval soak check cron-oracle
 
 demo: ## set up, build, and run one job of each type on a server of its own
 	@scripts/setup demo
@@ -18,6 +18,10 @@ quick: ## the inner loop: the queue on both stores, and the service in process
 bench: ## measure the queue and the service; docs/benchmarks.md says on what machine
 	cargo bench --profile demo -p launchkit-queue --bench queue
 	cargo bench --profile demo -p launchkit --bench http
+
+bench-redis: ## measure the store on Redis beside BullMQ (12 minutes); crates/testkit/benches/redis/main.rs says what can be chosen
+	@scripts/setup bench
+	cargo bench --profile demo -p launchkit-testkit --bench redis
 
 eval: ## measure the local processors on public data sets
 	scripts/eval

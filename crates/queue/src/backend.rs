@@ -90,6 +90,17 @@ pub trait Backend: Send + Sync + 'static {
     /// One bounded step of an operation over many jobs. Call again with the cursor it answers until that is `None`.
     async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>>;
 
+    /// Removes a paused queue in bounded steps: its jobs, at most `most` (which is at most [`MAX_READ`]) in each; with the last
+    /// of them its schedulers, groups, settings, counters and events. Parents in other queues go on as if their children had been removed.
+    /// What is added meanwhile may go with the rest. A queue that there is not is gone at once.
+    async fn obliterate(
+        &self,
+        queue: &QueueName,
+        held: HeldJobs,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Obliterated, StoreError>;
+
     /// Spends from budgets that the whole store shares, all or nothing; at most [`MAX_SPENDS`]. A lost answer may have spent.
     async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError>;
 

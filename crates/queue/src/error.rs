@@ -29,6 +29,21 @@ pub enum StoreError {
     Closed,
 }
 
+/// Why a queue was not removed, or not whole.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ObliterateError {
+    /// Workers hold jobs of it: stop them, or say that held jobs go too.
+    #[error("workers hold jobs of this queue")]
+    Held,
+    /// Somebody resumed it meanwhile; what was removed by then is gone.
+    #[error("the queue was resumed while it was being removed")]
+    Resumed,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Whether a failed write may have been carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Happened {

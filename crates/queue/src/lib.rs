@@ -66,8 +66,8 @@ pub use backend::redis::{
 };
 pub use backend::{
     Added, BUCKETS, Budget, Child, ChildState, Children, Cursor, GroupDefaults, GroupInfo, GroupSettings, GroupStatus,
-    Histogram, Info, List, Logs, MAX_WEIGHT, Made, Minute, Page, Pick, Rate, Refusal, Scheduled, Spend, Spent, Swept,
-    WorkerInfo,
+    HeldJobs, Histogram, Info, List, Logs, MAX_WEIGHT, Made, Minute, Page, Pick, Rate, Refusal, Scheduled, Spend,
+    Spent, Swept, WorkerInfo,
 };
 pub use backoff::{Backoff, MAX_BACKOFF};
 pub use clock::Clock;

@@ -12,6 +12,7 @@ pub mod groups;
 pub mod limits;
 pub mod locks;
 pub mod metrics;
+pub mod obliterate;
 pub mod read;
 pub mod repeat;
 pub mod rescue;
@@ -205,6 +206,12 @@ macro_rules! conformance {
                 a_sweep_is_bounded_and_going_on_reaches_the_end,
                 a_choice_among_failed_jobs_is_by_name_kind_text_and_time,
                 dead_letters_run_again_in_steps;
+            obliterate:
+                a_removed_queue_leaves_nothing,
+                a_queue_is_removed_in_bounded_steps,
+                only_a_paused_queue_without_held_jobs_is_removed,
+                a_reader_of_events_learns_that_the_queue_was_removed,
+                parents_in_other_queues_go_on_when_a_queue_is_removed;
             events:
                 a_plain_job_tells_its_life_in_order,
                 a_delayed_job_tells_its_due_time_then_waiting,

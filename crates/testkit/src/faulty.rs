@@ -207,6 +207,16 @@ impl Backend for Faulty {
         write!(self, Sweep, sweep, sweep, now)
     }
 
+    async fn obliterate(
+        &self,
+        queue: &QueueName,
+        held: HeldJobs,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Obliterated, StoreError> {
+        plain!(self, Sweep, obliterate(queue, held, most, now))
+    }
+
     async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError> {
         plain!(self, Control, spend(spends.clone(), now))
     }

@@ -19,6 +19,7 @@ mod cluster;
 mod harness;
 mod process;
 mod sentinel;
+mod tls;
 
 use clock::Clock;
 pub use clocked::Clocked;
@@ -26,6 +27,7 @@ pub use cluster::Cluster;
 pub use harness::{RedisHarness, ValkeyHarness};
 use process::Process;
 pub use sentinel::SentinelFleet;
+pub use tls::Papers;
 
 /// How often other processes are looked at.
 const LOOKS: Duration = Duration::from_millis(20);
@@ -76,13 +78,14 @@ pub struct RedisSetup {
     settings: Vec<OsString>,
     config: Option<String>,
     clocked: bool,
+    papers: Option<Papers>,
 }
 
 impl RedisSetup {
     /// A server that keeps nothing on its disk and runs on the machine's clock.
     pub fn new(kind: Kind) -> Self {
         let settings = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"].map(OsString::from).to_vec();
-        Self { kind, settings, config: None, clocked: false }
+        Self { kind, settings, config: None, clocked: false, papers: None }
     }
 
     /// Further settings, as on the command line: `["--maxmemory", "10mb"]`. The last of a name holds.
@@ -100,6 +103,12 @@ impl RedisSetup {
     pub fn clocked(mut self) -> Self {
         self.clocked = true;
         self
+    }
+
+    /// It speaks nothing but TLS, to clients that show a certificate of [`RedisServer::papers`].
+    pub fn encrypted(mut self) -> Result<Self, RedisError> {
+        self.papers = Some(Papers::make()?);
+        Ok(self)
     }
 
     /// It is a sentinel with this configuration, which it rewrites itself.
@@ -123,6 +132,7 @@ impl RedisSetup {
             settings: self.settings,
             config: self.config,
             clock,
+            papers: self.papers,
             process: Mutex::new(None),
         };
         let mut tries = process::PORTS_TRIED;
@@ -152,6 +162,7 @@ pub struct RedisServer {
     settings: Vec<OsString>,
     config: Option<String>,
     clock: Option<Clock>,
+    papers: Option<Papers>,
     /// `None` after [`RedisServer::kill`].
     process: Mutex<Option<Process>>,
 }
@@ -182,7 +193,12 @@ impl RedisServer {
 
     /// Where clients find it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/", self.port)
+        format!("redis{}://127.0.0.1:{}/", if self.papers.is_some() { "s" } else { "" }, self.port)
+    }
+
+    /// What its clients need, when it is encrypted.
+    pub fn papers(&self) -> Option<&Papers> {
+        self.papers.as_ref()
     }
 
     /// Puts its clock to `now`, where it stays until the next call; backwards as well. `Timestamp::from_millis(0)` gives it
@@ -244,6 +260,9 @@ impl RedisServer {
         }
         arguments.extend(["--port".into(), self.port.to_string().into(), "--dir".into(), self.home.path().into()]);
         arguments.extend(self.settings.iter().cloned());
+        if let Some(papers) = &self.papers {
+            arguments.extend(papers.lay(self.home.path(), self.port)?);
+        }
         Process::start(&self.binary, &arguments, self.home.path(), self.clock.as_ref())
     }
 }

@@ -97,6 +97,14 @@ impl Sweep {
     }
 }
 
+/// A step that removes nothing would go on for ever.
+pub(crate) fn obliterate_step(most: u32) -> Result<(), StoreError> {
+    if most == 0 {
+        return Err(StoreError::OutOfBounds("a step of removing a queue removes at least one job"));
+    }
+    within(most as usize, MAX_READ as usize, "more than 1,000 jobs in one step of removing a queue")
+}
+
 impl Control {
     pub(crate) fn check(&self) -> Result<(), StoreError> {
         match self {

@@ -25,6 +25,7 @@ mod flow;
 mod groups;
 mod lane;
 mod moves;
+mod obliterate;
 mod reads;
 mod repeat;
 mod spend;
@@ -120,7 +121,9 @@ impl World {
     fn lane(&mut self, queue: &QueueName) -> &mut Lane {
         let bells = &mut self.bells;
         let new = || Lane::new(bells.entry(queue.clone()).or_default().clone());
-        self.lanes.entry(queue.clone()).or_insert_with(new)
+        let lane = self.lanes.entry(queue.clone()).or_insert_with(new);
+        lane.gone = false;
+        lane
     }
 }
 
@@ -177,6 +180,17 @@ impl Backend for Memory {
             world.pass_on(&sweep.queue, now);
             swept
         })
+    }
+
+    async fn obliterate(
+        &self,
+        queue: &QueueName,
+        held: HeldJobs,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Obliterated, StoreError> {
+        obliterate_step(most)?;
+        Ok(self.world()?.obliterate(queue, held, most, now))
     }
 
     async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError> {
@@ -268,7 +282,7 @@ impl Backend for Memory {
 
     async fn queues(&self) -> Result<Vec<QueueName>, StoreError> {
         let world = self.world()?;
-        Ok(world.lanes.keys().cloned().collect())
+        Ok(world.lanes.iter().filter(|(_, lane)| !lane.gone).map(|(name, _)| name.clone()).collect())
     }
 
     async fn claim(&self, deployment: &str) -> Result<Arc<str>, StoreError> {

@@ -23,6 +23,7 @@ mod codec;
 mod flow;
 mod keys;
 mod link;
+mod obliterate;
 mod options;
 mod read;
 mod repeat;
@@ -164,6 +165,18 @@ impl Backend for Redis {
     async fn sweep(&self, sweep: Sweep, now: Timestamp) -> Result<Swept, Failed<Sweep>> {
         let sweep = self.ready(sweep, Sweep::check)?;
         answer(self.sweep_once(&sweep, now).await, sweep)
+    }
+
+    async fn obliterate(
+        &self,
+        queue: &QueueName,
+        held: HeldJobs,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Obliterated, StoreError> {
+        obliterate_step(most)?;
+        self.open_still()?;
+        self.obliterate_step(queue, held, most, now).await
     }
 
     async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError> {

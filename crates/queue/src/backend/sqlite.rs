@@ -34,6 +34,7 @@ mod flow;
 mod groups;
 mod lane;
 mod minutes;
+mod obliterate;
 mod read;
 mod repeat;
 mod row;
@@ -205,6 +206,19 @@ impl Backend for Sqlite {
         }
         let ticket = ticket(Urgency::Second, Sync::Full, sweep.most as usize, 0);
         self.write(ticket, sweep, now, edit::sweep).await
+    }
+
+    async fn obliterate(
+        &self,
+        queue: &QueueName,
+        held: HeldJobs,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Obliterated, StoreError> {
+        obliterate_step(most)?;
+        let ticket = ticket(Urgency::Second, Sync::Full, most as usize, 0);
+        let order = (queue.clone(), held, most, now);
+        self.writer.write(ticket, order, obliterate::obliterate).await.map_err(|failed| failed.why)
     }
 
     async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError> {

@@ -88,6 +88,29 @@ pub enum SweepWhat {
     PromoteDelayed,
 }
 
+/// What becomes of jobs that workers hold while their queue is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HeldJobs {
+    /// As long as there are any, nothing is removed.
+    #[default]
+    Refuse,
+    /// They go with the rest; whoever runs one learns that it is gone.
+    Remove,
+}
+
+/// The answer to one step of removing a whole queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obliterated {
+    /// So many jobs are gone, and there is more: go on.
+    More(u32),
+    /// So many jobs are gone, and with them the queue.
+    All(u32),
+    /// Nothing was done: only a paused queue can be removed.
+    NotPaused,
+    /// Nothing was done: workers hold jobs.
+    Held,
+}
+
 /// The answer to a step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Swept {

@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::Queue;
-use crate::backend::{Control, Cursor, MAX_READ, Pick, Rate, Sweep, SweepWhat, Swept};
-use crate::error::StoreError;
+use crate::backend::{Control, Cursor, HeldJobs, MAX_READ, Obliterated, Pick, Rate, Sweep, SweepWhat, Swept};
+use crate::error::{ObliterateError, StoreError};
 use crate::state::State;
 use crate::time::Timestamp;
 
@@ -55,6 +55,37 @@ impl<'a> Admin<'a> {
     /// Makes delayed jobs ready, next due first.
     pub async fn promote_all(&self, most: u64) -> Result<u64, StoreError> {
         self.sweep(SweepWhat::PromoteDelayed, most).await
+    }
+
+    /// Removes the queue with all that it holds, after pausing it: jobs in steps of up to 1,000, then its schedulers, groups,
+    /// settings, counters and events. Answers how many jobs are gone. Workers should have stopped: what they hold is refused,
+    /// or removed under their hands, as `held` says. Names are free for a new queue, whose ids begin with 1 (BullMQ
+    /// `obliterate`). When the store fails half way the queue stays paused: call again.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// use launchkit_queue::{HeldJobs, Payload, Queue, Store};
+    ///
+    /// let store = Store::memory();
+    /// let queue = Queue::new(&store, "texts").unwrap();
+    /// queue.add_named("count", Payload::null()).unwrap().await.unwrap();
+    /// assert_eq!(queue.admin().obliterate(HeldJobs::Refuse).await.unwrap(), 1);
+    /// assert!(store.queues().await.unwrap().is_empty());
+    /// # });
+    /// ```
+    pub async fn obliterate(&self, held: HeldJobs) -> Result<u64, ObliterateError> {
+        self.pause().await?;
+        let mut all = 0;
+        loop {
+            let step = self.queue.backend().obliterate(self.queue.name(), held, MAX_READ, self.queue.clock().now());
+            match step.await? {
+                Obliterated::More(gone) => all += u64::from(gone),
+                Obliterated::All(gone) => return Ok(all + u64::from(gone)),
+                // Somebody has resumed it.
+                Obliterated::NotPaused => return Err(ObliterateError::Resumed),
+                Obliterated::Held => return Err(ObliterateError::Held),
+            }
+        }
     }
 
     /// At most so many active jobs, over all workers; `None` lifts the limit (BullMQ `setGlobalConcurrency`).

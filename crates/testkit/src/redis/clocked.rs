@@ -71,6 +71,16 @@ impl Backend for Clocked {
         self.at(now).sweep(sweep, now).await
     }
 
+    async fn obliterate(
+        &self,
+        queue: &QueueName,
+        held: HeldJobs,
+        most: u32,
+        now: Timestamp,
+    ) -> Result<Obliterated, StoreError> {
+        self.at(now).obliterate(queue, held, most, now).await
+    }
+
     async fn spend(&self, spends: Vec<Spend>, now: Timestamp) -> Result<Spent, StoreError> {
         self.at(now).spend(spends, now).await
     }

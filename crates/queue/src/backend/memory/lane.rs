@@ -62,6 +62,8 @@ pub(super) struct Lane {
     pub(super) jobs: BTreeMap<JobId, Job>,
     order: BTreeMap<(Place, Key), JobId>,
     counts: Counts,
+    /// It was removed, and nothing was written to it since.
+    pub(super) gone: bool,
     pub(super) paused: bool,
     pub(super) dedups: Dedups,
     pub(super) schedulers: Schedulers,
@@ -86,6 +88,7 @@ impl Lane {
             jobs: BTreeMap::new(),
             order: BTreeMap::new(),
             counts: Counts::default(),
+            gone: false,
             paused: false,
             dedups: Dedups::default(),
             schedulers: Schedulers::default(),
@@ -148,6 +151,12 @@ impl Lane {
         {
             self.dedups.removed(&dedup.id, id);
         }
+    }
+
+    /// Nothing is left of the queue but where its events ended: whoever reads on from there learns of a gap.
+    pub(super) fn wipe(&mut self) {
+        let newest = self.events.back().map_or(self.trimmed, |(position, _)| *position);
+        *self = Lane { seq: self.seq, trimmed: newest, gone: true, ..Lane::new(self.bell.clone()) };
     }
 
     /// Moves a job to a place; `since` is left alone when it stays where it is.

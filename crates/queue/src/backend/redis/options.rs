@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, ProtocolVersion, RedisConnectionInfo};
+use redis::{ClientTlsConfig, ConnectionAddr, ProtocolVersion, RedisConnectionInfo, TlsCertificates};
 
 pub use self::url::BadRedisUrl;
 
@@ -36,6 +36,7 @@ pub struct RedisOptions {
     pub(super) site: Site,
     pub(super) login: RedisConnectionInfo,
     pub(super) sentinel_login: RedisConnectionInfo,
+    pub(super) certificates: Option<TlsCertificates>,
     pub(super) prefix: String,
     pub(super) times: Times,
 }
@@ -90,6 +91,9 @@ pub enum BadRedisOptions {
     /// Without a hash tag the keys of one queue lie on several nodes.
     #[error("in a Redis cluster the prefix must hold a hash tag, such as {{bull}}")]
     NoHashTag,
+    /// Certificates without TLS do nothing.
+    #[error("certificates are given, but the connection is not encrypted: use rediss://")]
+    NotEncrypted,
     /// Clusters have no others.
     #[error("a Redis cluster has no database but 0")]
     ClusterDatabase,
@@ -150,6 +154,23 @@ impl RedisOptions {
         self
     }
 
+    /// The authorities, as certificates in PEM, by which an encrypted server is judged instead of the public ones: those of a
+    /// company, or of a provider that signs its own.
+    #[must_use]
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates_mut().root_cert = Some(pem.into());
+        self
+    }
+
+    /// The certificate and its key, both in PEM, by which an encrypted server knows this client: servers ask for it unless they
+    /// are told not to (`tls-auth-clients`).
+    #[must_use]
+    pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        let own = ClientTlsConfig { client_cert: certificate.into(), client_key: key.into() };
+        self.certificates_mut().client_tls = Some(own);
+        self
+    }
+
     /// How long an answer may take before the connection is given up; 10 s unless told otherwise.
     #[must_use]
     pub fn answer_within(mut self, limit: Duration) -> Self {
@@ -178,6 +199,9 @@ impl RedisOptions {
         if self.prefix.is_empty() {
             return Err(BadRedisOptions::NoPrefix);
         }
+        if self.certificates.is_some() && !self.site.is_encrypted() {
+            return Err(BadRedisOptions::NotEncrypted);
+        }
         if matches!(self.site, Site::Cluster(_)) {
             if !tagged(&self.prefix) {
                 return Err(BadRedisOptions::NoHashTag);
@@ -192,7 +216,11 @@ impl RedisOptions {
     fn at(site: Site, login: RedisConnectionInfo, sentinel_login: RedisConnectionInfo) -> Self {
         let login = login.set_protocol(ProtocolVersion::RESP3);
         let prefix = if matches!(site, Site::Cluster(_)) { "{bull}" } else { "bull" };
-        Self { site, login, sentinel_login, prefix: prefix.to_owned(), times: TIMES }
+        Self { site, login, sentinel_login, certificates: None, prefix: prefix.to_owned(), times: TIMES }
+    }
+
+    fn certificates_mut(&mut self) -> &mut TlsCertificates {
+        self.certificates.get_or_insert(TlsCertificates { client_tls: None, root_cert: None })
     }
 }
 
@@ -268,7 +296,8 @@ mod tests {
     #[test]
     fn passwords_are_not_shown() {
         let url = "redis-sentinel://me:hunter2@box/main?sentinel_password=hunter3";
-        let shown = format!("{:?}", parsed(url).password("hunter4").sentinel_password("hunter5"));
+        let options = parsed(url).password("hunter4").sentinel_password("hunter5").client_certificate("c", "hunter6");
+        let shown = format!("{options:?}");
         assert!(!shown.contains("hunter"), "{shown}");
     }
 
@@ -297,5 +326,12 @@ mod tests {
         assert!(cluster.clone().check().is_ok() && cluster.database(1).check().is_err());
         assert!(parsed("redis://a").prefix("").check().is_err());
         assert!(parsed("redis://a").check().is_ok());
+    }
+
+    #[test]
+    fn certificates_want_an_encrypted_connection() {
+        assert!(parsed("redis://a").root_certificates("c").check().is_err());
+        assert!(parsed("rediss://a").root_certificates("c").check().is_ok());
+        assert!(parsed("rediss-sentinel://a/main").client_certificate("c", "k").check().is_ok());
     }
 }

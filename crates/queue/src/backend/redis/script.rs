@@ -63,6 +63,7 @@ scripts! {
     look: "lib" "family" "known" "look";
     minutes: "lib" "minutes";
     records: "lib" "family" "records";
+    obliterate: "lib" "family" "obliterate";
     repeat_drop: "lib" "family" "repeat" "repeat_drop";
     repeat_put: "lib" "family" "repeat" "repeat_put";
     repeat_read: "lib" "family" "repeat" "repeat_read";

@@ -26,6 +26,8 @@ const TRIM_ROWS: usize = 4;
 pub(super) struct Lane {
     pub(super) q: i64,
     pub(super) name: QueueName,
+    /// It was removed, and nothing was written to it since.
+    pub(super) gone: bool,
     pub(super) paused: bool,
     pub(super) limits: Limits,
     pub(super) counts: Counts,
@@ -49,12 +51,12 @@ pub(super) struct Lane {
 
 const LOAD: &str = "SELECT q, paused, next_id, tail, head, waiting, prioritized, delayed, active, waiting_children, \
     completed, failed, event_seq, event_last, events_kept, trimmed_seq, trimmed_last, \
-    concurrency, rate_max, rate_per, used, window_start, hold_until, grouped FROM queues WHERE name = ?1";
+    concurrency, rate_max, rate_per, used, window_start, hold_until, grouped, gone FROM queues WHERE name = ?1";
 
 const STORE: &str = "UPDATE queues SET paused = ?2, next_id = ?3, tail = ?4, head = ?5, waiting = ?6, \
     prioritized = ?7, delayed = ?8, active = ?9, waiting_children = ?10, completed = ?11, failed = ?12, \
     event_seq = ?13, event_last = ?14, events_kept = ?15, trimmed_seq = ?16, trimmed_last = ?17, \
-    concurrency = ?18, rate_max = ?19, rate_per = ?20, used = ?21, window_start = ?22, hold_until = ?23 WHERE q = ?1";
+    concurrency = ?18, rate_max = ?19, rate_per = ?20, used = ?21, window_start = ?22, hold_until = ?23, gone = ?24 WHERE q = ?1";
 
 impl Lane {
     /// The queue's row, if there is one.
@@ -84,6 +86,7 @@ impl Lane {
                 ring: false,
                 words: Vec::new(),
                 grouped: row.get(23)?,
+                gone: row.get(24)?,
                 groups: None,
                 told: Vec::new(),
                 counted: BTreeMap::new(),
@@ -135,8 +138,33 @@ impl Lane {
             limits.used,
             limits.window_start.millis(),
             limits.until.millis(),
+            self.gone,
         ])?;
         Ok(())
+    }
+
+    /// Nothing is left of it but its number, and where its events ended: whoever reads on from there learns of a gap.
+    pub(super) fn wipe(&mut self) {
+        *self = Lane {
+            q: self.q,
+            name: self.name.clone(),
+            gone: true,
+            paused: false,
+            limits: Limits::default(),
+            counts: Counts::default(),
+            ring: false,
+            words: Vec::new(),
+            grouped: false,
+            groups: None,
+            next_id: 0,
+            tail: 0,
+            head: 0,
+            newest: self.newest,
+            kept: 0,
+            trimmed: self.newest,
+            told: Vec::new(),
+            counted: BTreeMap::new(),
+        };
     }
 
     /// Its groups; whoever has no job of any does not ask.

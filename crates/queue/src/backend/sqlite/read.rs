@@ -267,7 +267,7 @@ pub(super) fn any_expired(conn: &Connection, queue: &QueueName, now: Timestamp) 
 }
 
 pub(super) fn queues(conn: &Connection) -> Result<Vec<QueueName>, Fault> {
-    let mut read = conn.prepare_cached("SELECT name FROM queues ORDER BY name")?;
+    let mut read = conn.prepare_cached("SELECT name FROM queues WHERE gone = 0 ORDER BY name")?;
     let names = read.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
     let checked = names.iter().map(|name| QueueName::new(name));
     checked.collect::<Result<_, _>>().map_err(|error| Fault::Damaged { what: "queues", why: error.to_string() })

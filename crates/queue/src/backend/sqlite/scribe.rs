@@ -31,7 +31,16 @@ impl<'a> Tx<'a> {
             self.lanes.insert(queue.clone(), Lane::load(self.conn, queue)?);
         }
         let lane = self.lanes.get_mut(queue).ok_or(Fault::Damaged { what: "queues", why: "vanished".into() })?;
+        lane.gone = false;
         Ok((self.conn, self.options, lane))
+    }
+
+    /// Whether there is such a queue.
+    pub(super) fn has(&self, queue: &QueueName) -> Result<bool, Fault> {
+        Ok(match self.lanes.get(queue) {
+            Some(lane) => !lane.gone,
+            None => Lane::find(self.conn, queue)?.is_some_and(|lane| !lane.gone),
+        })
     }
 }
 

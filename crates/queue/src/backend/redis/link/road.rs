@@ -4,10 +4,10 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::Slot;
-use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion,
-    PushInfo, RedisConnectionInfo, RedisError, RedisResult, TlsMode, Value,
+    PushInfo, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, TlsMode, Value,
 };
 use tokio::sync::Mutex;
 
@@ -54,32 +54,29 @@ impl Road {
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         let way = match &options.site {
-            Site::One(address) => Way::One(Box::new(Client::open(node(address, &options.login)?)?)),
+            Site::One(address) => {
+                Way::One(Box::new(Client::open(node(address, &options.login, &options.certificates)?)?))
+            }
             Site::Sentinel { nodes, master } => {
-                let login = options.sentinel_login.clone();
-                let sentinels = nodes.iter().map(|address| node(address, &login)).collect::<RedisResult<Vec<_>>>()?;
-                let mut behind = SentinelNodeConnectionInfo::default().set_redis_connection_info(options.login.clone());
-                if options.site.is_encrypted() {
-                    behind = behind.set_tls_mode(TlsMode::Secure);
-                }
-                let client = SentinelClient::build(sentinels, master, Some(behind), SentinelServerType::Master)?;
-                Way::Sentinel(Box::new(Mutex::new(client)))
+                Way::Sentinel(Box::new(Mutex::new(sentinel(nodes.clone(), master, options)?)))
             }
             Site::Cluster(nodes) => {
-                let seeds =
-                    nodes.iter().map(|address| node(address, &options.login)).collect::<RedisResult<Vec<_>>>()?;
+                let seeds = nodes.iter().map(|address| node(address, &options.login, &options.certificates));
+                let seeds = seeds.collect::<RedisResult<Vec<_>>>()?;
                 let [first, ..] = &seeds[..] else {
                     return Err((redis::ErrorKind::InvalidClientConfig, "a cluster without nodes").into());
                 };
                 let first = first.clone();
                 // The client repeats also what may have been carried out: what is safe to repeat is repeated above it.
-                let client = ClusterClient::builder(seeds)
+                let mut builder = ClusterClient::builder(seeds)
                     .retries(0)
                     .use_protocol(ProtocolVersion::RESP3)
                     .connection_timeout(times.connect)
-                    .response_timeout(times.answer)
-                    .build()?;
-                Way::Cluster { client: Box::new(client), node: Box::new(first) }
+                    .response_timeout(times.answer);
+                if let Some(certificates) = &options.certificates {
+                    builder = builder.certs(certificates.clone());
+                }
+                Way::Cluster { client: Box::new(builder.build()?), node: Box::new(first) }
             }
         };
         Ok(Self { way, times })
@@ -127,8 +124,46 @@ impl Road {
     }
 }
 
-fn node(address: &ConnectionAddr, login: &RedisConnectionInfo) -> RedisResult<ConnectionInfo> {
-    Ok(address.clone().into_connection_info()?.set_redis_settings(login.clone()))
+fn node(
+    address: &ConnectionAddr,
+    login: &RedisConnectionInfo,
+    certificates: &Option<TlsCertificates>,
+) -> RedisResult<ConnectionInfo> {
+    let node = address.clone().into_connection_info()?.set_redis_settings(login.clone());
+    match certificates {
+        Some(certificates) => Ok(Client::build_with_tls(node, certificates.clone())?.get_connection_info().clone()),
+        None => Ok(node),
+    }
+}
+
+/// Who asks sentinels for their master.
+fn sentinel(nodes: Vec<ConnectionAddr>, master: &str, options: &RedisOptions) -> RedisResult<SentinelClient> {
+    let (login, watch) = (&options.login, &options.sentinel_login);
+    let mut builder = SentinelClientBuilder::new(nodes, master, SentinelServerType::Master)?
+        .set_client_to_redis_db(login.db())
+        .set_client_to_redis_protocol(ProtocolVersion::RESP3);
+    if let Some(user) = login.username() {
+        builder = builder.set_client_to_redis_username(user);
+    }
+    if let Some(password) = login.password() {
+        builder = builder.set_client_to_redis_password(password);
+    }
+    if let Some(user) = watch.username() {
+        builder = builder.set_client_to_sentinel_username(user);
+    }
+    if let Some(password) = watch.password() {
+        builder = builder.set_client_to_sentinel_password(password);
+    }
+    if options.site.is_encrypted() {
+        builder =
+            builder.set_client_to_redis_tls_mode(TlsMode::Secure).set_client_to_sentinel_tls_mode(TlsMode::Secure);
+    }
+    if let Some(certificates) = &options.certificates {
+        builder = builder
+            .set_client_to_redis_certificates(certificates.clone())
+            .set_client_to_sentinel_certificates(certificates.clone());
+    }
+    builder.build()
 }
 
 /// Asks which node of a cluster holds what.

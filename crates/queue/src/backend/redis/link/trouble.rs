@@ -7,6 +7,8 @@ use crate::error::{Failed, Happened, StoreError};
 /// The longest text of a server that is passed on.
 const LONGEST: usize = 300;
 
+const WITHHELD: &str = "Redis refuses this to the user: its ACL lacks a command or a key";
+
 /// A command that failed.
 #[derive(Debug)]
 pub(in super::super) struct Trouble {
@@ -75,12 +77,15 @@ fn said(error: &RedisError) -> Trouble {
         "NOREPLICAS" => "Redis has too few replicas to take writes",
         "NOAUTH" => "Redis wants a password",
         "WRONGPASS" => "Redis refuses the user name or the password",
-        "NOPERM" => "Redis refuses this to the user: its ACL lacks a command or a key",
+        "NOPERM" => WITHHELD,
         "CLUSTERDOWN" => "the Redis cluster is down",
         "TRYAGAIN" | "MOVED" | "ASK" => "the Redis cluster is moving this queue's slot",
         "CROSSSLOT" => "keys of one call lie in different slots: the prefix needs a hash tag",
         "WRONGTYPE" => return damaged(error),
         _ if detail.starts_with("DB index") => "Redis has no database of this number",
+        _ if detail.contains("user executing the script can't") => {
+            return unknown(format!("{WITHHELD} ({})", text(error)));
+        }
         _ if misspelt(detail) => return no(text(error)),
         // A script's own failure does not undo what it did.
         _ if of_script(detail) => return damaged(error),
@@ -186,6 +191,7 @@ mod tests {
             "ERR Error running script (call to f_abc): @user_script:1: Unknown Redis command",
             "ERR wrong number of arguments for 'get' command script: abc, on @user_script:1.",
             "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "ERR The user executing the script can't run this command or subcommand script: abc, on @user_script:45.",
             "ERR something new",
         ];
         for line in lines {

@@ -6,6 +6,7 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT RO
 CREATE TABLE queues (
     q INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
+    gone INTEGER NOT NULL DEFAULT 0,        -- removed; the row stays, since positions of its events go on
     paused INTEGER NOT NULL DEFAULT 0,
     concurrency INTEGER,            -- NULL: no limit
     rate_max INTEGER,               -- starts in rate_per milliseconds; NULL: no limit of the queue's own
