@@ -40,7 +40,7 @@ fn options(server: &RedisServer) -> RedisOptions {
 
 async fn refused(options: RedisOptions) -> String {
     match Store::redis(&options).await {
-        Err(StoreError::Unavailable(why)) => why,
+        Err(StoreError::Refused(why)) => why,
         other => panic!("it is refused: {other:?}"),
     }
 }
@@ -56,9 +56,12 @@ async fn an_encrypted_server_is_reached_by_who_has_the_papers() {
     works(Store::redis(&known.clone().client_certificate(own.clone(), key.clone())).await.expect("it opens")).await;
     // Who does not show itself, and who does not know the authority.
     let why = refused(known).await;
-    assert!(why.contains("127.0.0.1"), "{why}");
+    assert!(why.contains("127.0.0.1") && why.to_lowercase().contains("certificate"), "{why}");
     let why = refused(options(&server).client_certificate(own, key)).await;
     assert!(why.to_lowercase().contains("certificate"), "{why}");
+    // What is no certificate at all.
+    let why = refused(options(&server).root_certificates("no PEM")).await;
+    assert!(!why.is_empty());
 }
 
 #[tokio::test]

@@ -85,8 +85,9 @@ struct Line {
 impl Link {
     /// Connects, and looks whether the server will do.
     pub(super) async fn open(options: &RedisOptions) -> Result<Self, StoreError> {
-        options.check().map_err(|why| StoreError::Unavailable(why.to_string()))?;
-        let road = Road::new(options).map_err(Trouble::from)?;
+        options.check().map_err(|why| StoreError::Refused(why.to_string()))?;
+        // Nobody was asked yet: it lies with the options.
+        let road = Road::new(options).map_err(|error| StoreError::Refused(error.to_string()))?;
         let closed = CancellationToken::new();
         let inner = Arc::new(Inner {
             road,
@@ -99,8 +100,12 @@ impl Link {
         });
         let link = Self { inner, _guard: closed.drop_guard() };
         let mut line = link.inner.connect(0).await.map_err(|error| {
-            let why = StoreError::from(Trouble::from(error));
-            StoreError::Unavailable(format!("{}: {}", options.site, bare(&why)))
+            let at = |why| format!("{}: {why}", options.site);
+            match Trouble::from(error).why {
+                StoreError::Unavailable(why) => StoreError::Unavailable(at(why)),
+                StoreError::Refused(why) => StoreError::Refused(at(why)),
+                why => why,
+            }
         })?;
         let server = probe::look(&mut line.wire, options.times.answer).await?;
         link.inner.health().server = Some(server);
@@ -258,7 +263,7 @@ fn late(limit: Duration) -> RedisError {
 /// The cause alone.
 fn bare(why: &StoreError) -> String {
     match why {
-        StoreError::Unavailable(why) => why.clone(),
+        StoreError::Unavailable(why) | StoreError::Refused(why) => why.clone(),
         why => why.to_string(),
     }
 }

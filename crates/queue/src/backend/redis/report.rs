@@ -303,7 +303,7 @@ fn lines(clients: &str, base: &str, ours: &[String]) -> Vec<RedisLine> {
 
 /// What the server says when it refuses something to this user.
 fn refusal(why: &StoreError) -> Option<&str> {
-    let StoreError::Unavailable(why) = why else { return None };
+    let StoreError::Refused(why) = why else { return None };
     why.split_once("NOPERM").map(|(_, said)| said).or_else(|| why.contains("unknown command").then_some(why))
 }
 

@@ -53,7 +53,7 @@ fn server(info: &str) -> Result<String, StoreError> {
         && parsed(version).is_some_and(|version| version < OLDEST)
     {
         let (major, minor) = OLDEST;
-        return Err(StoreError::Unavailable(format!("Redis {version} is too old: {major}.{minor} is needed")));
+        return Err(StoreError::Refused(format!("Redis {version} is too old: {major}.{minor} is needed")));
     }
     Ok(server_name(info).unwrap_or_else(|| "unknown".to_owned()))
 }
@@ -81,7 +81,8 @@ mod tests {
     #[test]
     fn old_servers_are_refused() {
         for version in ["5.0.14", "6.0.9", "2.8"] {
-            assert!(server(&format!("# Server\r\nredis_version:{version}\r\n")).is_err(), "{version}");
+            let server = server(&format!("# Server\r\nredis_version:{version}\r\n"));
+            assert!(matches!(server, Err(StoreError::Refused(_))), "{version}");
         }
         for version in ["6.2.0", "7.0.15", "10.1.0"] {
             assert_eq!(server(&format!("redis_version:{version}\r\n")).ok(), Some(format!("Redis {version}")));
