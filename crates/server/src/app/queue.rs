@@ -75,7 +75,7 @@ pub fn place(config: &Config) -> String {
 fn elsewhere(config: &Config) -> &'static str {
     match &config.queue {
         QueueStore::Embedded => "use another LAUNCHKIT_DATA_DIR",
-        QueueStore::Redis(_) => "set another REDIS_PREFIX",
+        QueueStore::Redis(_) => "set another QUEUE_PREFIX",
     }
 }
 

@@ -53,7 +53,7 @@ fn default_of(name: &str, settings: &Settings) -> Option<String> {
         "LOG_FORMAT" => "text",
         "RUST_LOG" => LOG_FILTER,
         "LAUNCHKIT_URL" => LOCAL_URL,
-        "REDIS_PREFIX" => match queue_store(settings) {
+        "QUEUE_PREFIX" if settings.get("REDIS_PREFIX").is_none() => match queue_store(settings) {
             Ok(QueueStore::Redis(options)) => return Some(options.key_prefix().to_owned()),
             _ => return None,
         },

@@ -95,7 +95,7 @@ fn redis_with_everything_that_it_needs() {
     let facts = facts::facts(&settings);
     let shown = format!("{config:?} {facts:?}");
     assert!(!shown.contains("hunter2") && shown.contains("r:6379"), "{shown}");
-    assert!(facts.iter().any(|fact| fact.name == "REDIS_PREFIX" && fact.value.as_deref() == Some("bull")));
+    assert!(facts.iter().any(|fact| fact.name == "QUEUE_PREFIX" && fact.value.as_deref() == Some("bull")));
 }
 
 #[test]

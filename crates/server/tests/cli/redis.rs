@@ -63,7 +63,7 @@ fn the_queue_of_another_deployment_or_program_is_left_alone() {
     let other = Place::new();
     let url = place.redis().url();
     let ran = other.run(&["serve"], &[("REDIS_URL", &url), ("PORT", "0")]);
-    assert!(ran.code == 1 && ran.err.contains("another deployment") && ran.err.contains("REDIS_PREFIX"), "{ran:?}");
+    assert!(ran.code == 1 && ran.err.contains("another deployment") && ran.err.contains("QUEUE_PREFIX"), "{ran:?}");
     let ran = other.run(&["doctor", "--json"], &[("REDIS_URL", &url)]);
     assert_found(&ran, "redis prefix", "bad", "another deployment");
     assert_eq!(server.stop().0, Some(0));
@@ -76,7 +76,7 @@ fn the_queue_of_another_deployment_or_program_is_left_alone() {
     assert!(ran.code == 1 && ran.err.contains("another program filled"), "{ran:?}");
     assert_eq!(redis.command(&["LLEN", "bull:ai-jobs:wait"]).unwrap(), "1");
     assert_eq!(redis.command(&["EXISTS", "bull::lk-deployment"]).unwrap(), "0");
-    let server = place.serve(&[("REDIS_URL", &redis.url()), ("REDIS_PREFIX", "mine")]);
+    let server = place.serve(&[("REDIS_URL", &redis.url()), ("QUEUE_PREFIX", "mine")]);
     assert_eq!(server.stop().0, Some(0));
 }
 

@@ -72,7 +72,7 @@ fn owner(report: &RedisReport, options: &RedisOptions, deployment: Option<&str>)
             "redis prefix",
             format!(
                 "{prefix} belongs to another deployment than the database: serve will not start. Use the database that \
-                 belongs to it, or set another REDIS_PREFIX"
+                 belongs to it, or set another QUEUE_PREFIX"
             ),
         ),
         (Some(_), Some(_)) => good("redis prefix", format!("{prefix}, claimed by this deployment")),
@@ -243,7 +243,7 @@ fn fleet(known: &RedisQueue) -> Option<Check> {
             "queue",
             format!(
                 "{name}: workers of another program{} wait for its jobs ({}): they would take ours and cannot do them. Stop \
-                 them, or set another REDIS_PREFIX",
+                 them, or set another QUEUE_PREFIX",
                 library.as_ref().map(|library| format!(" ({library})")).unwrap_or_default(),
                 others.join(", ")
             ),
