@@ -91,7 +91,8 @@ pub async fn open_ledger(database: &Database, migrate: Migrate, clock: &Clock) -
     })
 }
 
-/// Serves until `stop`: HTTP, dispatcher, reconciler and workers in one process.
+/// Serves until `stop`: HTTP, dispatcher, reconciler and workers in one process. A Redis that is not there is waited for;
+/// the port is closed until then.
 pub async fn serve(config: Config, stop: CancellationToken, ready: oneshot::Sender<Started>) -> Result<(), StartError> {
     serve_with(config, Arc::new(Ai::new(AiConfig::default())), stop, ready).await
 }
@@ -103,7 +104,7 @@ pub async fn serve_with(
     stop: CancellationToken,
     ready: oneshot::Sender<Started>,
 ) -> Result<(), StartError> {
-    let handles = Handles::open(&config).await?;
+    let Some(handles) = Handles::open(&config, &stop).await? else { return Ok(()) };
     let listener = Listener::bind(&config.host, config.port, config.tls.as_ref()).await.map_err(failed)?;
     // Only now: a key that was made by a start that fails would never be shown.
     let first_key = first_key(&handles.ledger, handles.clock.now().millis()).await.map_err(failed)?;
@@ -134,7 +135,7 @@ pub async fn serve_with(
 
 /// Works on jobs until `stop`, beside a server on the same data.
 pub async fn worker(config: Config, stop: CancellationToken) -> Result<(), StartError> {
-    let handles = Handles::open(&config).await?;
+    let Some(handles) = Handles::open(&config, &stop).await? else { return Ok(()) };
     let crew = Crew::start(&handles, &config, Arc::new(Ai::new(AiConfig::default())), &stop)?;
     handles.announce();
     stop.cancelled().await;
@@ -149,17 +150,22 @@ pub async fn run(kind: JobType, input: Map<String, Value>) -> Result<Answer, AiF
 }
 
 impl Handles {
-    async fn open(config: &Config) -> Result<Handles, StartError> {
+    /// `None` when the stop came while Redis was waited for.
+    async fn open(config: &Config, stop: &CancellationToken) -> Result<Option<Handles>, StartError> {
         private_directory(&config.data_dir)?;
-        let store = queue::open(config).await?;
+        let Some(store) = queue::open(config, stop).await? else { return Ok(None) };
         let clock = store.clock().clone();
         let ledger = open_ledger(&config.database, Migrate::Apply, &clock).await?;
-        queue::claim(&store, config, ledger.deployment_id()).await?;
+        if queue::claim(&store, config, ledger.deployment_id(), stop).await?.is_none() {
+            ledger.close().await;
+            store.close().await;
+            return Ok(None);
+        }
         let queue = |name| Queue::new(&store, name).map_err(failed);
         let (ai_jobs, webhooks) = (queue(AI_JOBS)?, queue(WEBHOOKS)?);
         let skew = Arc::new(Skew::default());
         skew.measure(&ledger, &clock).await.map_err(|error| StartError::Unreachable(error.to_string()))?;
-        Ok(Handles { store, ai_jobs, webhooks, ledger, clock, wake: Arc::new(Notify::new()), skew })
+        Ok(Some(Handles { store, ai_jobs, webhooks, ledger, clock, wake: Arc::new(Notify::new()), skew }))
     }
 
     fn announce(&self) {

@@ -66,7 +66,7 @@ pub fn notes(settings: &Settings) -> Vec<String> {
     let redis = matches!(queue_store(settings), Ok(QueueStore::Redis(_)));
     let idle = idle(settings);
     if redis && !idle.is_empty() {
-        notes.push(format!("REDIS_URL is set and wins: {} without effect", idle.join(", ")));
+        notes.push(format!("REDIS_URL is set and wins; without effect: {}", idle.join(", ")));
     }
     if settings.get("QUEUE_PREFIX").is_some() && !redis {
         notes.push("QUEUE_PREFIX has no effect on the embedded queue".to_owned());

@@ -36,22 +36,103 @@ fn shipped() -> Vec<String> {
         .collect()
 }
 
+/// Waited for are a server that is gone, one that hangs, a replica whose primary is away, and one that is none yet.
 #[test]
-fn a_start_without_its_redis_fails_soon_with_code_3_and_makes_no_queue_of_its_own() {
+fn a_redis_that_is_not_ready_is_waited_for() {
+    let replica = ["--replicaof", "127.0.0.1 9"];
+    let away = |setup: RedisSetup| Place::with(setup.start().unwrap());
+    let setup = || RedisSetup::new(Kind::Redis);
+    let (gone, hung) = (Place::on(On::Redis), Place::on(On::Redis));
+    let (down, copy) =
+        (away(setup().with(replica).with(["--replica-serve-stale-data", "no"])), away(setup().with(replica)));
+    gone.redis().kill();
+    hung.redis().freeze().unwrap();
+    let promote = |place: &Place| drop(place.redis().command(&["REPLICAOF", "NO", "ONE"]).unwrap());
+    let cures: [(&Place, &str, &dyn Fn(&Place)); 4] = [
+        (&gone, "no connection to Redis", &|place| place.redis().restart().unwrap()),
+        (&hung, "Redis does not answer", &|place| place.redis().thaw().unwrap()),
+        (&down, "MASTERDOWN", &promote),
+        (&copy, "READONLY", &promote),
+    ];
+    let starts: Vec<Server> = cures.iter().map(|(place, ..)| place.begin("serve", &[])).collect();
+    for ((place, why, cure), server) in cures.iter().zip(starts) {
+        server.says("waiting for Redis");
+        assert!(server.log().contains(why), "{why}: {}", server.log());
+        cure(place);
+        let server = server.ready();
+        assert!(!place.path("launchkit-data/queue.db").exists());
+        assert_does_a_job(place, &server);
+        assert_eq!(server.stop().0, Some(0));
+    }
+}
+
+#[test]
+fn a_wait_for_redis_ends_with_the_stop() {
     let place = Place::new();
-    for (url, part) in [("redis://:hunter2@127.0.0.1:9", "127.0.0.1:9"), ("redis://127.0.0.1:9/1", "redis-cli ping")] {
-        for command in ["serve", "worker"] {
-            let begun = Instant::now();
-            let ran = place.run(&[command], &[("REDIS_URL", url)]);
-            assert_eq!(ran.code, 3, "{ran:?}");
-            assert!(ran.err.contains(part) && !ran.err.contains("hunter2"), "{ran:?}");
-            assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-        }
+    let environment = [("REDIS_URL", "redis://:hunter2@127.0.0.1:9")];
+    for command in ["serve", "worker"] {
+        let waiting = place.begin(command, &environment);
+        waiting.says("127.0.0.1:9");
+        let log = waiting.log();
+        assert!(log.contains("waiting for Redis") && !log.contains("hunter2"), "{log}");
+        let begun = Instant::now();
+        assert_eq!(waiting.stop(), (Some(0), String::new()));
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
     assert!(!place.path("launchkit-data/queue.db").exists());
-    let locked = RedisSetup::new(Kind::Redis).with(["--requirepass", "hunter2"]).start().unwrap();
-    let ran = place.run(&["serve"], &[("REDIS_URL", &locked.url()), ("REDIS_PASSWORD", "hunter3")]);
-    assert!(ran.code == 3 && ran.err.contains("password") && !ran.err.contains("hunter"), "{ran:?}");
+    let ran = place.run(&["doctor", "--json"], &environment);
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_found(&ran, "redis", "bad", "serve would wait for it");
+}
+
+#[test]
+fn what_waiting_does_not_cure_ends_the_start() {
+    let place = Place::with(RedisSetup::new(Kind::Redis).with(["--requirepass", "right"]).start().unwrap());
+    let at = format!("127.0.0.1:{}", place.redis().port());
+    for (url, part) in [
+        (format!("redis://:hunter2@{at}"), "password"),
+        (format!("redis://{at}"), "password"),
+        (format!("redis://:right@{at}/99"), "no database of this number"),
+    ] {
+        for command in ["serve", "worker"] {
+            let ran = place.run(&[command], &[("REDIS_URL", &url), ("PORT", "0")]);
+            assert_eq!(ran.code, 1, "{ran:?}");
+            assert!(ran.err.contains(part) && !ran.err.contains("hunter"), "{ran:?}");
+        }
+        let ran = place.run(&["doctor", "--json"], &[("REDIS_URL", &url)]);
+        assert_found(&ran, "redis", "bad", "serve would not start");
+    }
+    let place = Place::on(On::Redis);
+    place.redis().command(&["ACL", "SETUSER", "few", "on", ">pw", "~bull:*", "+get"]).unwrap();
+    let ran = place.run(&["serve"], &[("REDIS_USERNAME", "few"), ("REDIS_PASSWORD", "pw"), ("PORT", "0")]);
+    assert!(ran.code == 1 && ran.err.contains("its ACL lacks a command"), "{ran:?}");
+}
+
+#[test]
+fn an_encrypted_redis_takes_who_has_the_papers() {
+    let place = Place::with(RedisSetup::new(Kind::Redis).encrypted().and_then(RedisSetup::start).unwrap());
+    let papers = place.redis().papers().unwrap();
+    let files = [("ca.pem", &papers.authority), ("own.pem", &papers.client.0), ("key.pem", &papers.client.1)];
+    for (name, text) in files {
+        std::fs::write(place.path(name), text).unwrap();
+    }
+    let known = [("REDIS_TLS_CA", "ca.pem"), ("REDIS_TLS_CERT", "own.pem"), ("REDIS_TLS_KEY", "key.pem")];
+    let ran = place.run(&["doctor", "--json"], &[&known[..], &[("PORT", "0")]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_found(&ran, "redis", "ok", "Redis ");
+    let settings = ran.json()["settings"].clone();
+    let shown = |name: &str| settings.as_array().unwrap().iter().find(|fact| fact["name"] == name).unwrap().clone();
+    assert_eq!(
+        (&shown("REDIS_TLS_CA")["value"], &shown("REDIS_TLS_KEY")["value"]),
+        (&"ca.pem".into(), &"key.pem".into())
+    );
+    let server = place.serve(&known);
+    assert_does_a_job(&place, &server);
+    assert_eq!(server.stop().0, Some(0));
+    for lacking in [&known[..1], &known[1..]] {
+        let ran = place.run(&["serve"], &[lacking, &[("PORT", "0")]].concat());
+        assert!(ran.code == 1 && ran.err.to_lowercase().contains("certificate"), "{ran:?}");
+    }
 }
 
 #[test]

@@ -90,21 +90,23 @@ impl Place {
 
     /// Starts a server on a free port and waits for its line.
     pub(crate) fn serve(&self, environment: &[(&str, &str)]) -> Server {
+        self.begin("serve", environment).ready()
+    }
+
+    /// Starts `serve` or `worker`, and waits for nothing.
+    pub(crate) fn begin(&self, command: &str, environment: &[(&str, &str)]) -> Server {
         let log = self.path("server.log");
-        let mut command = self.command(&["serve"], environment);
+        let _ = std::fs::remove_file(&log);
+        let mut command = self.command(&[command], environment);
         command.env("PORT", "0").env("LOG_FILE", &log).stdout(Stdio::piped());
         command.stderr(std::fs::File::create(self.path("stderr.log")).unwrap());
         let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        let said = || std::fs::read_to_string(self.path("stderr.log")).unwrap_or_default();
-        let url = line.trim_end().strip_prefix("Listening on ").unwrap_or_else(|| panic!("{line:?}\n{}", said()));
-        Server { url: url.to_owned(), child, out, log, data: self.path("launchkit-data") }
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Server { url: String::new(), child, out, log, data: self.path("launchkit-data") }
     }
 }
 
-/// A running server; killed when dropped.
+/// A server or worker; killed when dropped.
 pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) log: PathBuf,
@@ -114,6 +116,20 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Waits for the line that tells where it listens.
+    pub(crate) fn ready(mut self) -> Server {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        let url = line.trim_end().strip_prefix("Listening on ").unwrap_or_else(|| panic!("{line:?}\n{}", self.log()));
+        self.url = url.to_owned();
+        self
+    }
+
+    /// Waits until it has logged this.
+    pub(crate) fn says(&self, part: &str) {
+        until(part, || std::fs::read_to_string(&self.log).is_ok_and(|log| log.contains(part)).then_some(()));
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }

@@ -20,10 +20,12 @@ const NAMED: usize = 5;
 pub(super) async fn checks(options: &RedisOptions, deployment: Option<&str>) -> Vec<Check> {
     let store = match Store::redis(options).await {
         Ok(store) => store,
-        Err(error) => {
-            let detail = format!("{error}. Is it running, and are address and password right? Try redis-cli ping");
+        Err(error @ (StoreError::Unavailable(_) | StoreError::Busy)) => {
+            let detail =
+                format!("{error}. serve would wait for it. Is it running, is the address right? Try redis-cli ping");
             return vec![bad("redis", detail)];
         }
+        Err(error) => return vec![bad("redis", format!("{error}. serve would not start"))],
     };
     let found = found(&store, options, deployment).await;
     store.close().await;

@@ -56,9 +56,9 @@ fn a_url_wins_over_parts() {
 
     let noted = |pairs: &[(&'static str, &str)]| notes(&settings(pairs)).into_iter().next().unwrap();
     assert!(
-        noted(&[url, ("REDIS_HOST", "localhost"), ("REDIS_DB", "7")]).contains("REDIS_HOST, REDIS_DB without effect")
+        noted(&[url, ("REDIS_HOST", "localhost"), ("REDIS_DB", "7")]).contains("without effect: REDIS_HOST, REDIS_DB")
     );
-    assert!(noted(&own).contains("REDIS_PASSWORD without effect") && !noted(&own).contains("hunter"));
+    assert!(noted(&own).contains("without effect: REDIS_PASSWORD") && !noted(&own).contains("hunter"));
     assert!(!noted(&added).contains("without effect"));
     assert!(!noted(&[url, ("REDIS_PORT", "tcp://10.0.0.1:6379")]).contains("without effect"));
 }
