@@ -250,13 +250,20 @@ fn sentinels_and_a_cluster_serve_as_well() {
 
     let cluster = Cluster::start(Kind::Redis).unwrap();
     let url = format!("redis-cluster://{}", hosts(cluster.urls()));
-    let (place, environment) = (Place::new(), [("REDIS_URL", url.as_str())]);
+    // As the shipped file says: another pattern, and one command more.
+    let rule = format!("{} +cluster|slots", suggested_user().replace("~bull:*", "~{bull}:*"));
+    for node in cluster.nodes() {
+        node.command(&["ACL SETUSER", &rule].join(" ").split(' ').collect::<Vec<_>>()).unwrap();
+    }
+    let login = [("REDIS_USERNAME", "launchkit"), ("REDIS_PASSWORD", "CHANGE-ME")];
+    let (place, environment) = (Place::new(), [login[0], login[1], ("REDIS_URL", url.as_str())]);
     let server = place.serve(&environment);
     assert_does_a_job(&place, &server);
     let ran = place.run(&["doctor", "--json"], &environment);
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_found(&ran, "redis", "ok", "cluster");
     assert_found(&ran, "redis prefix", "ok", "{bull}, claimed by this deployment");
+    assert_found(&ran, "redis rights", "ok", "all that is needed");
     assert_found(&ran, "queue", "ok", "1 workers alive");
     assert_eq!(server.stop().0, Some(0));
 }
@@ -267,11 +274,14 @@ fn assert_does_a_job(place: &Place, server: &Server) {
     assert_eq!((done.code, &done.json()["status"]), (0, &"SUCCEEDED".into()), "{done:?}");
 }
 
+fn suggested_user() -> &'static str {
+    SHIPPED.lines().find_map(|line| line.strip_prefix("# user ")).unwrap()
+}
+
 /// The user that the shipped file suggests, on both servers.
 #[test]
 fn the_suggested_user_may_do_what_is_needed_and_no_more() {
-    let rule = SHIPPED.lines().find_map(|line| line.strip_prefix("# user ")).unwrap();
-    let rule: Vec<&str> = rule.split(' ').collect();
+    let rule: Vec<&str> = suggested_user().split(' ').collect();
     for kind in [Kind::Redis, Kind::Valkey] {
         let redis = RedisServer::start(kind).unwrap();
         redis.command(&[&["ACL", "SETUSER"][..], &rule].concat()).unwrap();

@@ -120,7 +120,8 @@ impl Server {
     pub(crate) fn ready(mut self) -> Server {
         let mut line = String::new();
         self.out.read_line(&mut line).unwrap();
-        let url = line.trim_end().strip_prefix("Listening on ").unwrap_or_else(|| panic!("{line:?}\n{}", self.log()));
+        let said = || std::fs::read_to_string(self.log.with_file_name("stderr.log")).unwrap_or_default();
+        let url = line.trim_end().strip_prefix("Listening on ").unwrap_or_else(|| panic!("{line:?}\n{}", said()));
         self.url = url.to_owned();
         self
     }
