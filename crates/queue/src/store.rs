@@ -32,7 +32,8 @@ impl Store {
         Ok(Self::over(Arc::new(sqlite), Clock::system()))
     }
 
-    /// A store on Redis or Valkey, in BullMQ's layout.
+    /// A store on Redis or Valkey, in BullMQ's layout. Fails at once when it is not there: [`StoreError::Unavailable`] and
+    /// [`StoreError::Busy`] may pass, [`StoreError::Refused`] needs other options or rights.
     #[cfg(feature = "redis")]
     pub async fn redis(options: &RedisOptions) -> Result<Self, StoreError> {
         let redis = Arc::new(Redis::open(options).await?);
