@@ -72,13 +72,13 @@ async fn there<T, Answer: Future<Output = Result<T, StoreError>>>(
 ) -> Result<Option<T>, StoreError> {
     let QueueStore::Redis(options) = &config.queue else { return ask().await.map(Some) };
     let answered = async {
-        let (mut looks, mut known) = (0, String::new());
+        let (mut looks, mut known) = (0_u32, String::new());
         loop {
             let why = match ask().await {
                 Err(why @ (StoreError::Unavailable(_) | StoreError::Busy)) => why.to_string(),
                 answer => return answer,
             };
-            if looks % LOOKS_PER_LINE == 0 || why != known {
+            if looks.is_multiple_of(LOOKS_PER_LINE) || why != known {
                 tracing::warn!(at = options.address(), why, "waiting for Redis; nothing is served or worked on before");
             }
             tokio::time::sleep(pause(looks)).await;

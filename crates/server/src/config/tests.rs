@@ -40,6 +40,10 @@ fn what_is_refused_is_named() {
         (&[("AI_PROVIDER", "openai")], &["AI_PROVIDER", "local"]),
         (&[("LAUNCHKIT_ENV", "production")], &["LAUNCHKIT_STORE must be set"]),
         (&[("LAUNCHKIT_ENV", "production"), ("LAUNCHKIT_STORE", "embedded")], &["JWT_SECRET must be set"]),
+        (
+            &[("LAUNCHKIT_ENV", "production"), ("LAUNCHKIT_STORE", "embedded"), ("JWT_SECRET", LONG)],
+            &["LAUNCHKIT_SECRET_KEY must be set"],
+        ),
         (&[("LAUNCHKIT_ENV", "prod")], &["LAUNCHKIT_ENV"]),
         (&[("DATABASE_URL", "postgres://u:hunter2@h/d")], &["DATABASE_URL", "REDIS_URL", "LAUNCHKIT_STORE=embedded"]),
         (&[("DATABASE_URL", "postgres://u:hunter2@h/d"), ("REDIS_HOST", "r")], &["JWT_SECRET must be set"]),
