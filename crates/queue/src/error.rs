@@ -12,9 +12,13 @@ pub enum StoreError {
     /// Too much is waiting to be written: try again in a moment.
     #[error("the store is busy: too much is waiting to be written")]
     Busy,
-    /// The store cannot be reached or written just now (locked, full disk, no rights): try again, or mend it.
+    /// The store cannot be reached or written just now (locked, full disk, a file without rights, still loading): try again, or mend it.
     #[error("the store is unavailable: {0}")]
     Unavailable(String),
+    /// The store does not take this program, or these settings do not fit it (login, rights, version): waiting alone changes
+    /// nothing.
+    #[error("the store refuses this: {0}")]
+    Refused(String),
     /// What was read makes no sense: a bug or a damaged file.
     #[error("the store holds something unreadable: {0}")]
     Damaged(String),

@@ -1,4 +1,5 @@
-//! A job queue with BullMQ's semantics over interchangeable stores: memory, and one SQLite file (cargo feature `sqlite`).
+//! A job queue with BullMQ's semantics over interchangeable stores: memory, one SQLite file (cargo feature `sqlite`), Redis
+//! or Valkey in BullMQ's layout (`redis`).
 //!
 //! A job has a kind: a type that serde can write, with a name and the type of its result. A [`Queue`] of a [`Store`] takes
 //! jobs, a [`Worker`] runs them.
@@ -58,6 +59,11 @@ mod repeat;
 mod state;
 mod time;
 
+#[cfg(feature = "redis")]
+pub use backend::redis::{
+    BadRedisOptions, BadRedisUrl, RedisDisk, RedisHealth, RedisLack, RedisLine, RedisMemory, RedisOptions, RedisQueue,
+    RedisReport, RedisRole,
+};
 pub use backend::{
     Added, BUCKETS, Budget, Child, ChildState, Children, Cursor, GroupDefaults, GroupInfo, GroupSettings, GroupStatus,
     HeldJobs, Histogram, Info, List, Logs, MAX_WEIGHT, Made, Minute, Page, Pick, Rate, Refusal, Scheduled, Spend,

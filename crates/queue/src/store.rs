@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::backend::memory::Memory;
+#[cfg(feature = "redis")]
+use crate::backend::redis::{Redis, RedisHealth, RedisMemory, RedisOptions, RedisReport};
 use crate::backend::{Backend, Promises, Spend, Spent};
 use crate::clock::Clock;
 use crate::error::StoreError;
@@ -13,6 +15,8 @@ use crate::job::QueueName;
 pub struct Store {
     backend: Arc<dyn Backend>,
     clock: Clock,
+    #[cfg(feature = "redis")]
+    redis: Option<Arc<Redis>>,
 }
 
 impl Store {
@@ -28,16 +32,22 @@ impl Store {
         Ok(Self::over(Arc::new(sqlite), Clock::system()))
     }
 
-    /// A store on Redis or Valkey, in BullMQ's layout.
+    /// A store on Redis or Valkey, in BullMQ's layout. Fails at once when it is not there: [`StoreError::Unavailable`] and
+    /// [`StoreError::Busy`] may pass, [`StoreError::Refused`] needs other options or rights.
     #[cfg(feature = "redis")]
-    pub async fn redis(options: &crate::backend::redis::RedisOptions) -> Result<Self, StoreError> {
-        let redis = crate::backend::redis::Redis::open(options).await?;
-        Ok(Self::over(Arc::new(redis), Clock::system()))
+    pub async fn redis(options: &RedisOptions) -> Result<Self, StoreError> {
+        let redis = Arc::new(Redis::open(options).await?);
+        Ok(Self { redis: Some(redis.clone()), ..Self::over(redis, Clock::system()) })
     }
 
     /// A store over any backend and clock; for tests.
     pub fn over(backend: Arc<dyn Backend>, clock: Clock) -> Self {
-        Self { backend, clock }
+        Self {
+            backend,
+            clock,
+            #[cfg(feature = "redis")]
+            redis: None,
+        }
     }
 
     /// What this store promises.
@@ -89,6 +99,38 @@ impl Store {
     /// The clock that everything over this store goes by.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+}
+
+/// What only a store on Redis can tell; of others the answer is `None`.
+#[cfg(feature = "redis")]
+impl Store {
+    /// How the connection has fared.
+    pub fn redis_health(&self) -> Option<RedisHealth> {
+        self.redis.as_ref().map(|redis| redis.health())
+    }
+
+    /// The server's memory: one small read. `None` also where the server does not tell this user.
+    pub async fn redis_memory(&self) -> Result<Option<RedisMemory>, StoreError> {
+        match &self.redis {
+            Some(redis) => redis.memory().await,
+            None => Ok(None),
+        }
+    }
+
+    /// Everything about the server that decides whether these queues are safe on it. Takes some seventy small requests on a
+    /// connection of its own, and leaves one key that goes by itself within 10 s: for an operator, not for a loop.
+    pub async fn redis_report(&self, queues: &[QueueName]) -> Result<Option<RedisReport>, StoreError> {
+        let Some(redis) = &self.redis else { return Ok(None) };
+        let mut report = redis.report(queues, self.clock.now()).await?;
+        let asked = self.clock.now().millis();
+        // Without the server's clock the rest is worth knowing.
+        if let Ok(theirs) = redis.server_time().await {
+            let ours = asked + (self.clock.now().millis() - asked) / 2;
+            report.time = Some(theirs);
+            report.ahead = Some(theirs.millis() - ours);
+        }
+        Ok(Some(report))
     }
 }
 

@@ -8,9 +8,14 @@ use launchkit_queue::{Active, Exit, JobKind, Queue, Store, StoreError, Worker};
 use launchkit_testkit::redis::{Kind, RedisServer, RedisSetup};
 use serde::{Deserialize, Serialize};
 
-/// The rights that docs/deploy.md gives to the user of a fleet.
-const RIGHTS: &str =
-    "resetkeys ~bull:* resetchannels -@all +@read +@write +@scripting +@connection -@dangerous +info +client|unblock";
+const SHIPPED: &str = include_str!("../../../deploy/redis.conf");
+const DEPLOY: &str = include_str!("../../../docs/deploy.md");
+
+/// The rights that deploy/redis.conf gives to the user of a fleet.
+fn rights() -> &'static str {
+    let user = SHIPPED.lines().find_map(|line| line.strip_prefix("# user launchkit on >CHANGE-ME "));
+    user.expect("the file has the user")
+}
 
 #[derive(Serialize, Deserialize)]
 struct Double(u32);
@@ -40,7 +45,7 @@ fn options(server: &RedisServer) -> RedisOptions {
 
 async fn refused(options: RedisOptions) -> String {
     match Store::redis(&options).await {
-        Err(StoreError::Unavailable(why)) => why,
+        Err(StoreError::Refused(why)) => why,
         other => panic!("it is refused: {other:?}"),
     }
 }
@@ -56,16 +61,20 @@ async fn an_encrypted_server_is_reached_by_who_has_the_papers() {
     works(Store::redis(&known.clone().client_certificate(own.clone(), key.clone())).await.expect("it opens")).await;
     // Who does not show itself, and who does not know the authority.
     let why = refused(known).await;
-    assert!(why.contains("127.0.0.1"), "{why}");
+    assert!(why.contains("127.0.0.1") && why.to_lowercase().contains("certificate"), "{why}");
     let why = refused(options(&server).client_certificate(own, key)).await;
     assert!(why.to_lowercase().contains("certificate"), "{why}");
+    // What is no certificate at all.
+    let why = refused(options(&server).root_certificates("no PEM")).await;
+    assert!(!why.is_empty());
 }
 
 #[tokio::test]
 async fn a_user_with_few_rights_is_enough() {
+    assert!(DEPLOY.contains(rights()), "docs/deploy.md gives the same rights");
     for kind in [Kind::Redis, Kind::Valkey] {
         let server = RedisServer::start(kind).unwrap_or_else(|why| panic!("{why}"));
-        let rights = format!("ACL SETUSER fleet on >secret {RIGHTS}");
+        let rights = format!("ACL SETUSER fleet on >secret {}", rights());
         server.command(&rights.split(' ').collect::<Vec<_>>()).expect("a user");
         let login = || options(&server).user("fleet");
         works(Store::redis(&login().password("secret")).await.expect("it opens")).await;
@@ -78,7 +87,7 @@ async fn a_user_with_few_rights_is_enough() {
 #[tokio::test]
 async fn a_right_that_is_missing_is_named() {
     let server = RedisServer::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"));
-    let rights = format!("ACL SETUSER fleet on >secret {RIGHTS} -xadd");
+    let rights = format!("ACL SETUSER fleet on >secret {} -xadd", rights());
     server.command(&rights.split(' ').collect::<Vec<_>>()).expect("a user");
     let store = Store::redis(&options(&server).user("fleet").password("secret")).await.expect("it opens");
     let queue = Queue::new(&store, "q").expect("a name");

@@ -22,7 +22,7 @@ const WORDS: [&str; 9] = ["job", "state", "options", "exit", "backoff", "event",
 /// What plain words may not know.
 const DRIVERS: [&str; 4] = ["tokio", "rusqlite", "notify", "async_trait"];
 /// Floor 2.
-const STORES: [&str; 2] = ["memory", "sqlite"];
+const STORES: [&str; 3] = ["memory", "sqlite", "redis"];
 
 /// One file: its path from the root of the repository, and its text.
 struct Source {
@@ -139,6 +139,9 @@ fn planted_faults_are_found() {
     }
     assert_eq!(named_stores(&at("queue.rs", "use crate::backend::{Add, sqlite::Sqlite};")).len(), 1);
     assert_eq!(named_stores(&at("store.rs", "use crate::backend::sqlite::Sqlite;")).len(), 0);
+    let server = |text: &str| Source { path: "crates/server/src/app.rs".to_owned(), text: text.to_owned() };
+    assert_eq!(named_stores(&server("use launchkit_queue::backend::redis::RedisOptions;")).len(), 1);
+    assert_eq!(named_stores(&server("use launchkit_queue::RedisOptions;")).len(), 0);
     assert_eq!(clock_reads(&at("worker.rs", "let now = Instant::now();")).len(), 1);
     assert_eq!(unbiased(&at("worker.rs", "tokio::select! {\n  x = y => {}\n}")).len(), 1);
     assert_eq!(unbiased(&at("worker.rs", "tokio::select! {\n  biased;\n  x = y => {}\n}")).len(), 0);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use launchkit_queue::{Clock, Queue, Report, Store, StoreError, Worker};
+use launchkit_queue::{Clock, Queue, Report, Store, Worker};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
@@ -21,6 +21,8 @@ use crate::config::{Config, Database};
 use crate::http::{self, Api, create, listen::Listener};
 use crate::ledger::{DatabaseUrl, Ledger, Migrate, OpenError, OpenOptions};
 use crate::work::{self, Processor, Pulse, Skew, WorkSettings};
+
+pub mod queue;
 
 /// The queue of AI jobs.
 pub const AI_JOBS: &str = "ai-jobs";
@@ -89,7 +91,8 @@ pub async fn open_ledger(database: &Database, migrate: Migrate, clock: &Clock) -
     })
 }
 
-/// Serves until `stop`: HTTP, dispatcher, reconciler and workers in one process.
+/// Serves until `stop`: HTTP, dispatcher, reconciler and workers in one process. A Redis that is not there is waited for;
+/// the port is closed until then.
 pub async fn serve(config: Config, stop: CancellationToken, ready: oneshot::Sender<Started>) -> Result<(), StartError> {
     serve_with(config, Arc::new(Ai::new(AiConfig::default())), stop, ready).await
 }
@@ -101,7 +104,7 @@ pub async fn serve_with(
     stop: CancellationToken,
     ready: oneshot::Sender<Started>,
 ) -> Result<(), StartError> {
-    let handles = Handles::open(&config).await?;
+    let Some(handles) = Handles::open(&config, &stop).await? else { return Ok(()) };
     let listener = Listener::bind(&config.host, config.port, config.tls.as_ref()).await.map_err(failed)?;
     // Only now: a key that was made by a start that fails would never be shown.
     let first_key = first_key(&handles.ledger, handles.clock.now().millis()).await.map_err(failed)?;
@@ -110,6 +113,7 @@ pub async fn serve_with(
     let creating = tokio::spawn(creator.run());
     let api = Api {
         ledger: handles.ledger.clone(),
+        store: handles.store.clone(),
         ai_jobs: handles.ai_jobs.clone(),
         webhooks: handles.webhooks.clone(),
         clock: handles.clock.clone(),
@@ -131,7 +135,7 @@ pub async fn serve_with(
 
 /// Works on jobs until `stop`, beside a server on the same data.
 pub async fn worker(config: Config, stop: CancellationToken) -> Result<(), StartError> {
-    let handles = Handles::open(&config).await?;
+    let Some(handles) = Handles::open(&config, &stop).await? else { return Ok(()) };
     let crew = Crew::start(&handles, &config, Arc::new(Ai::new(AiConfig::default())), &stop)?;
     handles.announce();
     stop.cancelled().await;
@@ -146,26 +150,22 @@ pub async fn run(kind: JobType, input: Map<String, Value>) -> Result<Answer, AiF
 }
 
 impl Handles {
-    async fn open(config: &Config) -> Result<Handles, StartError> {
+    /// `None` when the stop came while Redis was waited for.
+    async fn open(config: &Config, stop: &CancellationToken) -> Result<Option<Handles>, StartError> {
         private_directory(&config.data_dir)?;
-        let file = config.data_dir.join("queue.db");
-        private_file(&file)?;
-        let store = Store::sqlite(&file).await.map_err(unreachable)?;
+        let Some(store) = queue::open(config, stop).await? else { return Ok(None) };
         let clock = store.clock().clone();
         let ledger = open_ledger(&config.database, Migrate::Apply, &clock).await?;
-        let owner = store.claim(ledger.deployment_id()).await.map_err(unreachable)?;
-        if *owner != *ledger.deployment_id() {
-            return Err(StartError::Failed(format!(
-                "the queue in {} belongs to another deployment than the database: with this pair every job would look \
-                 lost. Use the database that belongs to it, or another LAUNCHKIT_DATA_DIR",
-                config.data_dir.display()
-            )));
+        if queue::claim(&store, config, ledger.deployment_id(), stop).await?.is_none() {
+            ledger.close().await;
+            store.close().await;
+            return Ok(None);
         }
         let queue = |name| Queue::new(&store, name).map_err(failed);
         let (ai_jobs, webhooks) = (queue(AI_JOBS)?, queue(WEBHOOKS)?);
         let skew = Arc::new(Skew::default());
         skew.measure(&ledger, &clock).await.map_err(|error| StartError::Unreachable(error.to_string()))?;
-        Ok(Handles { store, ai_jobs, webhooks, ledger, clock, wake: Arc::new(Notify::new()), skew })
+        Ok(Some(Handles { store, ai_jobs, webhooks, ledger, clock, wake: Arc::new(Notify::new()), skew }))
     }
 
     fn announce(&self) {
@@ -204,7 +204,8 @@ impl Crew {
         loops.spawn(work::dispatch(ledger.clone(), queue.clone(), wake, pulse.clone(), loops_stop.clone()));
         let telling = work::tell_canceled(ledger.clone(), queue.clone(), name.clone(), loops_stop.clone());
         loops.spawn(telling);
-        loops.spawn(work::reconcile(ledger, queue, name, config.lock_duration, skew, loops_stop.clone()));
+        let watched = work::Watched { ledger, queue, store: handles.store.clone(), holder: name, skew };
+        loops.spawn(work::reconcile(watched, config.lock_duration, loops_stop.clone()));
         let worker = tokio::spawn(run_worker(worker, worker_stop.clone()));
         Ok(Crew { worker, loops, worker_stop, loops_stop, pulse })
     }
@@ -264,8 +265,4 @@ fn private_file(path: &std::path::Path) -> Result<(), StartError> {
 
 fn failed(error: impl std::fmt::Display) -> StartError {
     StartError::Failed(error.to_string())
-}
-
-fn unreachable(error: StoreError) -> StartError {
-    StartError::Unreachable(format!("cannot open the queue: {error}"))
 }

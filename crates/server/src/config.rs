@@ -8,6 +8,7 @@ pub mod facts;
 pub mod layers;
 mod read;
 pub mod secrets;
+pub mod store;
 #[cfg(test)]
 mod tests;
 
@@ -18,10 +19,9 @@ use secrecy::SecretString;
 
 pub use layers::{BadLayer, Origin, Settings, VARIABLES};
 pub use read::duration;
-use read::{
-    MakeSecret, database, grace, kept_secret, lock_duration, number, production, refuse_later, refuse_redis, refused,
-    tls,
-};
+use read::{MakeSecret, database, grace, kept_secret, lock_duration, number, production, refuse_later, refused, tls};
+pub use store::QueueStore;
+use store::queue_store;
 
 /// Where data lives unless something else is said, relative to the current directory.
 pub const DATA_DIR: &str = "./launchkit-data";
@@ -37,6 +37,8 @@ const LOG_FILTER: &str = "info,notify=warn";
 pub struct Config {
     /// Embedded files and made secrets.
     pub data_dir: PathBuf,
+    /// The queue.
+    pub queue: QueueStore,
     /// The service's database.
     pub database: Database,
     /// Name or address to listen on.
@@ -162,11 +164,11 @@ impl Config {
     }
 
     fn decide(settings: &Settings, make: MakeSecret) -> Result<Config, BadConfig> {
-        refuse_redis(settings)?;
+        let queue = queue_store(settings)?;
         refuse_later(settings)?;
         let production = production(settings)?;
         let data_dir = data_dir(settings);
-        let database = database(settings, &data_dir)?;
+        let database = database(settings, &queue, &data_dir)?;
         let shared = matches!(database, Database::Postgres(_));
         let must = match (shared, production) {
             (true, _) => Some("with PostgreSQL several nodes must share it"),
@@ -174,6 +176,7 @@ impl Config {
             _ => None,
         };
         Ok(Config {
+            queue,
             database,
             host: settings.get("HOST").unwrap_or("127.0.0.1").to_owned(),
             port: number(settings, "PORT", 3001, 0..=65_535)? as u16,
@@ -225,5 +228,5 @@ pub fn data_dir(settings: &Settings) -> PathBuf {
 
 /// The database alone, for commands that need nothing else.
 pub fn database_of(settings: &Settings) -> Result<Database, BadConfig> {
-    database(settings, &data_dir(settings))
+    database(settings, &queue_store(settings)?, &data_dir(settings))
 }

@@ -26,7 +26,7 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
-use launchkit_queue::{Clock, Queue};
+use launchkit_queue::{Clock, Queue, Store};
 use tokio::sync::Notify;
 
 use crate::ai::JobType;
@@ -42,6 +42,8 @@ pub type Pulse = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 pub struct Api {
     /// The database.
     pub ledger: Ledger,
+    /// The store of both queues.
+    pub store: Store,
     /// The queue `ai-jobs`.
     pub ai_jobs: Queue,
     /// The queue `webhooks`.

@@ -12,7 +12,7 @@ mod skew;
 pub use cancel::tell_canceled;
 pub use dispatch::dispatch;
 pub use handler::Processor;
-pub use reconcile::{Pulse, reconcile};
+pub use reconcile::{Pulse, Watched, reconcile};
 pub use skew::Skew;
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! Retries as the mission document promises them, on the real clock: a second try after 2 s, a third 4 s later, FAILED only
-//! after the third.
+//! after the third. With the embedded queue and on Redis.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::{Arc, Mutex};
@@ -10,6 +10,7 @@ use launchkit::ai::{AiFailure, Answer, JobType, Usage};
 use launchkit::app;
 use launchkit::config::{Config, Settings};
 use launchkit::work::Processor;
+use launchkit_testkit::redis::{Kind, RedisServer};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +45,7 @@ impl Processor for Scripted {
 /// A server whose processor fails so often, with one job on it.
 struct Play {
     _folder: tempfile::TempDir,
+    _redis: Option<RedisServer>,
     http: reqwest::Client,
     job: String,
     starts: mpsc::UnboundedReceiver<Instant>,
@@ -52,10 +54,14 @@ struct Play {
 }
 
 impl Play {
-    async fn begin(failures: u32) -> Play {
+    async fn begin(failures: u32, redis: Option<RedisServer>) -> Play {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data").display().to_string();
-        let flags = [("LAUNCHKIT_DATA_DIR", Some(data)), ("PORT", Some("0".to_owned()))];
+        let flags = [
+            ("LAUNCHKIT_DATA_DIR", Some(data)),
+            ("PORT", Some("0".to_owned())),
+            ("REDIS_URL", redis.as_ref().map(RedisServer::url)),
+        ];
         let settings = Settings::load(&flags, [], folder.path()).unwrap();
         let config = Config::from_settings(&settings).unwrap();
         let (started, starts) = mpsc::unbounded_channel();
@@ -73,7 +79,7 @@ impl Play {
         assert_eq!(made.status(), 202);
         let made: Value = made.json().await.unwrap();
         let job = format!("{}/v1/jobs/{}", server.url, made["id"].as_str().unwrap());
-        Play { _folder: folder, http, job, starts, stop, serving }
+        Play { _folder: folder, _redis: redis, http, job, starts, stop, serving }
     }
 
     async fn start(&mut self) -> Instant {
@@ -113,9 +119,22 @@ fn assert_gap(from: Instant, to: Instant, seconds: u64) {
     assert!(gap >= least && gap < most, "a gap of {gap:?} instead of about {seconds} s");
 }
 
+fn redis() -> Option<RedisServer> {
+    Some(RedisServer::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}")))
+}
+
 #[tokio::test]
 async fn a_job_that_fails_twice_succeeds_at_its_third_try_after_two_and_four_seconds() {
-    let mut play = Play::begin(2).await;
+    fails_twice(None).await;
+}
+
+#[tokio::test]
+async fn on_redis_too_a_job_that_fails_twice_succeeds_at_its_third_try_after_two_and_four_seconds() {
+    fails_twice(redis()).await;
+}
+
+async fn fails_twice(redis: Option<RedisServer>) {
+    let mut play = Play::begin(2, redis).await;
     let first = play.start().await;
     let between = play.job_when("QUEUED", 1).await;
     assert_eq!(
@@ -137,7 +156,16 @@ async fn a_job_that_fails_twice_succeeds_at_its_third_try_after_two_and_four_sec
 
 #[tokio::test]
 async fn a_job_that_always_fails_is_failed_only_after_its_third_try() {
-    let mut play = Play::begin(u32::MAX).await;
+    fails_always(None).await;
+}
+
+#[tokio::test]
+async fn on_redis_too_a_job_that_always_fails_is_failed_only_after_its_third_try() {
+    fails_always(redis()).await;
+}
+
+async fn fails_always(redis: Option<RedisServer>) {
+    let mut play = Play::begin(u32::MAX, redis).await;
     for tries in 1..=2 {
         play.start().await;
         play.job_when("QUEUED", tries).await;

@@ -1,4 +1,5 @@
-//! What becomes of a job that is running: a cancel that only the database knows reaches it, a stop gives it back.
+//! What becomes of a job that is running: a cancel that only the database knows reaches it, a stop gives it back. With the
+//! embedded queue and on Redis.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use launchkit::config::{Config, Settings};
 use launchkit::ledger::{By, Canceled, DatabaseUrl, JobRow, JobState, Ledger, OpenOptions};
 use launchkit::work::Processor;
 use launchkit_queue::Clock;
+use launchkit_testkit::redis::{Kind, RedisServer};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -35,6 +37,7 @@ impl Processor for Endless {
 /// A server in this process with one endless job, which has begun.
 struct Running {
     folder: tempfile::TempDir,
+    _redis: Option<RedisServer>,
     url: String,
     org: String,
     key: String,
@@ -49,12 +52,13 @@ fn now() -> i64 {
 }
 
 impl Running {
-    async fn with_grace(grace: Duration) -> Self {
+    async fn with_grace(grace: Duration, redis: Option<RedisServer>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let flags = [
             ("LAUNCHKIT_DATA_DIR", Some(folder.path().join("data").display().to_string())),
             ("PORT", Some("0".to_owned())),
             ("SHUTDOWN_GRACE", Some(format!("{}s", grace.as_secs()))),
+            ("REDIS_URL", redis.as_ref().map(RedisServer::url)),
         ];
         let config = Config::from_settings(&Settings::load(&flags, [], folder.path()).unwrap()).unwrap();
         let (said, hears) = mpsc::unbounded_channel();
@@ -67,7 +71,8 @@ impl Running {
         let create = reqwest::Client::new().post(format!("{}/v1/jobs/summarize", server.url)).bearer_auth(&key);
         let made: Value = create.json(&json!({"text": "One. Two."})).send().await.unwrap().json().await.unwrap();
         let job = made["id"].as_str().unwrap().to_owned();
-        let mut running = Running { folder, url: server.url, org: first.org, key, job, hears, stop, serving };
+        let mut running =
+            Running { folder, _redis: redis, url: server.url, org: first.org, key, job, hears, stop, serving };
         running.hear().await;
         running
     }
@@ -94,10 +99,33 @@ impl Running {
     }
 }
 
-/// Whoever wrote the request never told the queue.
+fn redis() -> Option<RedisServer> {
+    Some(RedisServer::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}")))
+}
+
 #[tokio::test]
 async fn a_cancel_that_only_the_database_knows_reaches_the_handler_within_a_second() {
-    let mut running = Running::with_grace(Duration::from_secs(25)).await;
+    cancel_by_row(None).await;
+}
+
+#[tokio::test]
+async fn on_redis_too_a_cancel_that_only_the_database_knows_reaches_the_handler_within_a_second() {
+    cancel_by_row(redis()).await;
+}
+
+#[tokio::test]
+async fn requests_and_jobs_share_the_grace_of_a_stop() {
+    shared_grace(None).await;
+}
+
+#[tokio::test]
+async fn on_redis_too_requests_and_jobs_share_the_grace_of_a_stop() {
+    shared_grace(redis()).await;
+}
+
+/// Whoever wrote the request never told the queue.
+async fn cancel_by_row(redis: Option<RedisServer>) {
+    let mut running = Running::with_grace(Duration::from_secs(25), redis).await;
     let ledger = running.ledger().await;
     let by = By { who: "key", from: "here" };
     let asked = Instant::now();
@@ -111,10 +139,9 @@ async fn a_cancel_that_only_the_database_knows_reaches_the_handler_within_a_seco
 }
 
 /// A request whose body never comes and a job that never ends, at once.
-#[tokio::test]
-async fn requests_and_jobs_share_the_grace_of_a_stop() {
+async fn shared_grace(redis: Option<RedisServer>) {
     const GRACE: Duration = Duration::from_secs(4);
-    let running = Running::with_grace(GRACE).await;
+    let running = Running::with_grace(GRACE, redis).await;
     let mut half = TcpStream::connect(running.url.trim_start_matches("http://")).await.unwrap();
     let head = format!(
         "POST /v1/jobs/summarize HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n\

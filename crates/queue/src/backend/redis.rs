@@ -30,6 +30,7 @@ mod options;
 mod read;
 mod repeat;
 mod reply;
+mod report;
 mod script;
 mod spend;
 mod wake;
@@ -43,7 +44,8 @@ use write::ADD_STEP;
 
 pub use leftovers::Leftovers;
 pub use link::RedisHealth;
-pub use options::{BadRedisUrl, RedisOptions};
+pub use options::{BadRedisOptions, BadRedisUrl, RedisOptions};
+pub use report::{RedisDisk, RedisLack, RedisLine, RedisMemory, RedisQueue, RedisReport, RedisRole};
 
 /// A store on Redis or Valkey.
 pub struct Redis {

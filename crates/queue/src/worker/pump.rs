@@ -54,6 +54,7 @@ pub(super) struct Pump {
     number: u64,
     /// Whether the grace of a stop is over: what arrives now is not begun any more.
     over: bool,
+    stopping: CancellationToken,
     give_up: CancellationToken,
 }
 
@@ -75,6 +76,7 @@ impl Pump {
             slowed: false,
             number: 0,
             over: false,
+            stopping: CancellationToken::new(),
             give_up: CancellationToken::new(),
         }
     }
@@ -120,6 +122,7 @@ impl Pump {
     /// Takes no more; lets the running jobs end; after the grace gives them back.
     async fn wind_down(mut self) {
         self.hints = self.seen;
+        self.stopping.cancel();
         let slots = self.shared.settings.slots;
         let mut grace = pin!(tokio::time::sleep(self.shared.settings.grace));
         let mut last_call = pin!(tokio::time::sleep(self.shared.settings.grace.saturating_add(LAST_CALL)));
@@ -183,12 +186,13 @@ impl Pump {
         self.number += 1;
         self.due = None;
         self.slowed = false;
-        let (shared, number, give_up) = (self.shared.clone(), self.number, self.give_up.clone());
+        let (shared, number) = (self.shared.clone(), self.number);
+        let (stopping, give_up) = (self.stopping.clone(), self.give_up.clone());
         let hints = self.hints;
         if asked > 0 {
             self.seen = hints;
         }
-        self.trips.spawn(async move { (trip::go(shared, ends, asked, number, give_up).await, hints) });
+        self.trips.spawn(async move { (trip::go(shared, ends, asked, number, stopping, give_up).await, hints) });
     }
 
     fn arrived(&mut self, trip: Result<(Trip, u64), tokio::task::JoinError>) {

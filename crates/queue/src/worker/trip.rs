@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::held::Run;
 use super::{Shared, books, keeper};
 use crate::backend::{End, Held, Next, Take, TakeMode, Token, Turn, Turned, Verdict};
+use crate::error::Happened;
 use crate::exit::Outcome;
 use crate::journal::{Begin, Carry, Ending};
 use crate::options::Keep;
@@ -51,12 +52,13 @@ pub(super) struct Trip {
     pub(super) next: Next,
 }
 
-/// Goes once; `give_up` ends the repetitions of what does not succeed.
+/// Goes once; `give_up` ends the repetitions of what does not succeed, `stopping` those that only ask for jobs.
 pub(super) async fn go(
     shared: Arc<Shared>,
     finished: Vec<Finished>,
     asked: usize,
     number: u64,
+    stopping: CancellationToken,
     give_up: CancellationToken,
 ) -> Trip {
     let nothing = Trip { asked, started: Vec::new(), skipped: Vec::new(), next: Next::Empty };
@@ -72,7 +74,7 @@ pub(super) async fn go(
     });
     let ends = finished.iter().map(verdict).collect();
     let turn = Turn { queue: shared.queue.name().clone(), worker: shared.info.name.clone(), ends, take };
-    let Some((turned, repeated)) = give_up.run_until_cancelled(turned(&shared, turn)).await else {
+    let Some(Some((turned, repeated))) = give_up.run_until_cancelled(turned(&shared, turn, &stopping)).await else {
         return nothing;
     };
     let mut passed: Vec<Passed<'_>> = turned.held.iter().map(|held| taken(&shared, held)).collect();
@@ -102,10 +104,11 @@ async fn told(shared: &Shared, mut finished: Vec<Finished>) -> Vec<Finished> {
     done.into_iter().chain(fresh).collect()
 }
 
-/// The store's answer, asked for until it comes, and whether it was asked for more than once.
-async fn turned(shared: &Shared, mut turn: Turn) -> (Turned, bool) {
+/// The store's answer, asked for until it comes, and whether it was asked for more than once. `None` when the worker stops
+/// and there was nothing but jobs to ask for, of which the store certainly gave none: it may be away for long.
+async fn turned(shared: &Shared, mut turn: Turn, stopping: &CancellationToken) -> Option<(Turned, bool)> {
     let mut wait = WAITS.0;
-    let mut repeated = false;
+    let (mut repeated, mut unsure) = (false, false);
     loop {
         let now = shared.queue.clock().now();
         match shared.queue.backend().turn(turn, now).await {
@@ -113,16 +116,22 @@ async fn turned(shared: &Shared, mut turn: Turn) -> (Turned, bool) {
                 for held in &turned.held {
                     shared.held.insert(&held.lock, now);
                 }
-                return (turned, repeated);
+                return Some((turned, repeated));
             }
             Err(failed) => {
                 tracing::error!(queue = %shared.queue.name(), error = %failed.why, "the store did not answer; asking again");
                 repeated = true;
+                unsure |= failed.happened == Happened::Unknown;
                 turn = *failed.input;
                 if let Some(take) = &mut turn.take {
                     take.mode = TakeMode::Resume;
                 }
-                tokio::time::sleep(wait).await;
+                let needless = turn.ends.is_empty() && !unsure;
+                tokio::select! {
+                    biased;
+                    _ = stopping.cancelled(), if needless => return None,
+                    _ = tokio::time::sleep(wait) => {}
+                }
                 wait = (wait * 2).min(WAITS.1);
             }
         }

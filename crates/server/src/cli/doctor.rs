@@ -8,8 +8,11 @@ use super::output::Stop;
 use super::table::fitted;
 use crate::app;
 use crate::config::facts::{Fact, facts};
-use crate::config::{Config, Database, data_dir};
+use crate::config::store::notes;
+use crate::config::{Config, Database, QueueStore, data_dir};
 use crate::ledger::Migrate;
+
+mod redis;
 
 #[derive(Serialize)]
 struct Report {
@@ -42,7 +45,11 @@ pub(super) async fn doctor(context: &Context) -> Result<(), Stop> {
     match Config::preview(&context.settings) {
         Ok(config) => {
             checks.push(good("configuration", "serve would accept it"));
-            checks.push(database(&config).await);
+            let (database, deployment) = database(&config).await;
+            checks.push(database);
+            if let QueueStore::Redis(options) = &config.queue {
+                checks.extend(redis::checks(options, deployment.as_deref()).await);
+            }
             checks.push(port(&config).await);
         }
         Err(error) => checks.push(bad("configuration", error.to_string())),
@@ -51,7 +58,7 @@ pub(super) async fn doctor(context: &Context) -> Result<(), Stop> {
     let report = Report {
         ok: checks.iter().all(|check| check.result != Verdict::Bad),
         settings: facts(&context.settings),
-        warnings: context.settings.warnings.clone(),
+        warnings: context.settings.warnings.iter().cloned().chain(notes(&context.settings)).collect(),
         checks,
     };
     context.out.show(&report, text);
@@ -75,11 +82,12 @@ fn data_directory(context: &Context) -> Check {
     }
 }
 
-async fn database(config: &Config) -> Check {
+/// And the deployment that the database is of.
+async fn database(config: &Config) -> (Check, Option<String>) {
     let what = match &config.database {
         Database::Sqlite(path) if !path.exists() => {
             let detail = format!("the SQLite file {} will be made at the first start", path.display());
-            return Check { name: "database", result: Verdict::Note, detail };
+            return (Check { name: "database", result: Verdict::Note, detail }, None);
         }
         Database::Sqlite(path) => format!("SQLite file {}", path.display()),
         Database::Postgres(_) => "PostgreSQL".to_owned(),
@@ -87,13 +95,14 @@ async fn database(config: &Config) -> Check {
     match app::open_ledger(&config.database, Migrate::Check, &Clock::system()).await {
         Ok(ledger) => {
             let answered = ledger.ping().await;
+            let deployment = ledger.deployment_id().to_owned();
             ledger.close().await;
             match answered {
-                Ok(()) => good("database", format!("{what} answers")),
-                Err(error) => bad("database", format!("{what}: {error}")),
+                Ok(()) => (good("database", format!("{what} answers")), Some(deployment)),
+                Err(error) => (bad("database", format!("{what}: {error}")), None),
             }
         }
-        Err(error) => bad("database", format!("{what}: {error}")),
+        Err(error) => (bad("database", format!("{what}: {error}")), None),
     }
 }
 

@@ -13,6 +13,7 @@ use super::output::{Stop, note};
 use super::{Context, logs};
 use crate::app::{self, StartError, Started};
 use crate::auth::first;
+use crate::config::store::notes;
 use crate::config::{Config, Logging};
 
 /// Flags of `serve`; each wins over its variable.
@@ -112,7 +113,11 @@ fn begin(context: &Context) -> Result<Config, Stop> {
     for warning in &context.settings.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(Config::from_settings(&context.settings)?)
+    let config = Config::from_settings(&context.settings)?;
+    for note in notes(&context.settings) {
+        tracing::warn!("{note}");
+    }
+    Ok(config)
 }
 
 fn announce(context: &Context, started: &Started, data_dir: &std::path::Path) {

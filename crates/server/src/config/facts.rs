@@ -1,7 +1,8 @@
 //! What is in force and where it came from, as `doctor` shows it. Secrets are hidden here, once.
 
 use super::layers::{Origin, Settings, VARIABLES, Variable};
-use super::{DATA_DIR, LOCAL_URL, LOG_FILTER, data_dir};
+use super::store::queue_store;
+use super::{DATA_DIR, LOCAL_URL, LOG_FILTER, QueueStore, data_dir};
 
 /// One line of `doctor`.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -40,7 +41,10 @@ fn default_of(name: &str, settings: &Settings) -> Option<String> {
     let text = match name {
         "LAUNCHKIT_ENV" => "development",
         "LAUNCHKIT_DATA_DIR" => DATA_DIR,
-        "LAUNCHKIT_STORE" => "embedded",
+        "LAUNCHKIT_STORE" => match queue_store(settings) {
+            Ok(QueueStore::Redis(_)) => "redis",
+            _ => "embedded",
+        },
         "HOST" => "127.0.0.1",
         "PORT" => "3001",
         "WORKER_CONCURRENCY" => "5",
@@ -49,6 +53,10 @@ fn default_of(name: &str, settings: &Settings) -> Option<String> {
         "LOG_FORMAT" => "text",
         "RUST_LOG" => LOG_FILTER,
         "LAUNCHKIT_URL" => LOCAL_URL,
+        "QUEUE_PREFIX" if settings.get("REDIS_PREFIX").is_none() => match queue_store(settings) {
+            Ok(QueueStore::Redis(options)) => return Some(options.key_prefix().to_owned()),
+            _ => return None,
+        },
         "DATABASE_URL" => return Some(format!("sqlite://{}", data_dir(settings).join("launchkit.db").display())),
         _ => return None,
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::{BadConfig, Database, Settings, Tls};
+use super::{BadConfig, Database, QueueStore, Settings, Tls};
 
 /// A length of time as people write it: `250ms`, `25s` (or `25`), `10m`, `1h`, `30d`.
 pub fn duration(text: &str) -> Option<Duration> {
@@ -34,25 +34,6 @@ pub(super) fn refused(settings: &Settings, variable: &'static str, what: String)
     BadConfig::Refused { variable, origin: settings.origin(variable), what }
 }
 
-pub(super) fn refuse_redis(settings: &Settings) -> Result<(), BadConfig> {
-    let unset = "this version has no Redis store yet, and it will not put jobs into a private file while you expect \
-                 them in Redis. Unset it to use the embedded store, which needs nothing installed";
-    for variable in ["REDIS_URL", "REDIS_HOST", "REDIS_PORT"] {
-        if settings.get(variable).is_some() {
-            return Err(refused(settings, variable, unset.to_owned()));
-        }
-    }
-    match settings.get("LAUNCHKIT_STORE") {
-        None | Some("embedded") => Ok(()),
-        Some("redis") => Err(refused(settings, "LAUNCHKIT_STORE", unset.to_owned())),
-        Some(_) => Err(refused(
-            settings,
-            "LAUNCHKIT_STORE",
-            "expected embedded (redis is not available in this version)".to_owned(),
-        )),
-    }
-}
-
 pub(super) fn refuse_later(settings: &Settings) -> Result<(), BadConfig> {
     if settings.get("JWT_JWKS_URL").is_some() {
         let what = "key sets are not available in this version; unset it and share JWT_SECRET (HS256)";
@@ -76,7 +57,7 @@ pub(super) fn production(settings: &Settings) -> Result<bool, BadConfig> {
     }
 }
 
-pub(super) fn database(settings: &Settings, data_dir: &Path) -> Result<Database, BadConfig> {
+pub(super) fn database(settings: &Settings, queue: &QueueStore, data_dir: &Path) -> Result<Database, BadConfig> {
     let Some(url) = settings.get("DATABASE_URL") else {
         return Ok(Database::Sqlite(data_dir.join("launchkit.db")));
     };
@@ -93,9 +74,9 @@ pub(super) fn database(settings: &Settings, data_dir: &Path) -> Result<Database,
     if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
         return Err(refused(settings, "DATABASE_URL", "expected postgres://… or sqlite://PATH".to_owned()));
     }
-    if settings.get("LAUNCHKIT_STORE") != Some("embedded") {
+    if matches!(queue, QueueStore::Embedded) && settings.get("LAUNCHKIT_STORE").is_none() {
         let what = "PostgreSQL is shared and the embedded queue is not: a second node would not see the jobs of the first. \
-                    Set LAUNCHKIT_STORE=embedded if one node is what you mean";
+                    Set REDIS_URL to share the queue too, or LAUNCHKIT_STORE=embedded if one node is what you mean";
         return Err(refused(settings, "DATABASE_URL", what.to_owned()));
     }
     Ok(Database::Postgres(SecretString::from(url)))

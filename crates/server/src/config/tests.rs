@@ -34,17 +34,19 @@ fn defaults_need_nothing() {
 #[test]
 fn what_is_refused_is_named() {
     for (pairs, parts) in [
-        (&[("REDIS_HOST", "localhost")][..], &["REDIS_HOST (from flag)", "Unset it"][..]),
-        (&[("REDIS_URL", "redis://:hunter2@x")], &["REDIS_URL", "embedded store"]),
-        (&[("REDIS_PORT", "tcp://10.0.0.1:6379")], &["REDIS_PORT"]),
-        (&[("LAUNCHKIT_STORE", "redis")], &["LAUNCHKIT_STORE"]),
-        (&[("LAUNCHKIT_STORE", "disk")], &["expected embedded"]),
+        (&[("REDIS_PORT", "6379")][..], &["REDIS_PORT (from flag)", "REDIS_HOST"][..]),
+        (&[("LAUNCHKIT_STORE", "redis")], &["REDIS_URL must be set"]),
         (&[("JWT_JWKS_URL", "https://x")], &["JWT_JWKS_URL", "not available"]),
         (&[("AI_PROVIDER", "openai")], &["AI_PROVIDER", "local"]),
         (&[("LAUNCHKIT_ENV", "production")], &["LAUNCHKIT_STORE must be set"]),
         (&[("LAUNCHKIT_ENV", "production"), ("LAUNCHKIT_STORE", "embedded")], &["JWT_SECRET must be set"]),
+        (
+            &[("LAUNCHKIT_ENV", "production"), ("LAUNCHKIT_STORE", "embedded"), ("JWT_SECRET", LONG)],
+            &["LAUNCHKIT_SECRET_KEY must be set"],
+        ),
         (&[("LAUNCHKIT_ENV", "prod")], &["LAUNCHKIT_ENV"]),
-        (&[("DATABASE_URL", "postgres://u:hunter2@h/d")], &["DATABASE_URL", "LAUNCHKIT_STORE=embedded"]),
+        (&[("DATABASE_URL", "postgres://u:hunter2@h/d")], &["DATABASE_URL", "REDIS_URL", "LAUNCHKIT_STORE=embedded"]),
+        (&[("DATABASE_URL", "postgres://u:hunter2@h/d"), ("REDIS_HOST", "r")], &["JWT_SECRET must be set"]),
         (
             &[("DATABASE_URL", "postgres://u:hunter2@h/d"), ("LAUNCHKIT_STORE", "embedded")],
             &["JWT_SECRET must be set", "PostgreSQL"],
@@ -77,6 +79,27 @@ fn postgres_with_everything_that_it_needs() {
     assert!(matches!(config.database, Database::Postgres(_)));
     let shown = format!("{config:?} {:?}", facts::facts(&settings));
     assert!(!shown.contains("hunter2") && !shown.contains(LONG), "{shown}");
+}
+
+#[test]
+fn redis_with_everything_that_it_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let pairs = [
+        ("LAUNCHKIT_ENV", "production"),
+        ("LAUNCHKIT_STORE", "redis"),
+        ("REDIS_HOST", "r"),
+        ("REDIS_PASSWORD", "hunter2"),
+        ("DATABASE_URL", "postgres://u:hunter2@h/d"),
+        ("JWT_SECRET", LONG),
+        ("LAUNCHKIT_SECRET_KEY", LONG),
+    ];
+    let settings = settings(dir.path(), &pairs);
+    let config = Config::from_settings(&settings).unwrap();
+    assert!(matches!((&config.database, &config.queue), (Database::Postgres(_), QueueStore::Redis(_))));
+    let facts = facts::facts(&settings);
+    let shown = format!("{config:?} {facts:?}");
+    assert!(!shown.contains("hunter2") && shown.contains("r:6379"), "{shown}");
+    assert!(facts.iter().any(|fact| fact.name == "QUEUE_PREFIX" && fact.value.as_deref() == Some("bull")));
 }
 
 #[test]

@@ -7,6 +7,8 @@ use axum::Json;
 use axum::extract::{RawPathParams, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{Html, IntoResponse, Response};
+use launchkit_queue::{RedisMemory, StoreError};
+use serde::Serialize;
 use serde_json::json;
 
 use super::Api;
@@ -33,14 +35,44 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Prob
     }
     let database = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.ledger.ping());
     let queue = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.ai_jobs.counts());
-    let (database, queue) = tokio::join!(database, queue);
-    let silent = match (matches!(database, Ok(Ok(()))), matches!(queue, Ok(Ok(_)))) {
-        (true, true) => return Ok(Json(json!({"status": "ready", "database": "ok", "queue": "ok"})).into_response()),
-        (false, true) => "The database does not answer.",
-        (true, false) => "The queue does not answer.",
-        (false, false) => "Neither the database nor the queue answers.",
+    let memory = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.store.redis_memory());
+    let (database, queue, memory) = tokio::join!(database, queue, memory);
+    let queue = match queue {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", STORE_ANSWERS_WITHIN.as_secs())),
+    };
+    let silent = match (matches!(database, Ok(Ok(()))), queue) {
+        (true, Ok(())) => {
+            let ready = Ready { status: "ready", database: "ok", queue: "ok", warnings: warnings(memory) };
+            return Ok(Json(ready).into_response());
+        }
+        (false, Ok(())) => "The database does not answer.".to_owned(),
+        (true, Err(why)) => format!("The queue does not answer: {why}."),
+        (false, Err(why)) => format!("Neither the database nor the queue answers: {why}."),
     };
     Err(Problem::new(Code::Unavailable, silent).retry_after(2))
+}
+
+#[derive(Serialize)]
+struct Ready {
+    status: &'static str,
+    database: &'static str,
+    queue: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
+}
+
+/// What lets jobs be lost although everything answers.
+fn warnings(memory: Result<Result<Option<RedisMemory>, StoreError>, tokio::time::error::Elapsed>) -> Vec<String> {
+    let evicting = memory.ok().and_then(Result::ok).flatten().filter(RedisMemory::evicts);
+    let warning = |memory: RedisMemory| {
+        format!(
+            "maxmemory-policy is {}: Redis may throw jobs away when it is full. Set it to noeviction",
+            memory.policy
+        )
+    };
+    evicting.into_iter().map(warning).collect()
 }
 
 /// `GET /problems/{code}`: what a code means, as a page or as JSON.

@@ -28,6 +28,8 @@ const MOST_ON_A_PAGE: u64 = 100;
 const ON_A_PAGE: usize = 50;
 const MOST_OFFSET: u64 = 10_000;
 const MOST_METADATA_FILTERS: usize = 2;
+/// How long a queue is waited for that need not be told.
+const COURTESY: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// `POST /v1/jobs/summarize` and its four siblings: the body is the input, with an optional `options`.
 pub(super) async fn create(State(api): State<Arc<Api>>, request: Request, kind: JobType) -> Result<Response, Problem> {
@@ -304,19 +306,24 @@ async fn retry_now(api: &Api, asker: &Asker, id: &str) -> Result<Answer, Problem
 
 /// A courtesy: the row is canceled whatever the queue does, and a worker that takes the job skips it.
 async fn leave_queue(api: &Api, row: &JobRow) {
-    if let Ok(id) = JobId::parse(&queue_id(&row.id, row.generation))
-        && let Err(error) = api.ai_jobs.remove(&id).await
-    {
-        tracing::debug!(job = row.id, %error, "a canceled job was not taken out of the queue");
+    if let Ok(id) = JobId::parse(&queue_id(&row.id, row.generation)) {
+        courtesy(&row.id, "a canceled job was not taken out of the queue", api.ai_jobs.remove(&id)).await;
     }
 }
 
 /// A courtesy, too: `work::tell_canceled` reads it from the row, should this be cut off.
 async fn tell_holder(api: &Api, row: &JobRow) {
-    if let Ok(id) = JobId::parse(&queue_id(&row.id, row.generation))
-        && let Err(error) = api.ai_jobs.cancel(&id).await
-    {
-        tracing::debug!(job = row.id, %error, "the holder of a job was not told through the queue");
+    if let Ok(id) = JobId::parse(&queue_id(&row.id, row.generation)) {
+        courtesy(&row.id, "the holder of a job was not told through the queue", api.ai_jobs.cancel(&id)).await;
+    }
+}
+
+/// A queue that does not answer holds no caller up: what is asked of it is not needed.
+async fn courtesy<T, E: std::fmt::Display>(job: &str, missed: &str, asked: impl Future<Output = Result<T, E>>) {
+    match tokio::time::timeout(COURTESY, asked).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::debug!(job, %error, "{missed}"),
+        Err(_) => tracing::debug!(job, "{missed}: no answer"),
     }
 }
 

@@ -70,7 +70,7 @@ pub(super) fn asked_for<'a>(api: &'a Api, query: &mut Query) -> Result<&'a Queue
 /// What a caller is told when the queue's store fails; the cause is logged here, once.
 pub(super) fn store_problem(error: &StoreError) -> Problem {
     match error {
-        StoreError::Busy | StoreError::Unavailable(_) | StoreError::Closed => {
+        StoreError::Busy | StoreError::Unavailable(_) | StoreError::Refused(_) | StoreError::Closed => {
             tracing::warn!(%error, "the queue's store does not answer");
             Problem::new(Code::Unavailable, "The queue does not answer at the moment.").retry_after(1)
         }

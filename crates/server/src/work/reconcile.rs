@@ -5,16 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use launchkit_queue::{JobId, Queue, Record, Timestamp};
+use launchkit_queue::{JobId, Queue, Record, Store, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use super::skew::Skew;
 use crate::ledger::{Kind, Ledger, OpenRow, PURGED, Relived, queue_id};
 
-/// How often to look.
-const EVERY: Duration = Duration::from_secs(30);
-/// How long the lease holds: a process that dies is replaced after two looks.
-const LEASE: Duration = Duration::from_secs(75);
+/// How often to look: as often as a lock runs out, within these bounds.
+const EVERY: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
 /// Rounds between two comparisons of the counters.
 const COUNTERS_EVERY: u32 = 20;
 
@@ -34,27 +32,32 @@ impl Pulse {
     }
 }
 
+/// What is looked after, and by whom.
+pub struct Watched {
+    /// The rows.
+    pub ledger: Ledger,
+    /// The queue that is to have them.
+    pub queue: Queue,
+    /// The queue's store.
+    pub store: Store,
+    /// This process.
+    pub holder: String,
+    /// Where clocks are compared.
+    pub skew: Arc<Skew>,
+}
+
 /// Looks after the rows until `stop`. `lock_for` is the workers': rows touched within three lock times are left alone.
-pub async fn reconcile(
-    ledger: Ledger,
-    queue: Queue,
-    holder: String,
-    lock_for: Duration,
-    skew: Arc<Skew>,
-    stop: CancellationToken,
-) {
+pub async fn reconcile(watched: Watched, lock_for: Duration, stop: CancellationToken) {
+    let every = lock_for.clamp(*EVERY.start(), *EVERY.end());
     let mut round = 0u32;
     loop {
         tokio::select! {
             biased;
             _ = stop.cancelled() => return,
-            _ = tokio::time::sleep(EVERY) => {}
+            _ = tokio::time::sleep(every) => {}
         }
         // A walk over many rows must not hold up a stop; every step of it is a transaction of its own.
-        let Some(looked) = stop.run_until_cancelled(look(&ledger, &queue, &holder, lock_for, &skew, round)).await
-        else {
-            return;
-        };
+        let Some(looked) = stop.run_until_cancelled(look(&watched, lock_for, every, round)).await else { return };
         if let Err(error) = looked {
             tracing::error!(%error, "rows could not be compared with the queue; trying again later");
         }
@@ -64,17 +67,17 @@ pub async fn reconcile(
 
 type Anything = Box<dyn std::error::Error + Send + Sync>;
 
-async fn look(
-    ledger: &Ledger,
-    queue: &Queue,
-    holder: &str,
-    lock_for: Duration,
-    skew: &Skew,
-    round: u32,
-) -> Result<(), Anything> {
+async fn look(watched: &Watched, lock_for: Duration, every: Duration, round: u32) -> Result<(), Anything> {
+    let Watched { ledger, queue, store, holder, skew } = watched;
     let now = queue.clock().now();
     skew.measure(ledger, queue.clock()).await?;
-    let lease = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
+    // A store that was emptied has forgotten whose it is; before rows are carried there again, it is to know.
+    let owner = store.claim(ledger.deployment_id()).await?;
+    if *owner != *ledger.deployment_id() {
+        return Err("another deployment has claimed the queue: stop one of the two, or give it another prefix".into());
+    }
+    // A process that dies is replaced after two looks.
+    let lease = i64::try_from((every * 5 / 2).as_millis()).unwrap_or(i64::MAX);
     if !ledger.lease("reconcile", holder, lease, now.millis()).await? {
         return Ok(());
     }

@@ -16,8 +16,21 @@ fn wrong_use_is_2_and_says_what_is_wrong() {
         (&["run", "NAP"], &[], "NAP"),
         (&["token", "create"], &[], "--role"),
         (&["token", "create", "--role", "viewer", "--ttl", "soon"], &[], "--ttl"),
-        (&["serve"], &[("REDIS_HOST", "localhost")], "REDIS_HOST (from environment)"),
-        (&["worker"], &[("REDIS_URL", "redis://:hunter2@h")], "REDIS_URL"),
+        (&["serve"], &[("REDIS_PORT", "6379")], "REDIS_PORT (from environment)"),
+        (
+            &["worker"],
+            &[("REDIS_URL", "redis://:hunter2@h"), ("LAUNCHKIT_STORE", "embedded")],
+            "REDIS_URL (from environment)",
+        ),
+        (
+            &["serve"],
+            &[("REDIS_URL", "redis://:hunter2@h"), ("REDIS_TLS_CA", "ca.pem")],
+            "REDIS_TLS_CA (from environment)",
+        ),
+        (&["serve"], &[("REDIS_URL", "redis-cluster://h"), ("QUEUE_PREFIX", "x")], "QUEUE_PREFIX (from environment)"),
+        (&["serve"], &[("LAUNCHKIT_ENV", "production")], "LAUNCHKIT_STORE must be set"),
+        (&["worker"], &[("REDIS_URL", "rediss:hunter2")], "REDIS_URL (from environment)"),
+        (&["worker"], &[("LAUNCHKIT_STORE", "redis")], "REDIS_URL must be set"),
         (&["serve", "--port", "99999"], &[], "PORT (from flag)"),
         (&["serve"], &[("JWT_SECRET", "hunter2")], "32 bytes"),
         (&["serve"], &[("DATABASE_URL", "postgres://u:hunter2@h/d")], "LAUNCHKIT_STORE=embedded"),
@@ -117,7 +130,7 @@ fn doctor_names_sources_hides_secrets_and_changes_nothing() {
     assert!(!ran.out.contains("hunter2") && !text.out.contains("hunter2"));
     assert!(text.out.contains("WORKER_CONCURRENCY") && text.out.contains("environment"), "{text:?}");
     assert!(!place.path("launchkit-data").exists());
-    assert_eq!(place.run(&["doctor"], &[("REDIS_URL", "redis://h")]).code, 1);
+    assert_eq!(place.run(&["doctor"], &[("REDIS_PORT", "6379")]).code, 1);
 }
 
 #[test]

@@ -3,5 +3,6 @@
 
 mod commands;
 mod mission;
+mod redis;
 mod serve;
 mod support;

@@ -1,11 +1,18 @@
 //! The mission document's own examples against the real binary: every curl command as it stands there
 //! (URLs quoted, placeholders filled in), every shape and log line that it shows.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Place, Ran, Server, ran, until};
+use crate::support::{On, Place, Ran, Server, on_each_store, ran, until};
+
+on_each_store! {
+    every_curl_of_the_document_works_and_answers_what_it_shows
+    the_test_job_ends_as_the_document_shows_and_the_log_tells_of_it
+    the_test_script_works_as_the_document_calls_it
+}
 
 const MISSION: &str = include_str!("../data/mission.md");
 
@@ -65,8 +72,8 @@ struct Mission {
 }
 
 impl Mission {
-    fn begin() -> Mission {
-        let place = Place::new();
+    fn begin(on: On) -> Mission {
+        let place = Place::on(on);
         let server = place.serve(&[]);
         let (key, token) = (server.first_key(), place.run(&["token", "create", "--role", "operator"], &[]).out);
         Mission { place, server, key, token: token.trim_end().to_owned() }
@@ -132,11 +139,10 @@ fn log_lines_after(heading: &str) -> Vec<String> {
     block.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-#[test]
-fn every_curl_of_the_document_works_and_answers_what_it_shows() {
+fn every_curl_of_the_document_works_and_answers_what_it_shows(on: On) {
     let commands = curls(&["Usage", "Testing", "Monitoring", "Troubleshooting"]);
     assert_eq!(commands.len(), 13, "the document's commands were not all found: {commands:#?}");
-    let mission = Mission::begin();
+    let mission = Mission::begin(on);
     let mut job = String::new();
     for command in &commands {
         let answer = mission.curl(command, &job);
@@ -158,9 +164,8 @@ fn every_curl_of_the_document_works_and_answers_what_it_shows() {
     }
 }
 
-#[test]
-fn the_test_job_ends_as_the_document_shows_and_the_log_tells_of_it() {
-    let mission = Mission::begin();
+fn the_test_job_ends_as_the_document_shows_and_the_log_tells_of_it(on: On) {
+    let mission = Mission::begin(on);
     let command = curls(&["Testing"]).into_iter().find(|command| command.contains("This is a test job")).unwrap();
     let id = mission.curl(&command, "")["id"].as_str().unwrap().to_owned();
     let job = mission.ended(&id);
@@ -187,9 +192,8 @@ fn the_test_job_ends_as_the_document_shows_and_the_log_tells_of_it() {
     }
 }
 
-#[test]
-fn the_test_script_works_as_the_document_calls_it() {
-    let mission = Mission::begin();
+fn the_test_script_works_as_the_document_calls_it(on: On) {
+    let mission = Mission::begin(on);
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
     let block = blocks().into_iter().find(|block| block.text.contains("test-queue.sh")).unwrap();
     let line =
@@ -203,6 +207,52 @@ fn the_test_script_works_as_the_document_calls_it() {
     assert!(wrong.code == 1 && wrong.err.contains("401"), "{wrong:?}");
     assert_eq!(mission.sh(&format!("cd {root} && ./test-queue.sh")).code, 2);
     assert_eq!(mission.sh(&format!("cd {root} && LAUNCHKIT_URL=http://127.0.0.1:9 ./test-queue.sh x")).code, 3);
+}
+
+/// Every `redis-cli` line of the document, with the port of the test's own server.
+#[test]
+fn what_the_document_looks_at_with_redis_cli_is_there() {
+    let lines: Vec<String> = blocks().iter().flat_map(|block| block.text.lines()).filter_map(redis_cli).collect();
+    let asked =
+        |part: &str| lines.iter().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {lines:?}"));
+    let mission = Mission::begin(On::Redis);
+    let port = mission.place.redis().port();
+    let say = |line: &str| {
+        let ran = mission.sh(&line.replacen("redis-cli", &format!("redis-cli -p {port}"), 1));
+        assert_eq!(ran.code, 0, "{line}: {ran:?}");
+        ran.out
+    };
+    assert_eq!(say(asked(" ping")), "PONG\n");
+    assert!(say(asked("info memory")).contains("used_memory_human"));
+
+    let mut watch = Command::new("redis-cli");
+    let mut watch = watch.args(["-p", &port.to_string(), "monitor"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut seen = BufReader::new(watch.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert_eq!(seen.next().as_deref(), Some("OK"), "{}", asked("monitor"));
+
+    let commands = curls(&["Usage", "Testing"]);
+    let command = |part: &str| commands.iter().find(|command| command.contains(part)).unwrap();
+    mission.curl(command("queue/pause"), "");
+    for part in ["jobs/summarize", "jobs/classify"] {
+        assert_eq!(mission.curl(command(part), "")["status"], "QUEUED");
+    }
+    let length = asked("llen");
+    until("both jobs in the list", || (say(length) == "2\n").then_some(()));
+    assert!(seen.any(|line| line.contains("\"bull:ai-jobs:\"")), "the monitor shows the adding");
+    let keys = say(asked("keys"));
+    for key in ["bull:ai-jobs:wait", "bull:ai-jobs:meta", "bull:ai-jobs:id", "bull:ai-jobs:events"] {
+        assert!(keys.lines().any(|line| line == key), "{key}: {keys}");
+    }
+    mission.curl(command("queue/resume"), "");
+    until("an empty list", || (say(length) == "0\n").then_some(()));
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+}
+
+/// A `redis-cli` command of a line, without its comment.
+fn redis_cli(line: &str) -> Option<String> {
+    let command = line.split('#').next().unwrap_or_default().trim();
+    command.starts_with("redis-cli ").then(|| command.to_owned())
 }
 
 #[test]

@@ -2,11 +2,16 @@
 
 use std::io::{Read, Write};
 
-use crate::support::Place;
+use crate::support::{On, Place, on_each_store};
 
-#[test]
-fn the_first_start_keeps_its_key_in_a_private_file_and_the_second_makes_none() {
-    let place = Place::new();
+on_each_store! {
+    the_first_start_keeps_its_key_in_a_private_file_and_the_second_makes_none
+    commands_talk_to_a_server
+    an_idle_connection_does_not_hold_up_the_stop
+}
+
+fn the_first_start_keeps_its_key_in_a_private_file_and_the_second_makes_none(on: On) {
+    let place = Place::on(on);
     let server = place.serve(&[]);
     let key = server.first_key();
     assert!(server.log().contains("The first API key was written to"));
@@ -23,9 +28,8 @@ fn the_first_start_keeps_its_key_in_a_private_file_and_the_second_makes_none() {
     assert!(!stderr.contains(secret) && !server.log().contains(secret));
 }
 
-#[test]
-fn commands_talk_to_a_server() {
-    let place = Place::new();
+fn commands_talk_to_a_server(on: On) {
+    let place = Place::on(on);
     let server = place.serve(&[]);
     let token = place.run(&["token", "create", "--role", "operator"], &[]).out;
     let key = server.first_key();
@@ -77,9 +81,8 @@ fn commands_talk_to_a_server() {
     assert!(refused.code == 1 && refused.err.contains("forbidden"), "{refused:?}");
 }
 
-#[test]
-fn an_idle_connection_does_not_hold_up_the_stop() {
-    let place = Place::new();
+fn an_idle_connection_does_not_hold_up_the_stop(on: On) {
+    let place = Place::on(on);
     let server = place.serve(&[("SHUTDOWN_GRACE", "20s")]);
     let mut idle = std::net::TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
     idle.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();

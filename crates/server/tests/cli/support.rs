@@ -5,11 +5,33 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use launchkit_testkit::redis::{Kind, RedisServer};
 use serde_json::Value;
+
+/// Where the queue of a test is.
+#[derive(Clone, Copy)]
+pub(crate) enum On {
+    Embedded,
+    Redis,
+}
+
+/// Makes two tests of each function: with the embedded queue, and on Redis.
+macro_rules! on_each_store {
+    ($($name:ident)*) => {
+        mod with_embedded {
+            $(#[test] fn $name() { super::$name($crate::support::On::Embedded); })*
+        }
+        mod with_redis {
+            $(#[test] fn $name() { super::$name($crate::support::On::Redis); })*
+        }
+    };
+}
+pub(crate) use on_each_store;
 
 /// A directory that commands run in; nothing of the tester's environment reaches them.
 pub(crate) struct Place {
     dir: tempfile::TempDir,
+    redis: Option<RedisServer>,
 }
 
 /// A finished command.
@@ -22,7 +44,22 @@ pub(crate) struct Ran {
 
 impl Place {
     pub(crate) fn new() -> Place {
-        Place { dir: tempfile::tempdir().unwrap() }
+        Place::on(On::Embedded)
+    }
+
+    /// A place whose commands find `REDIS_URL` in their environment, when the queue is to be there.
+    pub(crate) fn on(store: On) -> Place {
+        let start = || RedisServer::start(Kind::Redis).unwrap_or_else(|why| panic!("{why}"));
+        Place { dir: tempfile::tempdir().unwrap(), redis: matches!(store, On::Redis).then(start) }
+    }
+
+    /// A place with this server.
+    pub(crate) fn with(redis: RedisServer) -> Place {
+        Place { dir: tempfile::tempdir().unwrap(), redis: Some(redis) }
+    }
+
+    pub(crate) fn redis(&self) -> &RedisServer {
+        self.redis.as_ref().expect("the queue is on Redis")
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -33,7 +70,9 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_launchkit"));
         command.args(arguments).current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
-        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).envs(environment.iter().copied());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.envs(self.redis.as_ref().map(|redis| ("REDIS_URL", redis.url())));
+        command.envs(environment.iter().copied());
         command
     }
 
@@ -51,21 +90,23 @@ impl Place {
 
     /// Starts a server on a free port and waits for its line.
     pub(crate) fn serve(&self, environment: &[(&str, &str)]) -> Server {
+        self.begin("serve", environment).ready()
+    }
+
+    /// Starts `serve` or `worker`, and waits for nothing.
+    pub(crate) fn begin(&self, command: &str, environment: &[(&str, &str)]) -> Server {
         let log = self.path("server.log");
-        let mut command = self.command(&["serve"], environment);
+        let _ = std::fs::remove_file(&log);
+        let mut command = self.command(&[command], environment);
         command.env("PORT", "0").env("LOG_FILE", &log).stdout(Stdio::piped());
         command.stderr(std::fs::File::create(self.path("stderr.log")).unwrap());
         let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        let said = || std::fs::read_to_string(self.path("stderr.log")).unwrap_or_default();
-        let url = line.trim_end().strip_prefix("Listening on ").unwrap_or_else(|| panic!("{line:?}\n{}", said()));
-        Server { url: url.to_owned(), child, out, log, data: self.path("launchkit-data") }
+        let out = BufReader::new(child.stdout.take().unwrap());
+        Server { url: String::new(), child, out, log, data: self.path("launchkit-data") }
     }
 }
 
-/// A running server; killed when dropped.
+/// A server or worker; killed when dropped.
 pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) log: PathBuf,
@@ -75,6 +116,21 @@ pub(crate) struct Server {
 }
 
 impl Server {
+    /// Waits for the line that tells where it listens.
+    pub(crate) fn ready(mut self) -> Server {
+        let mut line = String::new();
+        self.out.read_line(&mut line).unwrap();
+        let said = || std::fs::read_to_string(self.log.with_file_name("stderr.log")).unwrap_or_default();
+        let url = line.trim_end().strip_prefix("Listening on ").unwrap_or_else(|| panic!("{line:?}\n{}", said()));
+        self.url = url.to_owned();
+        self
+    }
+
+    /// Waits until it has logged this.
+    pub(crate) fn says(&self, part: &str) {
+        until(part, || std::fs::read_to_string(&self.log).is_ok_and(|log| log.contains(part)).then_some(()));
+    }
+
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }

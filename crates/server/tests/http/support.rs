@@ -69,6 +69,7 @@ impl App {
         let skew = Arc::new(Skew::default());
         let api = Api {
             ledger: ledger.clone(),
+            store: store.clone(),
             ai_jobs: Queue::new(&store, "ai-jobs").unwrap(),
             webhooks: Queue::new(&store, "webhooks").unwrap(),
             clock: clock.clone(),

@@ -1,5 +1,8 @@
 //! The name of every key.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use crate::job::{JobId, QueueName};
 
 /// Names under one prefix.
@@ -32,6 +35,21 @@ impl Keys {
     /// Whose store this is.
     pub(super) fn deployment(&self) -> String {
         format!("{}::lk-deployment", self.prefix)
+    }
+
+    /// A key that is nobody's, to try commands on.
+    pub(super) fn try_out(&self) -> String {
+        format!("{}::lk-try:{:016x}", self.prefix, rand::random::<u64>())
+    }
+
+    /// What the names of connections begin with that wait for a queue's jobs, as `CLIENT LIST` shows them.
+    pub(super) fn lines(&self, queue: &QueueName) -> String {
+        visible(&format!("{}:{}", self.prefix, STANDARD.encode(queue.as_str())))
+    }
+
+    /// The name of the connection that looks at the server.
+    pub(super) fn look(&self) -> String {
+        visible(&format!("{}::lk-look", self.prefix))
     }
 
     /// Where a budget stands.
@@ -76,6 +94,11 @@ impl Keys {
             None => told.to_owned(),
         }
     }
+}
+
+/// A text as the name of a connection: Redis takes visible ASCII only.
+pub(super) fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).collect()
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod trouble;
 
 pub(super) use self::mend::pause;
 pub(super) use self::own::Own;
+pub(super) use self::probe::{field, server_name, text as plain_text};
 pub(super) use self::trouble::Trouble;
 
 /// How often a call follows keys that moved to another node of a cluster.
@@ -86,8 +87,9 @@ struct Line {
 impl Link {
     /// Connects, and looks whether the server will do.
     pub(super) async fn open(options: &RedisOptions) -> Result<Self, StoreError> {
-        options.check().map_err(|why| StoreError::Unavailable(why.to_owned()))?;
-        let road = Road::new(options).map_err(Trouble::from)?;
+        options.check().map_err(|why| StoreError::Refused(why.to_string()))?;
+        // Nobody was asked yet: it lies with the options.
+        let road = Road::new(options).map_err(|error| StoreError::Refused(error.to_string()))?;
         let closed = CancellationToken::new();
         let inner = Arc::new(Inner {
             road,
@@ -101,8 +103,12 @@ impl Link {
         });
         let link = Self { inner, _guard: closed.drop_guard() };
         let mut line = link.inner.connect(0).await.map_err(|error| {
-            let why = StoreError::from(Trouble::from(error));
-            StoreError::Unavailable(format!("{}: {}", options.site, bare(&why)))
+            let at = |why| format!("{}: {why}", options.site);
+            match Trouble::from(error).why {
+                StoreError::Unavailable(why) => StoreError::Unavailable(at(why)),
+                StoreError::Refused(why) => StoreError::Refused(at(why)),
+                why => why,
+            }
         })?;
         let server = probe::look(&mut line.wire, options.times.answer).await?;
         link.inner.health().server = Some(server);
@@ -269,7 +275,7 @@ fn late(limit: Duration) -> RedisError {
 /// The cause alone.
 fn bare(why: &StoreError) -> String {
     match why {
-        StoreError::Unavailable(why) => why.clone(),
+        StoreError::Unavailable(why) | StoreError::Refused(why) => why.clone(),
         why => why.to_string(),
     }
 }

@@ -22,14 +22,14 @@ mod url;
 /// User names and passwords in URLs are percent-encoded. They are never shown.
 ///
 /// ```
-/// use launchkit_queue::backend::redis::RedisOptions;
+/// use launchkit_queue::RedisOptions;
 ///
 /// let options = RedisOptions::parse("redis://:secret@localhost:6379/1")?.prefix("shop");
 /// assert!(!format!("{options:?}").contains("secret"));
 ///
 /// let options = RedisOptions::parse("redis-cluster://a:7000,b:7000")?.prefix("{shop}");
 /// # let _ = options;
-/// # Ok::<(), launchkit_queue::backend::redis::BadRedisUrl>(())
+/// # Ok::<(), launchkit_queue::BadRedisUrl>(())
 /// ```
 #[derive(Clone)]
 pub struct RedisOptions {
@@ -42,7 +42,7 @@ pub struct RedisOptions {
 }
 
 /// Who is asked for a connection.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(super) enum Site {
     One(ConnectionAddr),
     Sentinel { nodes: Vec<ConnectionAddr>, master: String },
@@ -81,13 +81,38 @@ const TIMES: Times = Times {
     linger_named: Duration::from_secs(60),
 };
 
+/// Options that cannot work, whatever the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadRedisOptions {
+    /// Keys need a beginning.
+    #[error("the prefix of Redis keys is empty")]
+    NoPrefix,
+    /// Without a hash tag the keys of one queue lie on several nodes.
+    #[error("in a Redis cluster the prefix must hold a hash tag, such as {{bull}}")]
+    NoHashTag,
+    /// Certificates without TLS do nothing.
+    #[error("certificates are given, but the connection is not encrypted: use rediss://")]
+    NotEncrypted,
+    /// Clusters have no others.
+    #[error("a Redis cluster has no database but 0")]
+    ClusterDatabase,
+}
+
 impl RedisOptions {
     /// Reads a URL; see the table above.
     pub fn parse(url: &str) -> Result<Self, BadRedisUrl> {
         url::read(url.trim())
     }
 
-    /// What all keys begin with; `bull` unless told otherwise, as in BullMQ. In a cluster it holds a hash tag: `{bull}`.
+    /// One server by its name or address, without TLS.
+    pub fn server(host: &str, port: u16) -> Self {
+        let address = ConnectionAddr::Tcp(host.to_owned(), port);
+        Self::at(Site::One(address), RedisConnectionInfo::default(), RedisConnectionInfo::default())
+    }
+
+    /// What all keys begin with; `bull` unless told otherwise, as in BullMQ. In a cluster it holds a hash tag, and is
+    /// `{bull}` unless told otherwise.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
@@ -154,20 +179,35 @@ impl RedisOptions {
         self
     }
 
-    /// Whether these options can work at all.
-    pub(super) fn check(&self) -> Result<(), &'static str> {
+    /// Where they lead, for people: hosts and ports, without a login.
+    pub fn address(&self) -> String {
+        self.site.to_string()
+    }
+
+    /// Whether they hold a user name or a password.
+    pub fn has_login(&self) -> bool {
+        self.login.username().is_some() || self.login.password().is_some()
+    }
+
+    /// What all keys begin with.
+    pub fn key_prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Whether these options can work at all. Opening a store asks this first.
+    pub fn check(&self) -> Result<(), BadRedisOptions> {
         if self.prefix.is_empty() {
-            return Err("the prefix of Redis keys is empty");
+            return Err(BadRedisOptions::NoPrefix);
         }
         if self.certificates.is_some() && !self.site.is_encrypted() {
-            return Err("certificates are given, but the connection is not encrypted: use rediss://");
+            return Err(BadRedisOptions::NotEncrypted);
         }
         if matches!(self.site, Site::Cluster(_)) {
             if !tagged(&self.prefix) {
-                return Err("in a Redis cluster the prefix must hold a hash tag, such as {bull}");
+                return Err(BadRedisOptions::NoHashTag);
             }
             if self.login.db() != 0 {
-                return Err("a Redis cluster has no database but 0");
+                return Err(BadRedisOptions::ClusterDatabase);
             }
         }
         Ok(())
@@ -175,11 +215,25 @@ impl RedisOptions {
 
     fn at(site: Site, login: RedisConnectionInfo, sentinel_login: RedisConnectionInfo) -> Self {
         let login = login.set_protocol(ProtocolVersion::RESP3);
-        Self { site, login, sentinel_login, certificates: None, prefix: "bull".to_owned(), times: TIMES }
+        let prefix = if matches!(site, Site::Cluster(_)) { "{bull}" } else { "bull" };
+        Self { site, login, sentinel_login, certificates: None, prefix: prefix.to_owned(), times: TIMES }
     }
 
     fn certificates_mut(&mut self) -> &mut TlsCertificates {
         self.certificates.get_or_insert(TlsCertificates { client_tls: None, root_cert: None })
+    }
+}
+
+/// Whether both lead to the same keys with the same logins.
+impl PartialEq for RedisOptions {
+    fn eq(&self, other: &Self) -> bool {
+        let login = |login: &RedisConnectionInfo| {
+            (login.username().map(str::to_owned), login.password().map(str::to_owned), login.db())
+        };
+        self.site == other.site
+            && self.prefix == other.prefix
+            && login(&self.login) == login(&other.login)
+            && login(&self.sentinel_login) == login(&other.sentinel_login)
     }
 }
 
@@ -248,6 +302,18 @@ mod tests {
     }
 
     #[test]
+    fn options_are_equal_when_they_lead_to_the_same_keys() {
+        let url = parsed("redis://me:pw@box:7000/2");
+        assert_eq!(url, RedisOptions::server("box", 7000).user("me").password("pw").database(2));
+        assert!(url.has_login() && !parsed("redis://box").has_login());
+        for other in [url.clone().password("else"), url.clone().database(3), url.clone().prefix("shop")] {
+            assert!(url != other);
+        }
+        assert!(url != RedisOptions::server("box", 7001).user("me").password("pw").database(2));
+        assert_eq!(RedisOptions::server("::1", 7).address(), parsed("redis://[::1]:7").address());
+    }
+
+    #[test]
     fn a_cluster_wants_a_hash_tag() {
         let cluster = parsed("redis-cluster://a:7000");
         for prefix in ["bull", "bull{}", "}{", "{bull"] {
@@ -256,7 +322,8 @@ mod tests {
         for prefix in ["{bull}", "a{b}c"] {
             assert!(cluster.clone().prefix(prefix).check().is_ok(), "{prefix}");
         }
-        assert!(cluster.prefix("{bull}").database(1).check().is_err());
+        assert_eq!(cluster.key_prefix(), "{bull}");
+        assert!(cluster.clone().check().is_ok() && cluster.database(1).check().is_err());
         assert!(parsed("redis://a").prefix("").check().is_err());
         assert!(parsed("redis://a").check().is_ok());
     }

@@ -37,7 +37,7 @@ fn withheld(error: &RedisError) -> bool {
 }
 
 /// The answer as text; of a cluster's answers any.
-fn text(value: &Value) -> String {
+pub(in super::super) fn text(value: &Value) -> String {
     match value {
         Value::Map(nodes) => nodes.first().map(|(_, answer)| text(answer)).unwrap_or_default(),
         Value::Array(answers) => answers.first().map(text).unwrap_or_default(),
@@ -48,21 +48,24 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// Valkey and others also say which Redis they are like.
 fn server(info: &str) -> Result<String, StoreError> {
-    let redis = field(info, "redis_version");
-    if let Some(version) = redis
+    if let Some(version) = field(info, "redis_version")
         && parsed(version).is_some_and(|version| version < OLDEST)
     {
         let (major, minor) = OLDEST;
-        return Err(StoreError::Unavailable(format!("Redis {version} is too old: {major}.{minor} is needed")));
+        return Err(StoreError::Refused(format!("Redis {version} is too old: {major}.{minor} is needed")));
     }
-    let named = [("valkey_version", "Valkey"), ("dragonfly_version", "Dragonfly"), ("redis_version", "Redis")];
-    let found = named.iter().find_map(|(key, name)| field(info, key).map(|version| format!("{name} {version}")));
-    Ok(found.unwrap_or_else(|| "unknown".to_owned()))
+    Ok(server_name(info).unwrap_or_else(|| "unknown".to_owned()))
 }
 
-fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+/// Name and version. Valkey and others also say which Redis they are like.
+pub(in super::super) fn server_name(info: &str) -> Option<String> {
+    let named = [("valkey_version", "Valkey"), ("dragonfly_version", "Dragonfly"), ("redis_version", "Redis")];
+    named.iter().find_map(|(key, name)| field(info, key).map(|version| format!("{name} {version}")))
+}
+
+/// One line of `INFO`.
+pub(in super::super) fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
@@ -78,7 +81,8 @@ mod tests {
     #[test]
     fn old_servers_are_refused() {
         for version in ["5.0.14", "6.0.9", "2.8"] {
-            assert!(server(&format!("# Server\r\nredis_version:{version}\r\n")).is_err(), "{version}");
+            let server = server(&format!("# Server\r\nredis_version:{version}\r\n"));
+            assert!(matches!(server, Err(StoreError::Refused(_))), "{version}");
         }
         for version in ["6.2.0", "7.0.15", "10.1.0"] {
             assert_eq!(server(&format!("redis_version:{version}\r\n")).ok(), Some(format!("Redis {version}")));

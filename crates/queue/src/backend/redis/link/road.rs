@@ -92,7 +92,14 @@ impl Road {
         heard: impl Fn(PushInfo) -> Result<(), ()> + Send + Sync + 'static,
     ) -> RedisResult<Wire> {
         match &self.way {
-            Way::Cluster { client, .. } => Ok(Wire::Cluster(client.get_async_connection().await?)),
+            Way::Cluster { client, node } => match client.get_async_connection().await {
+                Ok(wire) => Ok(Wire::Cluster(wire)),
+                // It tells why in words alone; a node tells what kind of trouble it is.
+                Err(error) => {
+                    let node = Client::open(node.as_ref().clone())?;
+                    node.get_multiplexed_async_connection_with_config(&self.config()).await.and(Err(error))
+                }
+            },
             _ => {
                 let config = self.config().set_push_sender(heard);
                 let client = self.client().await?;

@@ -117,21 +117,35 @@ async fn a_command_that_is_cut_off_may_have_happened() {
 #[tokio::test]
 async fn who_is_not_let_in_is_told_why() {
     let server = Server::start(&["--requirepass", "right", "--databases", "4"]);
-    let refused = |url: String| async move {
+    let fails = |url: String| async move {
         let Err(error) = Link::open(&quick(&url)).await else { panic!("{url} was let in") };
         let text = format!("{error} {error:?}");
-        assert!(matches!(error, StoreError::Unavailable(_)) && !text.contains("hunter2"), "{text}");
-        text
+        assert!(!text.contains("hunter2"), "{text}");
+        (matches!(error, StoreError::Refused(_)), text)
     };
     let port = server.port;
-    assert!(refused(format!("redis://:hunter2@127.0.0.1:{port}")).await.contains("refuses the user name"));
-    assert!(refused(format!("redis://me:hunter2@127.0.0.1:{port}")).await.contains("refuses the user name"));
-    assert!(refused(format!("redis://127.0.0.1:{port}")).await.contains("wants a password"));
-    assert!(refused(format!("redis://:right@127.0.0.1:{port}/9")).await.contains("database"));
-    assert!(refused(format!("redis://:hunter2@127.0.0.1:{}", free_port())).await.contains("no connection"));
-    let encrypted = refused(format!("rediss://:hunter2@127.0.0.1:{port}")).await;
-    assert!(!encrypted.is_empty());
-    assert!(refused("unix:/nowhere/at/all".to_owned()).await.contains("no connection"));
+    for (url, part) in [
+        (format!("redis://:hunter2@127.0.0.1:{port}"), "refuses the user name"),
+        (format!("redis://me:hunter2@127.0.0.1:{port}"), "refuses the user name"),
+        (format!("redis://127.0.0.1:{port}"), "wants a password"),
+        (format!("redis://:right@127.0.0.1:{port}/9"), "database"),
+        (format!("redis-cluster://:hunter2@127.0.0.1:{port}"), "refuses the user name"),
+        (format!("redis-cluster://127.0.0.1:{port}"), "wants a password"),
+    ] {
+        let (refused, text) = fails(url).await;
+        assert!(refused && text.contains(part), "{text}");
+    }
+    for (url, part) in [
+        (format!("redis://:hunter2@127.0.0.1:{}", free_port()), "no connection"),
+        ("redis://:hunter2@nowhere.invalid".to_owned(), "nowhere.invalid"),
+        (format!("rediss://:hunter2@127.0.0.1:{port}"), "127.0.0.1"),
+        ("unix:/nowhere/at/all".to_owned(), "no connection"),
+        (format!("redis-cluster://:hunter2@127.0.0.1:{}", free_port()), "no connection"),
+        (format!("redis-sentinel://127.0.0.1:{}/main", free_port()), "sentinels"),
+    ] {
+        let (refused, text) = fails(url).await;
+        assert!(!refused && text.contains(part), "{text}");
+    }
     let link = Link::open(&quick(&format!("redis://:right@127.0.0.1:{port}/3"))).await;
     assert!(link.is_ok());
 }
@@ -223,7 +237,7 @@ async fn a_dropped_link_leaves_nothing_behind() {
 async fn a_cluster_is_used_as_one_server() {
     let mut server = server::cluster().await;
     let url = format!("redis-cluster://127.0.0.1:{}", server.port);
-    assert!(Link::open(&quick(&url)).await.is_err());
+    assert!(matches!(Link::open(&quick(&url).prefix("bull")).await, Err(StoreError::Refused(_))));
     let link = Link::open(&quick(&url).prefix("{bull}")).await.expect("a cluster");
     let script = Script::new(SET);
     let mut call = script.call(&["{bull}:a"]);

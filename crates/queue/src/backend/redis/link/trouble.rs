@@ -1,5 +1,9 @@
 //! What can go wrong with a command, translated once: what the caller can do, and whether it may have been carried out.
 
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::error::{Failed, Happened, StoreError};
@@ -43,20 +47,22 @@ impl From<Trouble> for StoreError {
 impl From<RedisError> for Trouble {
     fn from(error: RedisError) -> Self {
         match error.kind() {
+            ErrorKind::Io | ErrorKind::Client if is_mistrust(&error) => {
+                refused(format!("no encrypted connection to Redis: {error}"))
+            }
             ErrorKind::Io if error.is_connection_refusal() => no(format!("no connection to Redis: {error}")),
             ErrorKind::Io if error.is_timeout() => unknown(format!("Redis does not answer: {error}")),
             ErrorKind::Io | ErrorKind::Parse => unknown(format!("the connection to Redis broke: {error}")),
             ErrorKind::UnexpectedReturnType => {
                 Self { why: StoreError::Damaged(text(&error)), happened: Happened::Unknown }
             }
-            ErrorKind::AuthenticationFailed => no("Redis refuses the user name or the password".to_owned()),
-            ErrorKind::RESP3NotSupported => no("this server is older than Redis 6.2: use a newer one".to_owned()),
+            ErrorKind::AuthenticationFailed => refused("Redis refuses the user name or the password".to_owned()),
+            ErrorKind::RESP3NotSupported => refused("this server is older than Redis 6.2: use a newer one".to_owned()),
             ErrorKind::MasterNameNotFoundBySentinel => {
-                no("the sentinels know no reachable master of this name".to_owned())
+                no("the sentinels do not answer, or know no reachable master of this name".to_owned())
             }
-            ErrorKind::Client | ErrorKind::InvalidClientConfig | ErrorKind::ClusterConnectionNotFound => {
-                no(format!("no connection to Redis: {error}"))
-            }
+            ErrorKind::InvalidClientConfig => refused(error.to_string()),
+            ErrorKind::Client | ErrorKind::ClusterConnectionNotFound => no(format!("no connection to Redis: {error}")),
             _ => said(&error),
         }
     }
@@ -64,8 +70,11 @@ impl From<RedisError> for Trouble {
 
 /// What an error that the server answered means.
 fn said(error: &RedisError) -> Trouble {
-    let detail = error.detail().unwrap_or_default();
-    let advice = match error.code().unwrap_or_default() {
+    let (code, detail) = (error.code().unwrap_or_default(), error.detail().unwrap_or_default());
+    if let Some(advice) = needs_other_settings(code, detail) {
+        return refused(format!("{advice} ({})", text(error)));
+    }
+    let advice = match code {
         // A script that runs too long: it ends, or an operator ends it.
         "BUSY" => return Trouble::before(StoreError::Busy),
         "LOADING" => "Redis is loading its data",
@@ -75,18 +84,13 @@ fn said(error: &RedisError) -> Trouble {
         "OOM" => "maxmemory is reached: give Redis more memory, or remove jobs",
         "MISCONF" => "Redis cannot save to its disk, and takes no writes",
         "NOREPLICAS" => "Redis has too few replicas to take writes",
-        "NOAUTH" => "Redis wants a password",
-        "WRONGPASS" => "Redis refuses the user name or the password",
-        "NOPERM" => WITHHELD,
         "CLUSTERDOWN" => "the Redis cluster is down",
         "TRYAGAIN" | "MOVED" | "ASK" => "the Redis cluster is moving this queue's slot",
-        "CROSSSLOT" => "keys of one call lie in different slots: the prefix needs a hash tag",
         "WRONGTYPE" => return damaged(error),
-        _ if detail.starts_with("DB index") => "Redis has no database of this number",
         _ if detail.contains("user executing the script can't") => {
-            return unknown(format!("{WITHHELD} ({})", text(error)));
+            return Trouble::after(StoreError::Refused(format!("{WITHHELD} ({})", text(error))));
         }
-        _ if misspelt(detail) => return no(text(error)),
+        _ if misspelt(detail) => return refused(text(error)),
         // A script's own failure does not undo what it did.
         _ if of_script(detail) => return damaged(error),
         _ => return unknown(text(error)),
@@ -94,8 +98,46 @@ fn said(error: &RedisError) -> Trouble {
     no(format!("{advice} ({})", text(error)))
 }
 
+/// What no repetition cures: another login, other rights, another address.
+fn needs_other_settings(code: &str, detail: &str) -> Option<&'static str> {
+    match code {
+        "NOAUTH" => Some("Redis wants a password"),
+        "WRONGPASS" => Some("Redis refuses the user name or the password"),
+        "NOPERM" => Some(WITHHELD),
+        "CROSSSLOT" => Some("keys of one call lie in different slots: the prefix needs a hash tag"),
+        _ if detail.starts_with("DB index") => Some("Redis has no database of this number"),
+        _ => None,
+    }
+}
+
+/// Whether one side does not take the other's certificate.
+fn is_mistrust(error: &RedisError) -> bool {
+    use rustls::AlertDescription as Alert;
+    let Some(cause) = error.source().and_then(|cause| cause.downcast_ref::<Arc<dyn Error + Send + Sync>>()) else {
+        return false;
+    };
+    let cause: &(dyn Error + 'static) = match cause.downcast_ref::<io::Error>().map(io::Error::get_ref) {
+        Some(Some(inner)) => inner,
+        Some(None) => return false,
+        None => &**cause,
+    };
+    let Some(cause) = cause.downcast_ref::<rustls::Error>() else { return false };
+    match cause {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => true,
+        rustls::Error::AlertReceived(alert) => matches!(
+            alert,
+            Alert::CertificateRequired | Alert::BadCertificate | Alert::UnknownCA | Alert::CertificateUnknown
+        ),
+        _ => false,
+    }
+}
+
 fn no(why: String) -> Trouble {
     Trouble::before(StoreError::Unavailable(why))
+}
+
+fn refused(why: String) -> Trouble {
+    Trouble::before(StoreError::Refused(why))
 }
 
 fn unknown(why: String) -> Trouble {
@@ -187,6 +229,33 @@ mod tests {
             assert!(!trouble.why.to_string().contains("secret"), "{trouble:?}");
         }
         assert!(matches!(of("BUSY Redis is busy running a script.").why, StoreError::Busy));
+    }
+
+    #[test]
+    fn what_passes_and_what_needs_other_settings_are_told_apart() {
+        for line in [
+            "NOAUTH Authentication required.",
+            "WRONGPASS invalid username-password pair or user is disabled.",
+            "NOPERM User u has no permissions to run the 'evalsha' command",
+            "CROSSSLOT Keys in request don't hash to the same slot",
+            "ERR DB index is out of range",
+            "ERR unknown command 'EVALSHA', with args beginning with: 'x' ",
+            "ERR The user executing the script can't run this command or subcommand script: abc, on @user_script:45.",
+        ] {
+            assert!(matches!(of(line).why, StoreError::Refused(_)), "{line}: {:?}", of(line));
+        }
+        for line in [
+            "LOADING Redis is loading the dataset in memory",
+            "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+            "READONLY You can't write against a read only replica.",
+            "CLUSTERDOWN The cluster is down",
+            "NOREPLICAS Not enough good replicas to write.",
+            "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "ERR max number of clients reached",
+        ] {
+            assert!(matches!(of(line).why, StoreError::Unavailable(_)), "{line}: {:?}", of(line));
+        }
     }
 
     #[test]

@@ -3,11 +3,10 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use redis::{Cmd, Value};
 use tokio::time::{sleep, timeout};
 
+use super::super::keys::{Keys, visible};
 use super::super::link::{Own, Trouble, pause};
 use super::seat::Seat;
 use super::{Bell, Inner};
@@ -192,10 +191,9 @@ fn position(id: &str) -> Position {
     Position { seq: seq.parse().unwrap_or_default(), index: index.parse().unwrap_or(u32::MAX) }
 }
 
-/// What `CLIENT LIST` shows. Redis takes visible ASCII only.
+/// What `CLIENT LIST` shows.
 fn line_name(prefix: &str, bell: &Bell, ending: &str) -> String {
-    let name = format!("{prefix}:{}{ending}", STANDARD.encode(bell.queue.as_str()));
-    name.chars().map(|c| if c.is_ascii_graphic() { c } else { '-' }).collect()
+    format!("{}{}", Keys::new(prefix).lines(&bell.queue), visible(ending))
 }
 
 /// Where the shared connection was dead, one that says nothing for seconds may be as well.

@@ -1,99 +1,44 @@
-//! `kill -9` under load: by the clients' own list, every accepted job ends once, and no usage is billed twice. At random
-//! times and at each named step of the protocol, on SQLite and on PostgreSQL.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+//! What all rounds share: a deployment, its server process, clients with a list of their own, and the books at the end.
 
-use std::os::unix::process::ExitStatusExt as _;
+use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use launchkit::failpoint::{Point, VARIABLE};
-use launchkit_queue::{Queue, Store};
-use launchkit_testkit::postgres::{Durability, Postgres};
+use launchkit_queue::{Queue, RedisOptions, Store};
+use launchkit_testkit::redis::RedisServer;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
 
-/// Rounds with a kill at a random time; `KILL_ROUNDS` asks for another number.
-const ROUNDS: usize = 20;
 const CLIENTS: usize = 64;
-/// The signal of a process that dies at a point.
-const ABORTED: i32 = 6;
 /// Nothing here takes this long unless something is lost.
-const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_accepted_job_ends_once_on_sqlite() {
-    kill_rounds(&Home::new(None).await).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_accepted_job_ends_once_on_postgres() {
-    let postgres = Postgres::start(Durability::Fsync).expect("a private PostgreSQL server");
-    let url = postgres.database().expect("a fresh database");
-    kill_rounds(&Home::new(Some(url)).await).await;
-}
-
-async fn kill_rounds(home: &Home) {
-    let load = Arc::new(Load::default());
-    let clients: Vec<_> = (0..CLIENTS).map(|n| tokio::spawn(load.clone().client(home.key.clone(), n))).collect();
-    let rounds = std::env::var("KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
-    for _ in 0..rounds {
-        let mut server = Server::start(home).await;
-        load.open(&server.url);
-        load.work_in_flight().await;
-        tokio::time::sleep(Duration::from_millis(rand::random_range(0..300))).await;
-        server.child.kill().await.expect("kill");
-    }
-    for point in Point::ALL {
-        let (mut child, url) = Server::spawn(home, Some(point)).await;
-        // Without an address it died at once: a backlog takes it past some points before it listens.
-        if let Some(url) = url {
-            load.open(&url);
-        }
-        let died = tokio::time::timeout(PATIENCE, child.wait()).await;
-        let status = died.unwrap_or_else(|_| panic!("the server passes {point:?}")).expect("wait");
-        assert_eq!(status.signal(), Some(ABORTED), "the server died at {point:?}: {}", home.log());
-    }
-    let server = Server::start(home).await;
-    load.open(&server.url);
-    load.stop.store(true, Ordering::Relaxed);
-    for client in clients {
-        client.await.expect("a client saw only answers that it may see");
-    }
-    let ends = load.ends(home, &server.url).await;
-    server.stop().await;
-    let books = Books::read(home).await;
-    eprintln!(
-        "{} random kills and {} named ones: {} accepted, {ends:?}, {} ran more than once and were billed once",
-        rounds,
-        Point::ALL.len(),
-        load.accepted().len(),
-        books.rerun,
-    );
-    assert_eq!(books.doubled, 0, "no usage row is doubled");
-    assert_eq!(books.unbilled, 0, "every success is billed");
-    assert!(books.rerun > 0, "at least one job ran twice and was billed once");
-    assert_eq!(books.open, 0, "nothing is left open in the database");
-    assert_eq!(books.in_queue, 0, "nothing is left in the queue");
+/// Where a deployment keeps things; by default in files of its own.
+#[derive(Default)]
+pub(crate) struct Stores {
+    pub(crate) postgres: Option<String>,
+    pub(crate) redis: Option<RedisServer>,
 }
 
 /// A deployment: data directory, database, key.
-struct Home {
-    folder: TempDir,
-    postgres: Option<String>,
-    key: String,
+pub(crate) struct Home {
+    pub(crate) folder: TempDir,
+    stores: Stores,
+    pub(crate) key: String,
 }
 
 impl Home {
-    async fn new(postgres: Option<String>) -> Home {
+    pub(crate) async fn new(stores: Stores) -> Home {
         let folder = tempfile::tempdir().unwrap();
-        let mut home = Home { folder, postgres, key: String::new() };
+        let mut home = Home { folder, stores, key: String::new() };
         let made = home.command(&["keys", "create", "--json"]).output().await.unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let made: Value = serde_json::from_slice(&made.stdout).unwrap();
@@ -101,13 +46,21 @@ impl Home {
         home
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn redis(&self) -> &RedisServer {
+        self.stores.redis.as_ref().expect("the queue is on Redis")
+    }
+
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_launchkit"));
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.env("LAUNCHKIT_DATA_DIR", self.folder.path().join("data"));
-        command.env("LOCK_DURATION", "1s").env("PORT", "0").env("RUST_LOG", "warn");
-        if let Some(url) = &self.postgres {
-            command.env("DATABASE_URL", url).env("LAUNCHKIT_STORE", "embedded");
+        command.env("LOCK_DURATION", "1s").env("PORT", "0").env("RUST_LOG", "warn,launchkit_queue=info");
+        match &self.stores.redis {
+            Some(redis) => command.env("REDIS_URL", redis.url()),
+            None => command.env("LAUNCHKIT_STORE", "embedded"),
+        };
+        if let Some(url) = &self.stores.postgres {
+            command.env("DATABASE_URL", url);
             command.env("JWT_SECRET", "0123456789abcdef0123456789abcdef");
             command.env("LAUNCHKIT_SECRET_KEY", "0123456789abcdef0123456789abcdef");
         }
@@ -115,31 +68,38 @@ impl Home {
         command
     }
 
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     fn database(&self) -> String {
         let file = || format!("sqlite://{}", self.folder.path().join("data/launchkit.db").display());
-        self.postgres.clone().unwrap_or_else(file)
+        self.stores.postgres.clone().unwrap_or_else(file)
+    }
+
+    async fn store(&self) -> Store {
+        match &self.stores.redis {
+            Some(redis) => Store::redis(&RedisOptions::parse(&redis.url()).unwrap()).await.unwrap(),
+            None => Store::sqlite(self.folder.path().join("data/queue.db")).await.unwrap(),
+        }
     }
 }
 
 /// One life of the server.
-struct Server {
-    child: Child,
-    url: String,
+pub(crate) struct Server {
+    pub(crate) child: Child,
+    pub(crate) url: String,
 }
 
 impl Server {
-    async fn start(home: &Home) -> Server {
+    pub(crate) async fn start(home: &Home) -> Server {
         let (child, url) = Server::spawn(home, None).await;
         let url = url.unwrap_or_else(|| panic!("no line from the server: {}", home.log()));
         Server { child, url }
     }
 
     /// Starts a process, to die at a point if one is named; answers its address, unless it ended before it had one.
-    async fn spawn(home: &Home, point: Option<Point>) -> (Child, Option<String>) {
+    pub(crate) async fn spawn(home: &Home, point: Option<Point>) -> (Child, Option<String>) {
         let mut command = home.command(&["serve"]);
         if let Some(point) = point {
             command.env(VARIABLE, format!("{point:?}:{}", rand::random_range(0..5)));
@@ -153,7 +113,7 @@ impl Server {
     }
 
     /// Stops it as an operator would.
-    async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         let pid = self.child.id().unwrap().to_string();
         assert!(Command::new("kill").arg(pid).status().await.unwrap().success());
         let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("the server stops").unwrap();
@@ -163,7 +123,7 @@ impl Server {
 
 /// What the clients share: where the server is, and what was accepted, kept outside of everything that is killed.
 #[derive(Default)]
-struct Load {
+pub(crate) struct Load {
     url: watch::Sender<String>,
     accepted: Mutex<Vec<Accepted>>,
     created: AtomicU64,
@@ -173,24 +133,46 @@ struct Load {
 }
 
 #[derive(Clone)]
-struct Accepted {
+pub(crate) struct Accepted {
     id: String,
     cancel_asked: bool,
 }
 
 impl Load {
-    fn open(&self, url: &str) {
+    /// Starts the clients; they wait until there is a server.
+    pub(crate) fn begin(home: &Home) -> (Arc<Load>, Vec<JoinHandle<()>>) {
+        let load = Arc::new(Load::default());
+        let clients = (0..CLIENTS).map(|n| tokio::spawn(load.clone().client(home.key.clone(), n))).collect();
+        (load, clients)
+    }
+
+    /// Ends the load; answers how every accepted job ended.
+    pub(crate) async fn end(&self, clients: Vec<JoinHandle<()>>, home: &Home, url: &str) -> BTreeMap<String, u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        for client in clients {
+            client.await.expect("a client saw only answers that it may see");
+        }
+        self.ends(home, url).await
+    }
+
+    pub(crate) fn open(&self, url: &str) {
         self.created.store(0, Ordering::Relaxed);
         self.settled.store(0, Ordering::Relaxed);
         self.url.send_replace(url.to_owned());
     }
 
-    fn accepted(&self) -> Vec<Accepted> {
+    pub(crate) fn accepted(&self) -> Vec<Accepted> {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Notes a job that was accepted.
+    pub(crate) fn note(&self, id: &str, cancel_asked: bool) {
+        let accepted = Accepted { id: id.to_owned(), cancel_asked };
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(accepted);
+    }
+
     /// Waits until this life of the server has acknowledged an add and settled a job.
-    async fn work_in_flight(&self) {
+    pub(crate) async fn work_in_flight(&self) {
         let both = async {
             while self.created.load(Ordering::Relaxed) < 20 || self.settled.load(Ordering::Relaxed) == 0 {
                 self.progress.notified().await;
@@ -224,8 +206,7 @@ impl Load {
         let job: Value = made.json().await?;
         let id = job["id"].as_str().unwrap().to_owned();
         let cancel = round.is_multiple_of(4);
-        let accepted = Accepted { id: id.clone(), cancel_asked: cancel };
-        self.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(accepted);
+        self.note(&id, cancel);
         self.created.fetch_add(1, Ordering::Relaxed);
         self.progress.notify_one();
         let post = |what: &str| http.post(format!("{url}/v1/jobs/{id}/{what}")).bearer_auth(key).send();
@@ -248,9 +229,9 @@ impl Load {
     }
 
     /// How every accepted job ended.
-    async fn ends(&self, home: &Home, url: &str) -> std::collections::BTreeMap<String, u64> {
+    async fn ends(&self, home: &Home, url: &str) -> BTreeMap<String, u64> {
         let http = reqwest::Client::new();
-        let mut ends = std::collections::BTreeMap::new();
+        let mut ends = BTreeMap::new();
         let deadline = tokio::time::Instant::now() + PATIENCE;
         for accepted in self.accepted() {
             let job = loop {
@@ -281,16 +262,24 @@ fn is_final(job: &Value) -> bool {
 }
 
 /// What the files say when everything is over.
-struct Books {
+pub(crate) struct Books {
     doubled: i64,
     unbilled: i64,
-    rerun: i64,
+    pub(crate) rerun: i64,
     open: i64,
     in_queue: u64,
 }
 
 impl Books {
-    async fn read(home: &Home) -> Books {
+    /// Nothing is open, doubled or unbilled.
+    pub(crate) fn assert_balanced(&self) {
+        assert_eq!(self.doubled, 0, "no usage row is doubled");
+        assert_eq!(self.unbilled, 0, "every success is billed");
+        assert_eq!(self.open, 0, "nothing is left open in the database");
+        assert_eq!(self.in_queue, 0, "nothing is left in the queue");
+    }
+
+    pub(crate) async fn read(home: &Home) -> Books {
         let url = home.database();
         let count = async |sql: &'static str| -> i64 {
             if url.starts_with("postgres") {
@@ -301,10 +290,10 @@ impl Books {
                 sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap()
             }
         };
-        let store = Store::sqlite(home.folder.path().join("data/queue.db")).await.unwrap();
+        let store = home.store().await;
         let counts = Queue::new(&store, "ai-jobs").unwrap().counts().await.unwrap();
         store.close().await;
-        if home.postgres.is_none() {
+        if home.stores.postgres.is_none() {
             let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
             let whole: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut db).await.unwrap();
             assert_eq!(whole, "ok");
