@@ -76,7 +76,7 @@ async fn priority(c: &Cell) {
 }
 
 async fn delay(c: &Cell) {
-    for wait in [500, 200] {
+    for wait in [1_500, 200] {
         c.add(json!({}), json!({ "delay": wait })).await;
     }
     assert_eq!(c.adds.state(&c.queue, "1").await, "delayed");
@@ -84,7 +84,7 @@ async fn delay(c: &Cell) {
     c.look.until("completed", 2).await;
     assert_eq!(c.look.order("active").await, ["2", "1"]);
     let story = ["added name=job", "delayed delay=…", "waiting prev=delayed", "active prev=waiting"];
-    for (id, wait) in [("1", 500), ("2", 200)] {
+    for (id, wait) in [("1", 1_500), ("2", 200)] {
         let told = c.look.told().await;
         let due: i64 = told
             .iter()
