@@ -4,6 +4,7 @@
 """
 import asyncio
 import json
+import os
 import sys
 
 from bullmq import FlowProducer, Queue, QueueEvents, UnrecoverableError, Worker
@@ -152,6 +153,7 @@ async def main():
         task = asyncio.create_task(answer(peer, line))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+    os._exit(0)  # a worker that does not close would not let the loop end either
 
 
 asyncio.run(main())
