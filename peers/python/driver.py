@@ -4,7 +4,9 @@
 """
 import asyncio
 import json
+import os
 import sys
+import threading
 
 from bullmq import FlowProducer, Queue, QueueEvents, UnrecoverableError, Worker
 
@@ -145,13 +147,21 @@ async def answer(peer, line):
 
 
 async def main():
-    peer, tasks = Peer(int(sys.argv[1])), set()
-    reader = asyncio.StreamReader(limit=64 * 1024 * 1024)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while line := await reader.readline():
+    peer, tasks, loop = Peer(int(sys.argv[1])), set(), asyncio.get_running_loop()
+
+    def obey(line):
         task = asyncio.create_task(answer(peer, line))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
+
+    def read():
+        for line in sys.stdin.buffer:
+            loop.call_soon_threadsafe(obey, line)
+        # Whatever the loop does: a worker whose server is gone can keep it from ever looking up, observed.
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    await asyncio.Event().wait()
 
 
 asyncio.run(main())

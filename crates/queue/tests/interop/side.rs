@@ -28,8 +28,14 @@ impl Who {
         }
     }
 
-    /// A process of its own.
-    pub(crate) fn start(self) -> Peer {
+    /// A process of its own, once it obeys: what it takes to begin is nobody's delay.
+    async fn ready(self) -> Peer {
+        let peer = self.start();
+        peer.ask("release", json!({ "queue": "nobody" })).await;
+        peer
+    }
+
+    fn start(self) -> Peer {
         let port = SERVER.port().to_string();
         match self {
             Self::Ours => unreachable!("we are no peer"),
@@ -64,7 +70,7 @@ impl Side {
     pub(crate) async fn of(who: Who) -> Self {
         let line = match who {
             Who::Ours => Line::Ours(OURS.get_or_init(Ours::open).await),
-            peer => Line::Shared(PEERS[peer as usize - 1].get_or_init(async || peer.start()).await),
+            peer => Line::Shared(PEERS[peer as usize - 1].get_or_init(async || peer.ready().await).await),
         };
         Self { who, line }
     }
@@ -73,7 +79,7 @@ impl Side {
     pub(crate) async fn mortal(who: Who) -> Self {
         match who {
             Who::Ours => Self::of(who).await,
-            peer => Self { who, line: Line::Own(Box::new(peer.start())) },
+            peer => Self { who, line: Line::Own(Box::new(peer.ready().await)) },
         }
     }
 
