@@ -137,6 +137,8 @@ for await (const line of createInterface({ input: process.stdin })) {
     console.log(JSON.stringify({ n, error: String(why.message) }));
   }
 }
+// A server that is gone would be asked for ever.
+setTimeout(() => process.exit(1), 5_000).unref();
 await browser.close();
 server.close();
 await Promise.all(queues.map((queue) => queue.close()));

@@ -52,4 +52,6 @@ for await (const line of createInterface({ input: process.stdin })) {
     say({ n, error: error.message });
   }
 }
+// A server that is gone would be asked for ever.
+setTimeout(() => process.exit(1), 5_000).unref();
 await Promise.all([...workers.values(), ...queues.values()].map((one) => one.close()));

@@ -138,6 +138,8 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   console.log(JSON.stringify(answer));
 }
+// A server that is gone would be asked for ever.
+setTimeout(() => process.exit(1), 5_000).unref();
 for (const { queue, worker } of places.values()) {
   await Promise.all([queue.close(), worker.close()]);
 }

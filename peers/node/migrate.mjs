@@ -63,6 +63,8 @@ for await (const line of createInterface({ input: process.stdin })) {
     say({ n, error: error.message });
   }
 }
+// A server that is gone would be asked for ever.
+setTimeout(() => process.exit(1), 5_000).unref();
 producing = null;
 await Promise.all([...workers.values()].map((worker) => worker.close()));
 await letters.close();

@@ -164,7 +164,7 @@ const KNOWN: [(&str, &str, &str); 35] = [
     ("kids", "some('HKEYS', 'HSCAN', 2, key .. ':failed'", "at most 10,000 children, else a scan"),
     ("kids", "call('ZRANGE', key .. ':unsuccessful', 0, MOST - 1)", "at most 10,000 children"),
     ("kids", "call('ZRANGE', kids, 0, -1)", "our record of one family: at most 10,000 children"),
-    ("lib", "call('LRANGE', B .. 'active', -5000, -1)", "the oldest 5,000"),
+    ("lib", "call('LRANGE', B .. 'active', first, last)", "the oldest or the newest 5,000"),
     ("leftovers", "call('ZRANGE', B .. 'repeat', 0, tonumber(ARGV[2]) - 1)", "one page"),
     ("lib", "call('LRANGE', b .. list, -(from + count), -(from + 1))", "one page"),
     ("lib", "call('LREM', b .. 'wait', -1, id)", "one walk in a script: see the head of edit; a scheduler's ready job"),

@@ -29,7 +29,10 @@ fn fact(settings: &Settings, variable: &'static Variable) -> Fact {
     };
     let made = made.map(|file| data_dir(settings).join(file)).filter(|path| path.exists());
     let (value, origin) = match (given, made) {
-        (Some(_), _) if variable.secret => (Some("(hidden)".to_owned()), settings.origin(variable.name)),
+        // A URL where only a name belongs may hold a password.
+        (Some(value), _) if variable.secret || (variable.name == "REDIS_HOST" && value.contains(['@', '/'])) => {
+            (Some("(hidden)".to_owned()), settings.origin(variable.name))
+        }
         (Some(value), _) => (Some(value.to_owned()), settings.origin(variable.name)),
         (None, Some(path)) => (Some("(hidden)".to_owned()), Origin::Made(path)),
         (None, None) => (default_of(variable.name, settings), Origin::Default),

@@ -98,8 +98,8 @@ impl Redis {
         let worker = serde_json::to_string(&beat.worker)
             .map_err(|error| Trouble::before(StoreError::Damaged(error.to_string())))?;
         self.bells.called(&beat.queue, &beat.worker.name);
-        let mut call = self.call(&self.scripts.beat, &beat.queue, now);
-        call.arg(&*beat.worker.id).arg(worker).arg(ttl(beat.lock_for)).arg(ms(WORKER_GONE));
+        let mut call = self.call_shared(&self.scripts.beat, &beat.queue, now);
+        call.arg(&*beat.worker.id).arg(worker).arg(ttl(beat.lock_for)).arg(ms(WORKER_GONE)).arg(beat.queue.as_str());
         for lock in &beat.locks {
             call.arg(lock.id.as_str()).arg(lock.token.as_str());
         }

@@ -114,7 +114,7 @@ fn memory_checks(memory: &RedisMemory) -> Vec<Check> {
     let mut checks = vec![policy, room];
     if memory.evicted > 0 {
         let detail = format!("{} keys were thrown away since it started: jobs may be among them", memory.evicted);
-        checks.push(bad("redis evictions", detail));
+        checks.push(if memory.evicts() { bad("redis evictions", detail) } else { note("redis evictions", detail) });
     }
     checks
 }
@@ -215,7 +215,7 @@ async fn queue_checks(queue: &Queue, known: &RedisQueue) -> Result<Vec<Check>, S
     let mut checks = vec![match (info.paused, info.workers.len()) {
         (true, _) => note("queue", format!("{figures}; paused: it gives out no jobs until launchkit queue resume")),
         (false, 0) if ready + counts.active > 0 => {
-            bad("queue", format!("{figures}; no worker is alive: start launchkit serve or launchkit worker"))
+            note("queue", format!("{figures}; no worker is alive: start launchkit serve or launchkit worker"))
         }
         (false, workers) => good("queue", format!("{figures}; {workers} workers alive")),
     }];

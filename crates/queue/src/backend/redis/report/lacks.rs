@@ -24,6 +24,7 @@ const NEEDED: &[&str] = &[
     "BITPOS K 1",
     "BZPOPMIN K 0.001",
     "DEL N",
+    "EVAL return 0",
     "EVALSHA 0000000000000000000000000000000000000000 1 K",
     "EXISTS K",
     "GET K",
@@ -60,7 +61,6 @@ const NEEDED: &[&str] = &[
     "RPUSH K v",
     "SADD K v",
     "SCARD K",
-    "SCRIPT LOAD return",
     "SETBIT K 0 0",
     "SETNX K x",
     "SISMEMBER K v",
@@ -129,7 +129,9 @@ impl Line<'_> {
             };
         }
         let refusal = self.ask(&cmd).await.err().and_then(|why| super::refusal(&why).map(str::to_owned))?;
-        Some(if refusal.contains("key") { "keys".to_owned() } else { acl_name(command) })
+        // A refused command or user may be called something with "key" as well.
+        let keys = refusal.contains("access") && refusal.contains("key");
+        Some(if keys { "keys".to_owned() } else { acl_name(command) })
     }
 }
 

@@ -1,7 +1,8 @@
 -- Renews locks and registers a worker.
--- ARGV: now, worker id, worker as JSON, lock ms, gone ms, then id and token of each lock.
+-- KEYS[3]: the names of all queues. ARGV: now, worker id, worker as JSON, lock ms, gone ms, the queue's name, then id and token
+-- of each lock.
 local lost, cancel, kept = {}, {}, {}
-for from = 6, #ARGV, 2 * CUT do
+for from = 7, #ARGV, 2 * CUT do
   local keys, to = {}, math.min(from + 2 * CUT - 1, #ARGV)
   for at = from, to, 2 do
     keys[#keys + 1] = B .. ARGV[at] .. ':lock'
@@ -26,6 +27,7 @@ if #gone > 0 then
   call('ZREM', O .. 'seen', unpack(gone))
   call('HDEL', O .. 'workers', unpack(gone))
 end
+call('SADD', KEYS[3], ARGV[6]) -- others may have filled it first
 call('HSET', O .. 'workers', ARGV[2], ARGV[3])
 call('ZADD', O .. 'seen', now, ARGV[2])
 return { lost, cancel, call('HEXISTS', B .. 'meta', 'paused') }

@@ -80,6 +80,9 @@ function changes.remove(key, id)
   end
   tell(B, 'removed', 'jobId', id, 'prev', place)
   forget(B, { id }, true)
+  if place == 'active' then
+    mark(B) -- there is a slot for another one
+  end
 end
 
 function changes.cancel(key, id)

@@ -53,7 +53,9 @@ loaders[#loaders + 1] = function()
     local due = call('ZRANGE', l.own .. 'due', 0, 0, 'WITHSCORES')[2]
     local abroad = call('ZRANGE', l.own .. 'abroad', 0, 0, 'WITHSCORES')[2]
     if abroad and call('ZCOUNT', l.b .. 'delayed', PARKED, '+inf') > 0 then
-      return math.min(tonumber(due or abroad), tonumber(abroad))
+      -- Whoever may start nothing looks after none of them: their time stands still.
+      local again = tonumber(abroad) > now and tonumber(abroad) or now + ABROAD
+      return math.min(tonumber(due or again), again)
     end
     return tonumber(due)
   end

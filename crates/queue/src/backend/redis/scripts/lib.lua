@@ -113,7 +113,9 @@ end
 -- The list that new jobs wait in. BullMQ 5 sets the jobs of a paused queue apart, and its resume puts that list in the place
 -- of "wait", whatever stands there.
 local function list_of(b)
-  local apart = meta(b).paused and (meta(b).old or call('EXISTS', b .. 'paused') == 1)
+  local known = meta(b)
+  local apart = known.paused
+    and (call('EXISTS', b .. 'paused') == 1 or (known.old and call('EXISTS', b .. 'wait') == 0))
   return b .. (apart and 'paused' or 'wait')
 end
 
@@ -169,14 +171,22 @@ end
 
 -- A job whose time has come, or has been brought forward, is ready; it has been taken off the delayed ones.
 local function promote(b, id)
-  ready(b, id, tonumber(call('HGET', b .. id, 'priority')) or 0, false)
+  local priority = call('HGET', b .. id, 'priority')
+  ready(b, id, tonumber(priority) or 0, false)
   tell(b, 'waiting', 'jobId', id, 'prev', 'delayed')
-  call('HSET', b .. id, 'delay', 0, 'lk:at', now)
+  if priority or call('EXISTS', b .. id) == 1 then
+    call('HSET', b .. id, 'delay', 0, 'lk:at', now)
+  end
 end
 
--- Goes through the active jobs with the token of each one's lock, the oldest first: it stands last.
-local function each_active(visit)
-  local active = call('LRANGE', B .. 'active', -5000, -1)
+-- Goes through the active jobs with the token of each one's lock, the oldest first: it stands last. Of very many it goes through
+-- the oldest, or the newest.
+local function each_active(visit, newest)
+  local first, last = -5000, -1
+  if newest then
+    first, last = 0, 4999
+  end
+  local active = call('LRANGE', B .. 'active', first, last)
   for to = #active, 1, -CUT do
     local from, keys = math.max(1, to - CUT + 1), {}
     for n = from, to do

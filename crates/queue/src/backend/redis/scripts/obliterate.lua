@@ -48,6 +48,7 @@ if budget <= 0 or call('EXISTS', B .. 'completed', B .. 'failed', B .. 'waiting-
   trim()
   return { 'M', gone }
 end
+trim() -- parents of other queues may have joined their groups
 local rest = {}
 for _, name in ipairs({ 'events', 'marker', 'meta', 'id', 'pc', 'limiter', 'stalled', 'stalled-check', 'delay',
   'metrics:completed', 'metrics:completed:data', 'metrics:failed', 'metrics:failed:data' }) do

@@ -193,7 +193,7 @@ local function resume(token)
     if lock == token then
       hand_over(id, call('HMGET', B .. id, unpack(HANDED)))
     end
-  end)
+  end, true)
   return #held > 0
 end
 
@@ -317,8 +317,9 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
     end
     changed = changed or #taken > 0
     local left = call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized')
-    if #taken == 0 and #missing > 0 then
-      left = left - #missing -- what nobody can take is no reason to look again
+    local ghosts = #taken == 0 and #missing > 0 -- what nobody can take is no reason to look again at once
+    if ghosts then
+      left = left - #missing
     end
     if busy or math.max(promoted, woken) == 200 then
       next_code = 'M'
@@ -328,6 +329,8 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
         next_code, next_at = 'L', until_then
       elseif full(B) then
         next_code = 'F'
+      elseif ghosts then
+        next_code, next_at = 'T', now + 1000
       end
     else
       local first = tonumber(call('ZRANGE', B .. 'delayed', 0, 0, 'WITHSCORES')[2])
@@ -341,7 +344,7 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
         next_code = first and 'F' or 'E'
       end
     end
-    if left > 0 and not full(B) and (changed or (not limiter(meta(B).max) and (own or not limiter(max)))) then
+    if left > 0 and not ghosts and not full(B) and (changed or (not limiter(meta(B).max) and (own or not limiter(max)))) then
       call('ZADD', B .. 'marker', 0, '0')
     elseif left == 0 and changed and group_at then
       call('ZADD', B .. 'marker', 0, '0') -- others are to know when a group may start something
@@ -357,7 +360,7 @@ end
 if any_due then
   mark_due(B)
 end
-if any_final and call('EXISTS', B .. 'wait', B .. 'prioritized', B .. 'active') == 0
+if any_final and call('EXISTS', B .. 'wait', B .. 'paused', B .. 'prioritized', B .. 'active') == 0
   and not (any_groups() and call('ZCOUNT', B .. 'delayed', PARKED, '+inf') > 0) then
   tell(B, 'drained')
 end
