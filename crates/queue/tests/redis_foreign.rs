@@ -31,6 +31,33 @@ async fn a_kept_job_with_unreadable_options_harms_no_end() {
     assert_eq!((last.lock.id.as_str(), kind), ("last", Some(FailureKind::Damaged)));
 }
 
+/// Another client's drain leaves ids without a job: the pump must not ask for them again and again.
+#[tokio::test]
+async fn ids_without_a_job_are_no_reason_to_look_again_at_once() {
+    let (server, q) = case().await;
+    server.command(&["RPUSH", "bull:q:wait", "gone-1", "gone-2"]).expect("ids");
+    let looked = q.turn(Vec::new(), Some(q.wish(1)), at(5)).await;
+    assert!(looked.held.is_empty() && looked.next == Next::At(at(1_005)), "{looked:?}");
+    assert_eq!(server.command(&["EXISTS", "bull:q:marker", "bull:q:gone-1"]).expect("an answer").trim(), "0");
+    // One with a record behind them is found, if later.
+    q.waiting(&["j"], at(6)).await;
+    let mut found = Vec::new();
+    for now in [7, 1_007, 2_007] {
+        found.extend(q.take_ids(1, at(now)).await);
+    }
+    assert_eq!(found, ["j"]);
+}
+
+/// A service whose prefix another program used before is known by its worker's first sign of life.
+#[tokio::test]
+async fn a_queue_that_others_filled_first_is_listed_by_its_workers_beat() {
+    let (server, q) = case().await;
+    server.command(&["SET", "bull:q:id", "5"]).expect("a counter");
+    q.add(vec![job(plain())], at(0)).await;
+    q.beat(Vec::new(), at(1)).await;
+    assert_eq!(q.backend.queues().await.expect("queues"), [q.queue.clone()]);
+}
+
 /// More than one call of a script's could take.
 #[tokio::test]
 async fn of_very_many_log_lines_the_last_thousand_are_kept() {

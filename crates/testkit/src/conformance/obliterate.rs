@@ -113,7 +113,7 @@ pub async fn a_reader_of_events_learns_that_the_queue_was_removed(h: &impl Harne
     assert_eq!(q.told(Position::START).await, told);
 }
 
-/// As if their children had been removed one by one.
+/// As if their children had been removed one by one; a parent of a group takes its turn beside other groups.
 pub async fn parents_in_other_queues_go_on_when_a_queue_is_removed(h: &impl Harness) {
     let (p, c) = (Given::queue(h, "reports"), Given::queue(h, "texts"));
     let top = Node { queue: p.queue.clone(), job: named("p", plain()), parent: None };
@@ -122,7 +122,12 @@ pub async fn parents_in_other_queues_go_on_when_a_queue_is_removed(h: &impl Harn
         Node { queue: c.queue.clone(), job: named(text, plain()), parent }
     };
     p.backend.add_flow(AddFlow { nodes: vec![top, under("a"), under("b")] }, T0).await.expect("a flow");
+    let grouped = |group: &str| JobOptions { group: Some(group.into()), ..plain() };
+    let top = Node { queue: p.queue.clone(), job: named("g", grouped("x")), parent: None };
+    p.backend.add_flow(AddFlow { nodes: vec![top, under("c")] }, T0).await.expect("a flow");
+    p.add(vec![named("y", grouped("y"))], T0).await;
     pause(&c).await;
-    assert_eq!(remove(&c, 1, at(1)).await, 2);
+    assert_eq!(remove(&c, 2, at(1)).await, 3);
     assert_eq!(p.list(State::Waiting).await, ["p"]);
+    assert_eq!(p.take_ids(9, at(2)).await, ["p", "y", "g"]);
 }
