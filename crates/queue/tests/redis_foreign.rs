@@ -55,7 +55,7 @@ async fn a_queue_that_others_filled_first_is_listed_by_its_workers_beat() {
     server.command(&["SET", "bull:q:id", "5"]).expect("a counter");
     q.add(vec![job(plain())], at(0)).await;
     q.beat(Vec::new(), at(1)).await;
-    assert_eq!(q.backend.queues().await.expect("queues"), [q.queue.clone()]);
+    assert_eq!(q.backend.queues().await.expect("queues"), std::slice::from_ref(&q.queue));
 }
 
 /// More than one call of a script's could take.

@@ -107,7 +107,8 @@ mod in_a_cluster {
     #[tokio::test]
     async fn a_prefix_without_a_hash_tag_is_refused() {
         let url = tokio::task::spawn_blocking(cluster).await.expect("no panic");
-        let refused = Redis::open(&RedisOptions::parse(url).expect("a URL")).await.err().expect("refused");
+        let refused =
+            Redis::open(&RedisOptions::parse(url).expect("a URL").prefix("bull")).await.err().expect("refused");
         assert!(refused.to_string().contains("hash tag, such as {bull}"), "{refused}");
     }
 }

@@ -65,11 +65,11 @@ impl<'a> Admin<'a> {
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-    /// use launchkit_queue::{HeldJobs, Payload, Queue, Store};
+    /// use launchkit_queue::{HeldJobs, Queue, Store};
     ///
     /// let store = Store::memory();
     /// let queue = Queue::new(&store, "texts").unwrap();
-    /// queue.add_named("count", Payload::null()).unwrap().await.unwrap();
+    /// queue.add_named("count", &"three little words").await.unwrap();
     /// assert_eq!(queue.admin().obliterate(HeldJobs::Refuse).await.unwrap(), 1);
     /// assert!(store.queues().await.unwrap().is_empty());
     /// # });

@@ -114,15 +114,15 @@ impl Ours {
                 record.map_or("unknown", |record| record.state.name()).into()
             }
             "getJobLogs" => json!({ "logs": queue.logs(&id(&args[0]), 0, 1_000).await.expect("read").lines }),
-            "pause" => admin.pause().await.expect("paused").into_value(),
-            "resume" => admin.resume().await.expect("resumed").into_value(),
-            "remove" => queue.remove(&id(&args[0])).await.expect("removed").into_value(),
-            "rateLimit" => admin.hold(millis(&args[0]).expect("a time")).await.expect("held").into_value(),
+            "pause" => admin.pause().await.map(|()| Value::Null).expect("paused"),
+            "resume" => admin.resume().await.map(|()| Value::Null).expect("resumed"),
+            "remove" => queue.remove(&id(&args[0])).await.map(|()| Value::Null).expect("removed"),
+            "rateLimit" => admin.hold(millis(&args[0]).expect("a time")).await.map(|()| Value::Null).expect("held"),
             "drain" => admin.drain().await.expect("drained").into(),
-            "setGlobalConcurrency" => admin.set_concurrency(Some(number(0))).await.expect("set").into_value(),
+            "setGlobalConcurrency" => admin.set_concurrency(Some(number(0))).await.map(|()| Value::Null).expect("set"),
             "setGlobalRateLimit" => {
                 let per = millis(&args[1]).expect("a time");
-                admin.set_rate_limit(Some(Rate { max: number(0), per })).await.expect("set").into_value()
+                admin.set_rate_limit(Some(Rate { max: number(0), per })).await.map(|()| Value::Null).expect("set")
             }
             "upsertJobScheduler" => {
                 queue.schedule(repeat(&args)).await.expect("scheduled");
@@ -137,9 +137,9 @@ impl Ours {
     pub(crate) async fn of_job(&self, queue: &str, job: &str, op: &str, args: Value) -> Value {
         let (queue, id) = (self.queue(queue), id(&job.into()));
         match op {
-            "retry" => queue.retry(&id, Made::Keep).await.expect("retried").into_value(),
-            "promote" => queue.promote(&id).await.expect("promoted").into_value(),
-            "updateData" => queue.update_data(&id, &args[0]).await.expect("updated").into_value(),
+            "retry" => queue.retry(&id, Made::Keep).await.map(|()| Value::Null).expect("retried"),
+            "promote" => queue.promote(&id).await.map(|()| Value::Null).expect("promoted"),
+            "updateData" => queue.update_data(&id, &args[0]).await.map(|()| Value::Null).expect("updated"),
             _ => unreachable!("{op}"),
         }
     }
@@ -336,15 +336,4 @@ fn fields(event: &Event) -> Value {
         fields.insert(name.to_owned(), value);
     }
     Value::Object(fields)
-}
-
-/// Nothing, as JSON says it.
-trait IntoValue {
-    fn into_value(self) -> Value;
-}
-
-impl IntoValue for () {
-    fn into_value(self) -> Value {
-        Value::Null
-    }
 }

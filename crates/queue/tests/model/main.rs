@@ -77,7 +77,7 @@ async fn history(tested: Arc<dyn Backend>, seed: u64) {
         assert!(wanted == got, "{}\n\nis answered with\n{got}\ninstead of\n{wanted}", shown());
         if number % LOOK == 0 || number == STEPS {
             let (wanted, got) = (specified.holds(now).await, tested.holds(now).await);
-            for (wanted, got) in wanted.iter().zip(&got).filter(|(wanted, got)| wanted != got) {
+            if let Some((wanted, got)) = wanted.iter().zip(&got).find(|(wanted, got)| wanted != got) {
                 panic!("{}\n\nleaves\n{got}\ninstead of\n{wanted}", shown());
             }
             invariants::check(&*specified.backend).await;

@@ -134,7 +134,9 @@ fn hold(dice: &mut Dice) -> Duration {
 
 fn failure(dice: &mut Dice) -> Failure {
     let kinds = [FailureKind::Error, FailureKind::Panic, FailureKind::Timeout, FailureKind::GaveUp];
-    Failure::new(*dice.one(&kinds), *dice.one(&["boom", "bang"]))
+    let kind = *dice.one(&kinds);
+    let message: &str = dice.one::<&str>(&["boom", "bang"]);
+    Failure::new(kind, message)
 }
 
 fn keep(dice: &mut Dice) -> Keep {

@@ -18,7 +18,7 @@ pub enum QueueStore {
     /// A file in the data directory, for processes of one machine.
     Embedded,
     /// Redis or Valkey. Printing the options shows no password.
-    Redis(RedisOptions),
+    Redis(Box<RedisOptions>),
 }
 
 /// Everything that says something about Redis.
@@ -48,7 +48,7 @@ pub fn queue_store(settings: &Settings) -> Result<QueueStore, BadConfig> {
     match (wish, wished(settings)) {
         (Some("embedded"), Some(variable)) => Err(refused(settings, variable, BOTH.to_owned())),
         (Some("embedded"), None) => Ok(QueueStore::Embedded),
-        (None | Some("redis"), _) if named => options(settings).map(QueueStore::Redis),
+        (None | Some("redis"), _) if named => options(settings).map(|options| QueueStore::Redis(Box::new(options))),
         (Some("redis"), _) => Err(BadConfig::Missing {
             variable: "REDIS_URL",
             why: "LAUNCHKIT_STORE=redis, and neither REDIS_URL nor REDIS_HOST says where Redis is",

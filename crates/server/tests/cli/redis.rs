@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::support::{On, Place, Ran, Server, until};
 
+/// A Redis that is not ready, why, and what makes it so.
+type Cure<'a> = (&'a Place, &'static str, &'a dyn Fn(&Place));
+
 const SHIPPED: &str = include_str!("../../../../deploy/redis.conf");
 
 /// The results and details of `doctor`'s checks of a name.
@@ -48,7 +51,7 @@ fn a_redis_that_is_not_ready_is_waited_for() {
     gone.redis().kill();
     hung.redis().freeze().unwrap();
     let promote = |place: &Place| drop(place.redis().command(&["REPLICAOF", "NO", "ONE"]).unwrap());
-    let cures: [(&Place, &str, &dyn Fn(&Place)); 4] = [
+    let cures: [Cure<'_>; 4] = [
         (&gone, "no connection to Redis", &|place| place.redis().restart().unwrap()),
         (&hung, "Redis does not answer", &|place| place.redis().thaw().unwrap()),
         (&down, "MASTERDOWN", &promote),

@@ -10,7 +10,7 @@ fn settings(pairs: &[(&'static str, &str)]) -> Settings {
 
 fn redis(pairs: &[(&'static str, &str)]) -> RedisOptions {
     match queue_store(&settings(pairs)) {
-        Ok(QueueStore::Redis(options)) => options,
+        Ok(QueueStore::Redis(options)) => *options,
         other => panic!("{pairs:?}: {other:?}"),
     }
 }
