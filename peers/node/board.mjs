@@ -27,6 +27,7 @@ const { chromium } = require('playwright-core');
 
 const PATIENCE = 20_000; // what the page, or the server behind it, may take
 const LOOKS = 50; // how often the page is read while it is waited for; it tells nobody when it has changed
+const SETTLES = 500; // what a field may take to say what was typed
 const ICONS = {
   // by what their tooltips say
   Retry: 'refresh-cw',
@@ -109,18 +110,27 @@ async function pressed({ menu, tab, button, row, badge, icon }) {
   }
 }
 
-// Fields are inputs, or editors that hand what they hold to a hidden input a little later.
-async function fill(dialog, [label, text]) {
-  const field = dialog.locator(`div:has(> label:text-is("${label}"))`);
-  await field.locator('[contenteditable=true], input:not([type=hidden])').fill(text);
-  const input = await field.locator('input').elementHandle();
-  await page.waitForFunction(([input, text]) => input.value === text, [input, text]);
+// Fields are inputs, or editors that hand what they hold to a hidden input a little later. The form is made anew when the page
+// learns what the queue has now: a field is looked for each time, and filled again when it has lost what was typed.
+async function fill(dialog, fields) {
+  const until = Date.now() + PATIENCE;
+  for (const [label, text] of Object.entries(fields)) {
+    const field = dialog.locator(`div:has(> label:text-is("${label}"))`);
+    while ((await field.locator('input').inputValue()) !== text) {
+      if (Date.now() > until) throw new Error(`"${label}" does not keep "${text}"`);
+      await field.locator('[contenteditable=true], input:not([type=hidden])').fill(text);
+      await page.waitForTimeout(SETTLES);
+    }
+  }
 }
 
 async function act({ at, press, fill: fields = {}, end }) {
   await open({ at, press });
   const dialog = page.locator('[role=dialog], [role=alertdialog]');
-  for (const field of Object.entries(fields)) await fill(dialog, field);
+  if (Object.keys(fields).length > 0) {
+    await page.waitForLoadState('networkidle');
+    await fill(dialog, fields);
+  }
   const answered = page.waitForResponse((response) => response.request().method() !== 'GET', { timeout: PATIENCE });
   const [response] = await Promise.all([answered, dialog.getByRole('button', { name: end, exact: true }).click()]);
   const asked = response.request();
