@@ -152,20 +152,10 @@ impl Redis {
         before: Option<Timestamp>,
         most: u32,
     ) -> Result<Vec<Minute>, StoreError> {
-        let own = self.keys.own(queue);
         let last = before.map_or("+inf".to_owned(), |before| format!("({}", before.millis().div_euclid(60_000)));
-        let mut wanted = ::redis::cmd("ZREVRANGEBYSCORE");
-        wanted.arg(format!("{own}minute")).arg(last).arg("-inf").arg("LIMIT").arg(0).arg(most);
-        let numbers = texts(self.link.send(&wanted).await?)?;
-        if numbers.is_empty() {
-            return Ok(Vec::new());
-        }
         let mut call = self.call(&self.scripts.minutes, queue, Timestamp::default());
-        numbers.iter().for_each(|number| {
-            call.arg(&**number);
-        });
-        let rows = list(self.link.call(call).await?)?;
-        numbers.iter().zip(rows).filter_map(|(number, row)| minute(number, row).transpose()).collect()
+        call.arg(last).arg(most);
+        list(self.link.call(call).await?)?.into_iter().filter_map(|found| minute(found).transpose()).collect()
     }
 }
 
@@ -175,7 +165,9 @@ fn is_gap(after: Position, first: Position) -> bool {
     after != Position::START && after < first
 }
 
-fn minute(number: &str, row: Value) -> Result<Option<Minute>, StoreError> {
+fn minute(found: Value) -> Result<Option<Minute>, StoreError> {
+    let [number, row] = parts(found)?;
+    let number = text(number)?;
     let row: Vec<u64> = list(row)?.into_iter().map(count).collect::<Result<_, _>>()?;
     let (Ok(number), [completed, failed, times @ ..]) = (number.parse(), &*row) else { return Ok(None) };
     let histogram = |times: &[u64]| {

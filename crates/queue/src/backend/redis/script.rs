@@ -48,43 +48,61 @@ impl Call<'_> {
     }
 }
 
+macro_rules! file {
+    ($name:literal) => {
+        include_str!(concat!("scripts/", $name, ".lua"))
+    };
+}
+
 macro_rules! scripts {
-    ($($name:ident: $($file:literal)+;)*) => {
-        /// Every script.
+    ($($name:ident: $($part:literal)+;)*) => {
+        /// Every script: what all share, the rooms of which each call furnishes those that it needs, and its own text; two do
+        /// without.
         #[derive(Debug)]
-        pub(super) struct Scripts { $(pub(super) $name: Script),* }
+        pub(super) struct Scripts {
+            $(pub(super) $name: Script,)*
+            pub(super) add_plain: Script,
+            pub(super) spend: Script,
+        }
 
         impl Scripts {
             pub(super) fn new() -> Self {
-                Self { $($name: Script::new(concat!($(include_str!(concat!("scripts/", $file, ".lua"))),+))),* }
+                Self {
+                    $($name: Script::new(concat!(
+                        file!("lib"), "furnish = function()\n",
+                        file!("places"), file!("dedup"), file!("family"), file!("groups"), file!("heads"), file!("minute"),
+                        "end\n", $(file!($part)),+
+                    )),)*
+                    add_plain: Script::new(file!("add_plain")),
+                    spend: Script::new(file!("spend")),
+                }
             }
         }
     };
 }
 
 scripts! {
-    add: "lib" "groups" "family" "add";
-    beat: "lib" "beat";
-    children: "lib" "family" "kids" "children";
-    control: "lib" "control";
-    edit: "lib" "groups" "family" "revive" "edit";
-    facts: "lib" "family" "kids" "facts";
-    flow: "lib" "groups" "family" "known" "flow";
-    group: "lib" "groups" "group";
-    group_list: "lib" "group_list";
-    info: "lib" "lines" "info";
-    leftovers: "lib" "leftovers";
-    list: "lib" "family" "lines" "list";
-    look: "lib" "family" "known" "look";
-    minutes: "lib" "minutes";
-    obliterate: "lib" "groups" "family" "obliterate";
-    records: "lib" "family" "records";
-    repeat_drop: "lib" "groups" "family" "repeat" "repeat_drop";
-    repeat_put: "lib" "groups" "family" "repeat" "repeat_put";
-    repeat_read: "lib" "groups" "family" "repeat" "repeat_read";
-    repeat_stuck: "lib" "groups" "family" "repeat" "repeat_stuck";
-    rescue: "lib" "groups" "heads" "rescue";
-    spend: "spend";
-    sweep: "lib" "groups" "family" "revive" "lines" "sweep";
-    turn: "lib" "groups" "family" "heads" "turn";
+    add: "add";
+    beat: "beat";
+    children: "kids" "children";
+    control: "control";
+    edit: "revive" "edit";
+    facts: "kids" "facts";
+    flow: "known" "flow";
+    group: "group";
+    group_list: "group_list";
+    info: "lines" "info";
+    leftovers: "leftovers";
+    list: "lines" "list";
+    look: "known" "look";
+    minutes: "minutes";
+    obliterate: "obliterate";
+    records: "records";
+    repeat_drop: "repeat" "repeat_drop";
+    repeat_put: "repeat" "repeat_put";
+    repeat_read: "repeat" "repeat_read";
+    repeat_stuck: "repeat" "repeat_stuck";
+    rescue: "rescue";
+    sweep: "revive" "lines" "sweep";
+    turn: "ends" "take" "turn";
 }

@@ -49,7 +49,18 @@ impl Redis {
         jobs: &[NewJob],
         now: Timestamp,
     ) -> Result<Vec<Added>, Trouble> {
-        let mut call = self.call_shared(&self.scripts.add, queue, now);
+        if jobs.iter().all(|job| is_plain(&job.options)) {
+            let answers = self.link.call(self.add_call(queue, jobs, now, true)?).await?;
+            if answers != Value::Nil {
+                return all_added(answers);
+            }
+        }
+        all_added(self.link.call(self.add_call(queue, jobs, now, false)?).await?)
+    }
+
+    fn add_call(&self, queue: &QueueName, jobs: &[NewJob], now: Timestamp, plain: bool) -> Result<Call<'_>, Trouble> {
+        let script = if plain { &self.scripts.add_plain } else { &self.scripts.add };
+        let mut call = self.call_shared(script, queue, now);
         call.arg(jobs.len()).arg(queue.as_str());
         let mut before: Option<(&Arc<JobOptions>, String)> = None;
         for job in jobs {
@@ -60,13 +71,14 @@ impl Redis {
                 None => encode_options(job, &[]).map_err(Trouble::before)?,
             };
             call.arg(job.id.as_ref().map_or("", |id| id.as_str())).arg(&*job.name).arg(job.data.as_str()).arg(&text);
-            call.arg(ms(options.delay)).arg(class(options)).arg(u8::from(options.lifo));
-            add_dedup(&mut call, options);
-            call.arg(group_arg(options));
+            if !plain {
+                call.arg(ms(options.delay)).arg(class(options)).arg(u8::from(options.lifo));
+                add_dedup(&mut call, options);
+                call.arg(group_arg(options));
+            }
             before = job.id.is_none().then_some((options, text));
         }
-        let answers = list(self.link.call(call).await?).map_err(Trouble::after)?;
-        answers.into_iter().map(|answer| added(&text(answer)?)).collect::<Result<_, _>>().map_err(Trouble::after)
+        Ok(call)
     }
 
     pub(super) async fn turn_once(&self, turn: &Turn, now: Timestamp) -> Result<Turned, Trouble> {
@@ -213,6 +225,16 @@ impl Redis {
     }
 }
 
+/// Whether a job asks for nothing but to be run.
+fn is_plain(options: &JobOptions) -> bool {
+    ms(options.delay) == 0 && class(options) == 0 && !options.lifo && options.deduplication.is_none()
+}
+
+fn all_added(answers: Value) -> Result<Vec<Added>, Trouble> {
+    let answers = list(answers).map_err(Trouble::after)?;
+    answers.into_iter().map(|answer| added(&text(answer)?)).collect::<Result<_, _>>().map_err(Trouble::after)
+}
+
 fn add_dedup(call: &mut Call<'_>, options: &JobOptions) {
     let Some(dedup) = &options.deduplication else {
         call.arg("").arg("").arg("");
@@ -312,7 +334,7 @@ fn held_job(
     known: &mut Option<(String, Result<Arc<JobOptions>, String>)>,
     keys: &Keys,
 ) -> Result<Held, StoreError> {
-    let [id, name, data, opts, timestamp, made, started, stalls, defa, canceled, processed] = parts(job)?;
+    let [name, data, opts, timestamp, made, started, stalls, defa, canceled, processed, id] = parts(job)?;
     let (opts, defa, canceled) = (text(opts)?, text(defa)?, !text(canceled)?.is_empty());
     let options = match known {
         Some((text, options)) if *text == opts => options.clone(),

@@ -18,7 +18,7 @@ local function join()
   return call('LLEN', apart)
 end
 
-if what == 'pause' and meta(B).old and not meta(B).paused then
+if what == 'pause' and not meta(B).paused and places.is_old(B) then
   return 'O'
 end
 call('SADD', KEYS[3], ARGV[2])
@@ -52,17 +52,17 @@ elseif what == 'rate' then
     end
   end
 elseif what == 'hold' then
-  hold(tonumber(x))
+  places.hold(tonumber(x))
 elseif what == 'clear' then
   call('DEL', B .. 'limiter')
 end
 metas[B] = nil
 if call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized') > 0 then
-  if not limiter(meta(B).max) then
+  if not places.limiter(meta(B).max) then
     mark(B)
   end
 elseif not meta(B).paused then
-  mark_due(B)
+  places.mark_due(B)
 end
-trim()
+keep_groups()
 return 'D'

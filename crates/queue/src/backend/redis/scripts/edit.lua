@@ -18,7 +18,7 @@ local function unlist_once(b, id)
     end
   end
   left = left - LOOKS
-  return unlist(b, id) > 0
+  return places.unlist(b, id) > 0
 end
 
 local changes = {}
@@ -33,7 +33,7 @@ function changes.data(key, _, value)
 end
 
 function changes.log(key, _, count, _, at)
-  local keep = math.min(tonumber(options(call('HGET', key, 'opts')).kl) or 1000, 1000)
+  local keep = math.min(tonumber(places.options(call('HGET', key, 'opts')).kl) or 1000, 1000)
   local lines = { unpack(ARGV, at + 4, at + 3 + tonumber(count)) }
   each('RPUSH', key .. ':logs', lines)
   if keep == 0 then
@@ -44,17 +44,17 @@ function changes.log(key, _, count, _, at)
 end
 
 function changes.promote(_, id)
-  local place = where(B, id)
+  local place = places.where(B, id)
   if place ~= 'delayed' then
     return 'W' .. place
   end
   call('ZREM', B .. 'delayed', id)
-  promote(B, id)
+  places.promote(B, id)
   mark(B)
 end
 
 function changes.retry(key, id, reset)
-  local place = where(B, id)
+  local place = places.where(B, id)
   if not KEPT[place] then
     return 'W' .. place
   end
@@ -63,13 +63,13 @@ function changes.retry(key, id, reset)
 end
 
 function changes.remove(key, id)
-  local place, score = where(B, id)
+  local place, score = places.where(B, id)
   if place == 'active' and call('EXISTS', key .. ':lock') == 1 then
     return 'K'
   end
   local taken
   if place ~= 'wait' then
-    taken = take_off(B, id, place, score)
+    taken = groups.take_off(B, id, place, score)
   elseif left <= 0 then
     return 'next'
   else
@@ -79,14 +79,14 @@ function changes.remove(key, id)
     return 'M'
   end
   tell(B, 'removed', 'jobId', id, 'prev', place)
-  forget(B, { id }, true)
+  places.forget(B, { id }, true)
   if place == 'active' then
     mark(B) -- there is a slot for another one
   end
 end
 
 function changes.cancel(key, id)
-  local place = where(B, id)
+  local place = places.where(B, id)
   if KEPT[place] then
     return 'W' .. place
   end
@@ -96,7 +96,7 @@ function changes.cancel(key, id)
     call('ZREM', B .. place, id)
     local priority = tonumber(call('HGET', key, 'priority')) or 0
     call('HSET', key, 'lk:at', now)
-    ready(B, id, priority, true)
+    places.ready(B, id, priority, true)
     mark(B)
     tell(B, 'waiting', 'jobId', id, 'prev', place)
   end
@@ -107,7 +107,7 @@ function changes.detach(key, id)
   if not v[1] or call('EXISTS', v[1]) == 0 or call('SISMEMBER', v[1] .. ':dependencies', key) == 0 then
     return 'P'
   end
-  child_gone(key, v[1], v[2])
+  kin.child_gone(key, v[1], v[2])
   call('HDEL', key, 'parentKey', 'parent')
 end
 
@@ -129,5 +129,5 @@ while at <= #ARGV do
   answers[#answers + 1] = answer
   at = at + 4 + (what == 'log' and tonumber(ARGV[at + 2]) or 0)
 end
-trim()
+keep_groups()
 return answers

@@ -1,7 +1,7 @@
 -- Where a job stands. ARGV: now, id, most ahead, most children.
 local id, most = ARGV[2], tonumber(ARGV[3])
 local key = B .. id
-local place, score = where(B, id)
+local place, score = places.where(B, id)
 local ahead, behind, apart = 0, 0, call('LLEN', B .. 'paused')
 -- How many stand between a list's end and the job; it is looked for from there, and found by its place from the other one.
 local function before(list)

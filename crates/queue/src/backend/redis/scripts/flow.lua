@@ -72,7 +72,7 @@ local function told_of(family, policy)
     family.ref = cjson.encode({ id = family.id, queue = family.b:sub(1, -2) })
     family.mark = call('HGET', family.key, 'lk:family')
     if not family.mark then
-      family.mark = tostring(call('INCR', own_of(family.b) .. 'family'))
+      family.mark = tostring(call('INCR', places.own_of(family.b) .. 'family'))
       call('HSET', family.key, 'lk:family', family.mark)
     end
   end
@@ -98,12 +98,12 @@ local function add(node, more, opts)
     call('ZADD', b .. 'waiting-children', now, id)
     tell(b, 'waiting-children', 'jobId', id)
   elseif wait > 0 then
-    delay(b, id, now + wait)
+    places.delay(b, id, now + wait)
     tell(b, 'delayed', 'jobId', id, 'delay', now + wait)
     queue.due = true
   else
     if priority > 0 or ARGV[from + 7] == '1' then
-      ready(b, id, priority, priority == 0 or (priority == GROUPED and ARGV[from + 7] == '1'))
+      places.ready(b, id, priority, priority == 0 or (priority == GROUPED and ARGV[from + 7] == '1'))
     else
       queue.waiting[#queue.waiting + 1] = id
     end
@@ -133,7 +133,7 @@ for n, node in ipairs(nodes) do
     tell(node.b, 'duplicated', 'jobId', node.id)
     if more then
       call('HSET', key, unpack(more))
-      local place = where(node.b, node.id)
+      local place = places.where(node.b, node.id)
       if place == 'completed' or place == 'failed' then
         queue.ended[#queue.ended + 1] = { key, more, place }
       end
@@ -144,22 +144,22 @@ end
 
 -- Families whose parent is gone; a few are looked for whenever there is a new one.
 local function purge(b)
-  for _, id in ipairs(call('SRANDMEMBER', own_of(b) .. 'families', 2)) do
+  for _, id in ipairs(call('SRANDMEMBER', places.own_of(b) .. 'families', 2)) do
     if call('HEXISTS', b .. id, 'lk:f') == 0 then
-      disband(b, id)
+      kin.disband(b, id)
     end
   end
 end
 
 for _, family in ipairs(families) do
   local b, id, key = family.b, family.id, family.key
-  local kids = kids_of(b, id)
+  local kids = kin.kids_of(b, id)
   local many = #family.children
   local last = call('HINCRBY', key, 'lk:f', many) - many
   if last == 0 then
-    disband(b, id)
+    kin.disband(b, id)
     purge(b)
-    call('SADD', own_of(b) .. 'families', id)
+    call('SADD', places.own_of(b) .. 'families', id)
   end
   local members, numbered = {}, {}
   for n, child in ipairs(family.children) do
@@ -176,20 +176,20 @@ for _, queue in ipairs(queues) do
     local key, more, place = unpack(child)
     local v = call('HMGET', key, 'returnvalue', 'failedReason')
     if place == 'completed' then
-      child_completed(key, more[2], more[4], v[1] or 'null')
+      kin.child_completed(key, more[2], more[4], v[1] or 'null')
     else
-      child_failed(key, more[2], more[4], v[2] or '')
+      kin.child_failed(key, more[2], more[4], v[2] or '')
     end
   end
 end
 for _, queue in ipairs(queues) do
-  each('LPUSH', list_of(queue.b), queue.waiting)
+  each('LPUSH', places.list_of(queue.b), queue.waiting)
   if queue.ready then
     mark(queue.b)
   end
   if queue.due then
-    mark_due(queue.b)
+    places.mark_due(queue.b)
   end
 end
-trim()
+keep_groups()
 return answers

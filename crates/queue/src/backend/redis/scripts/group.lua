@@ -14,6 +14,6 @@ else
   end
   groups.order(l, g, ARGV[4], w, x, y, z)
 end
-trim()
+keep_groups()
 mark(B)
 return 1

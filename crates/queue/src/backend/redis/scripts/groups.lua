@@ -7,7 +7,7 @@
 -- time), "due" and "over" (when groups with and without jobs are to be looked at again), "unseen" (where the look after new
 -- defaults goes on), "held" and "abroad" (active jobs that count in their group: those of our workers by the time they were
 -- seen last, those of others by the time they are to be looked at).
-loaders[#loaders + 1] = function()
+groups[#groups + 1] = function()
   local STEP, END = 1000000, 9214364837600034815
   local TURN, TURNS, NUMBERS = 2 ^ 10, 2 ^ 32, 2 ^ 20 -- in a line: between two jobs, places; lines
   local ABROAD = 1000 -- how often, in ms, is looked whether another's worker has ended a job
@@ -15,7 +15,7 @@ loaders[#loaders + 1] = function()
   local function lane(b)
     local l = lanes[b]
     if not l then
-      l = { b = b, own = own_of(b), all = {}, changed = {}, text = meta(b).groups or nil }
+      l = { b = b, own = places.own_of(b), all = {}, changed = {}, text = meta(b).groups or nil }
       local n = {}
       for word in (l.text or ''):gmatch('%S+') do
         n[#n + 1] = tonumber(word)
@@ -331,7 +331,7 @@ loaders[#loaders + 1] = function()
   -- The group of a job. Another writer's jobs name it in their options alone.
   local function group_of(b, id)
     local v = call('HMGET', b .. id, 'lk:g', 'opts')
-    local of = v[1] or options(v[2]).gr
+    local of = v[1] or places.options(v[2]).gr
     if v[1] or type(of) ~= 'string' or #of == 0 or #of > 255 or of:find('%c') then
       return v[1]
     end
@@ -455,24 +455,24 @@ loaders[#loaders + 1] = function()
 
   groups.lane, groups.record, groups.open, groups.order, groups.settle = lane, record, open, order, settle
   groups.keep, groups.status, groups.started, groups.stand_in, groups.look_again = keep, status, started, stand_in, look_again
-end
 
--- Takes a job off where it is; answers whether it was there.
-local function take_off(b, id, place, score)
-  if place == 'prioritized' and tonumber(score) >= HEAD then
-    groups.removed(b, id, tonumber(score))
-    return true
-  end
-  if place == 'wait' then
-    return unlist(b, id) > 0
-  elseif place == 'active' then
-    if call('LREM', b .. place, -1, id) == 0 then
-      return false
+  -- Takes a job off where it is; answers whether it was there.
+  function groups.take_off(b, id, place, score)
+    if place == 'prioritized' and tonumber(score) >= HEAD then
+      groups.removed(b, id, tonumber(score))
+      return true
     end
-    if meta(b).groups then
-      groups.left(b, id)
+    if place == 'wait' then
+      return places.unlist(b, id) > 0
+    elseif place == 'active' then
+      if call('LREM', b .. place, -1, id) == 0 then
+        return false
+      end
+      if meta(b).groups then
+        groups.left(b, id)
+      end
+      return true
     end
-    return true
+    return call('ZREM', b .. place, id) == 1
   end
-  return call('ZREM', b .. place, id) == 1
 end

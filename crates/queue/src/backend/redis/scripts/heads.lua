@@ -1,6 +1,6 @@
 -- Handing out the heads of groups, and setting right what other clients' workers have done to them.
 
-loaders[#loaders + 1] = function()
+groups[#groups + 1] = function()
   local record, settle, keep, status, started, stand_in = groups.record, groups.settle, groups.keep, groups.status, groups.started,
     groups.stand_in
   local ABROAD = 1000

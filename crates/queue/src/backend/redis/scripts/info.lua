@@ -8,7 +8,7 @@ local counts = { call('LLEN', B .. 'wait') + call('LLEN', B .. 'paused'), call('
 local function first_ready()
   local top = call('ZRANGE', B .. 'prioritized', 0, 0, 'WITHSCORES')
   local head = top[2] and tonumber(top[2]) >= HEAD and some_of(HEADS, nil, 0, 1)[1] or ''
-  return waiting(B, 0, 1)[1] or (head ~= '' and head) or top[1]
+  return places.waiting(B, 0, 1)[1] or (head ~= '' and head) or top[1]
     or call('ZRANGEBYSCORE', B .. 'delayed', PARKED, '+inf', 'LIMIT', 0, 1)[1]
 end
 local first = first_ready()

@@ -80,7 +80,7 @@ local function look(key, kids, piece, rows, most, pending)
     end
     if mark then
       local v = call('HMGET', child, 'parentKey', 'parent', 'failedReason')
-      local b, id = split(child)
+      local b, id = kin.split(child)
       if mark == 'p' and b and call('ZSCORE', b .. 'failed', id) then
         mark, value = 's', v[3] or ''
       end
@@ -98,7 +98,7 @@ local function children(b, id, after, most, pending)
   local counts = { call('SCARD', key .. ':dependencies'), call('HLEN', key .. ':processed'), call('HLEN', key .. ':failed'),
     call('ZCARD', key .. ':unsuccessful') }
   local last = tonumber(call('HGET', key, 'lk:f')) or 0
-  local kids, why = kids_of(b, id)
+  local kids, why = kin.kids_of(b, id)
   local behind, at = string.format('(%.0f', after * 8 + 7), 1
   local whole = last > 0 and call('ZCARD', kids) == counts[1] + counts[2] + counts[3] + counts[4]
   local all = not whole and gathered(key, kids, last, counts)

@@ -7,10 +7,10 @@ local function known(b, id)
     return { '' }
   end
   local v = call('HMGET', key, 'parentKey', 'parent', 'deid', 'lk:in')
-  local place = where(b, id)
+  local place = places.where(b, id)
   local of, parent
-  if v[1] and belongs(key, v[1], v[4]) then
-    of, parent = parent_of(v[1], v[2])
+  if v[1] and kin.belongs(key, v[1], v[4]) then
+    of, parent = kin.parent_of(v[1], v[2])
   end
   local print = table.concat({ FINAL[place] and place or 'open', v[3] and 'd' or '', of and v[1] or '' }, '|')
   return { print, place, v[3] and 1 or 0, of or '', parent or '' }

@@ -9,7 +9,7 @@ end
 local AROUND = 1000
 local function page_of(skip, count)
   if place == 'wait' then
-    return waiting(B, skip, count)
+    return places.waiting(B, skip, count)
   end
   local page, ids = count > 0 and call('LRANGE', B .. place, -(skip + count), -(skip + 1)) or {}, {}
   for n = #page, 1, -1 do
@@ -64,7 +64,7 @@ local found = {}
 for n, id in ipairs(ids) do
   local h = call('HGETALL', B .. id)
   if #h > 0 then
-    found[#found + 1] = { id, place, scores[n] or '', h, has_parent(id) }
+    found[#found + 1] = { id, place, scores[n] or '', h, kin.has_parent(id) }
   end
 end
 local next_a, next_b = '', ''

@@ -1,7 +1,8 @@
--- Reads minutes. ARGV: now, then their numbers.
-local rows = {}
-for n = 2, #ARGV do
-  local row = call('HGET', O .. 'minutes', ARGV[n])
-  rows[n - 1] = row and cmsgpack.unpack(row) or {}
+-- Reads minutes, the newest first: their numbers and rows. ARGV: now, the number before which, how many.
+minutes.gather()
+local found = {}
+for n, number in ipairs(call('ZREVRANGEBYSCORE', O .. 'minute', ARGV[2], '-inf', 'LIMIT', 0, ARGV[3])) do
+  local row = call('HGET', O .. 'minutes', number)
+  found[n] = { number, row and cmsgpack.unpack(row) or {} }
 end
-return rows
+return found

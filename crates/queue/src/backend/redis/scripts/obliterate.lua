@@ -14,7 +14,7 @@ end
 
 local gone = 0
 local function remove(ids)
-  forget(B, ids, true)
+  places.forget(B, ids, true)
   gone, budget = gone + #ids, budget - #ids
 end
 -- Parents come before what they go on to when their last child is removed.
@@ -45,16 +45,16 @@ if budget > 0 then
 end
 if budget <= 0 or call('EXISTS', B .. 'completed', B .. 'failed', B .. 'waiting-children', B .. 'delayed',
   B .. 'prioritized', B .. 'active', B .. 'wait') > 0 then
-  trim()
+  keep_groups()
   return { 'M', gone }
 end
-trim() -- parents of other queues may have joined their groups
+keep_groups() -- parents of other queues may have joined their groups
 local rest = {}
 for _, name in ipairs({ 'events', 'marker', 'meta', 'id', 'pc', 'limiter', 'stalled', 'stalled-check', 'delay',
   'metrics:completed', 'metrics:completed:data', 'metrics:failed', 'metrics:failed:data' }) do
   rest[#rest + 1] = B .. name
 end
-for _, name in ipairs({ 'minutes', 'minute', 'workers', 'seen', 'families', 'groups', 'names', 'numbers',
+for _, name in ipairs({ 'minutes', 'minute', 'lately', 'workers', 'seen', 'families', 'groups', 'names', 'numbers',
   'unseen', 'heads', 'due', 'over', 'held', 'abroad' }) do
   rest[#rest + 1] = O .. name
 end

@@ -6,8 +6,8 @@ for n = 2, #ARGV do
   if #h == 0 then
     found[n - 1] = 0
   else
-    local place, score = where(B, id)
-    found[n - 1] = { id, place, score or '', h, has_parent(id) }
+    local place, score = places.where(B, id)
+    found[n - 1] = { id, place, score or '', h, kin.has_parent(id) }
   end
 end
 return found

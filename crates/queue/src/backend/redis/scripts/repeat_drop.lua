@@ -11,5 +11,5 @@ if place == 'delayed' and tonumber(starts) == 0 and own[2] ~= score then
 end
 call('ZREM', B .. 'repeat', sid)
 call('DEL', record, O .. 'ticks:' .. sid)
-trim()
+keep_groups()
 return 'D'

@@ -9,7 +9,7 @@ if stands[7] ~= ARGV[4] then
   return 'C'
 end
 if made ~= '' and made ~= gone and call('EXISTS', B .. made) == 1 then
-  return 'W' .. where(B, made)
+  return 'W' .. places.where(B, made)
 end
 if #stands[3] == 0 then
   call('DEL', kept) -- of one that another writer has removed
@@ -33,7 +33,7 @@ if made ~= '' then
   end
   local wait, priority = tonumber(ARGV[12]), tonumber(ARGV[13])
   store(B, made, ARGV[9], ARGV[10], ARGV[11], priority, wait, { 'rjk', sid, unpack(ARGV[15] ~= '' and { 'lk:g', ARGV[15] } or {}) })
-  enqueue(B, made, priority, wait, ARGV[14] == '1')
+  places.enqueue(B, made, priority, wait, ARGV[14] == '1')
 end
 for n = 17 + fields, #ARGV, 2 do
   if call('ZCOUNT', kept, ARGV[n], ARGV[n]) == 0 then
@@ -41,5 +41,5 @@ for n = 17 + fields, #ARGV, 2 do
   end
 end
 call('ZREMRANGEBYRANK', kept, 0, -101)
-trim()
+keep_groups()
 return 'D'

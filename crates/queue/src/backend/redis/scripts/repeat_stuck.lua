@@ -36,7 +36,7 @@ for n = 1, #page, 2 do
   end
   looked, last = looked + 1, n
   local own = call('HMGET', B .. 'repeat:' .. sid, 'lk:rest', 'ic') -- without a count it is a repeatable job of BullMQ 5
-  if own[2] and own[1] ~= score and not WAITS[where(B, 'repeat:' .. sid .. ':' .. score) or ''] then
+  if own[2] and own[1] ~= score and not WAITS[places.where(B, 'repeat:' .. sid .. ':' .. score) or ''] then
     found[#found + 1] = stand(sid, true)
   end
 end

@@ -1,7 +1,7 @@
 -- Puts jobs without a lock back. ARGV: now, most, stalls allowed.
 local most, allowed = tonumber(ARGV[2]), tonumber(ARGV[3])
 local expired = {}
-each_active(function(id, lock)
+places.each_active(function(id, lock)
   if not lock and #expired < most then
     expired[#expired + 1] = id
   end
@@ -18,7 +18,7 @@ for n = #expired, 1, -1 do
     end
     local priority = tonumber(call('HGET', key, 'priority')) or 0
     call('HSET', key, 'lk:at', now)
-    ready(B, id, priority, true)
+    places.ready(B, id, priority, true)
     tell(B, 'waiting', 'jobId', id, 'prev', 'active')
     tell(B, 'stalled', 'jobId', id)
   end
@@ -34,5 +34,5 @@ if meta(B).groups then
     mark(B)
   end
 end
-trim()
+keep_groups()
 return expired

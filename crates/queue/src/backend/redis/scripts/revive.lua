@@ -7,9 +7,9 @@ local function revive(key, id, from, reset)
   if reset then
     call('HDEL', key, 'atm', 'ats', 'stc')
   end
-  child_again(key, v[3], v[4], from)
+  kin.child_again(key, v[3], v[4], from)
   local priority = tonumber(v[1]) or 0
-  ready(B, id, priority, goes_first(priority, v[2]))
+  places.ready(B, id, priority, places.goes_first(priority, v[2]))
   tell(B, 'waiting', 'jobId', id, 'prev', from)
 end
 

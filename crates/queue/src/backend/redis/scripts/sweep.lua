@@ -33,7 +33,7 @@ if place == 'wait' then
     part(behind, set(BEHIND))
   end
   part(from == 0, function(_, over, many)
-    return waiting(B, over, many)
+    return places.waiting(B, over, many)
   end)
   part(from and from > 0 and not behind, set(WITH_PRIORITY))
   if grouped then
@@ -104,7 +104,7 @@ local function take_all()
   for n, id in ipairs(found) do
     local at = tonumber(ats[n])
     if left[id] and (at < 0 or at >= PARKED) then
-      take_off(B, id, 'prioritized', at < 0 and HEAD or at)
+      groups.take_off(B, id, 'prioritized', at < 0 and HEAD or at)
     elseif left[id] and ats[n] ~= LISTED then
       plain[#plain + 1] = id
     end
@@ -121,12 +121,12 @@ if not dry and #done > 0 then
   elseif what == 'promote' then
     each('ZREM', B .. 'delayed', done)
     for _, id in ipairs(done) do
-      promote(B, id)
+      places.promote(B, id)
     end
     mark(B)
   else
     take_all()
-    forget(B, done, true)
+    places.forget(B, done, true)
   end
 end
 if not dry and what == 'clean' then
@@ -145,5 +145,5 @@ if #found == most and most > 0 then
   end
   next_a, next_b = at, tostring(kept)
 end
-trim()
+keep_groups()
 return { done, #found, next_a, next_b }

@@ -1,0 +1,63 @@
+-- What each minute saw: a row of numbers for each, under its own number. What calls of few jobs saw is put aside first, in
+-- "lately".
+minutes[#minutes + 1] = function()
+  local KEPT = 20160 -- minutes
+  local LIMITS = { 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000, 300000 }
+
+  -- A histogram of times, and their sum behind it.
+  local function add_times(row, from, times)
+    for _, time in ipairs(times) do
+      local bucket = 1
+      while LIMITS[bucket] and time > LIMITS[bucket] do
+        bucket = bucket + 1
+      end
+      row[from + bucket] = row[from + bucket] + 1
+      row[from + #LIMITS + 2] = row[from + #LIMITS + 2] + time
+    end
+  end
+
+  local function new_row(number)
+    call('ZADD', O .. 'minute', number, number)
+    local outdated = call('ZRANGEBYSCORE', O .. 'minute', '-inf', tonumber(number) - KEPT, 'LIMIT', 0, 100)
+    if #outdated > 0 then
+      call('ZREM', O .. 'minute', unpack(outdated))
+      call('HDEL', O .. 'minutes', unpack(outdated))
+    end
+    local row = {}
+    for n = 1, 2 + 2 * (#LIMITS + 2) do
+      row[n] = 0
+    end
+    return row
+  end
+
+  -- Adds what calls saw: the minute's number, how many completed, how many failed, how long they waited, how long they ran.
+  function minutes.put(all)
+    local rows = {}
+    for _, seen in ipairs(all) do
+      local number, row = seen[1], rows[seen[1]]
+      if not row then
+        local packed = call('HGET', O .. 'minutes', number)
+        row = packed and cmsgpack.unpack(packed) or new_row(number)
+        rows[number] = row
+      end
+      row[1], row[2] = row[1] + seen[2], row[2] + seen[3]
+      add_times(row, 2, seen[4])
+      add_times(row, 4 + #LIMITS, seen[5])
+    end
+    for number, row in pairs(rows) do
+      call('HSET', O .. 'minutes', number, cmsgpack.pack(row))
+    end
+  end
+
+  -- Adds what was put aside.
+  function minutes.gather()
+    local all = call('LRANGE', O .. 'lately', 0, -1)
+    if #all > 0 then
+      for n, seen in ipairs(all) do
+        all[n] = cmsgpack.unpack(seen)
+      end
+      call('DEL', O .. 'lately')
+      minutes.put(all)
+    end
+  end
+end

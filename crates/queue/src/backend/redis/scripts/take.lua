@@ -1,0 +1,165 @@
+-- What is read of a job that is taken. In what is handed over, the last two fields have given way to when it was taken and its id.
+local held = {}
+local function read(id)
+  return call('HMGET', B .. id, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'stc', 'defa', 'lk:c', 'lk:at', 'priority')
+end
+
+-- Whether the queue has groups, or has had some before this script.
+local function any_groups()
+  return meta(B).groups or lanes[B]
+end
+
+local next_code, next_at, group_at = 'M', 0, nil
+local token, most = ARGV[4], tonumber(ARGV[5])
+local own = ARGV[8] ~= '' -- a rate of the worker's own
+local max = meta(B).max or tonumber(ARGV[8])
+local slots = meta(B).slots
+
+if ARGV[7] == '1' then
+  places.each_active(function(id, lock)
+    if lock == token then
+      local h = read(id)
+      h[10], h[11] = call('HGET', B .. id, 'processedOn'), id
+      held[#held + 1] = h
+    end
+  end, true)
+end
+if token ~= '' and #held == 0 then
+  local due = call('ZRANGEBYSCORE', B .. 'delayed', '-inf', (now + 1) * 4096 - 1, 'LIMIT', '0', '200')
+  if #due > 0 then
+    call('ZREM', B .. 'delayed', unpack(due))
+    for _, id in ipairs(due) do
+      places.promote(B, id)
+    end
+  end
+  if meta(B).paused then
+    next_code = 'P'
+  else
+    local used = tonumber(call('GET', B .. 'limiter'))
+    local limited, until_then = max or used, nil
+    if limited then
+      until_then, used = places.limiter(max, used)
+    end
+    local room = most
+    if until_then then
+      room = 0
+    elseif max then
+      room = math.min(room, max - used)
+    end
+    if slots then
+      room = math.min(room, slots - call('LLEN', B .. 'active'))
+    end
+    local woken = any_groups() and groups.wake(groups.lane(B)) or 0
+    local ids = {}
+    if room > 0 then
+      ids = call('RPOP', B .. 'wait', room) or {}
+      if #ids < room then
+        local before = #ids
+        if any_groups() then -- their heads stand behind the jobs with a priority
+          local more = call('ZRANGEBYSCORE', B .. 'prioritized', '-inf', '(' .. string.format('%.17g', HEAD), 'LIMIT', '0',
+            room - before)
+          each('ZREM', B .. 'prioritized', more)
+          for _, id in ipairs(more) do
+            ids[#ids + 1] = id
+          end
+        else
+          local more = call('ZPOPMIN', B .. 'prioritized', room - before)
+          for n = 1, #more, 2 do
+            ids[#ids + 1] = more[n]
+          end
+        end
+        if #ids == before then
+          call('DEL', B .. 'pc')
+        end
+      end
+    end
+    local taken, missing, astray, counted, busy = {}, {}, 0, 0, false
+    local function activate(id, h)
+      local key, starts = B .. id, after(h[6] or '0')
+      taken[#taken + 1] = id
+      waits[#waits + 1] = math.max(0, now - (tonumber(h[10] or h[4]) or now))
+      h[6] = starts
+      call('SET', key .. ':lock', token, 'PX', ARGV[6])
+      tell(B, 'active', 'jobId', id, 'prev', 'waiting')
+      call('HSET', key, 'processedOn', stamp, 'pb', worker, 'ats', starts)
+      if max and not h[8] and not places.expired(id, h[3], starts) then
+        counted = counted + 1
+      end
+      h[10], h[11] = stamp, id
+      held[#held + 1] = h
+    end
+    for _, id in ipairs(ids) do
+      local h = read(id)
+      if h[11] == '2097152' and groups.enter(B, id, false, true) then
+        astray = astray + 1
+      elseif h[4] or h[1] then
+        activate(id, h)
+      elseif id:sub(1, 2) ~= '0:' then
+        missing[#missing + 1] = id
+      end
+    end
+    if #ids < room and any_groups() then
+      groups.look_abroad(groups.lane(B))
+      busy = groups.hand_out(groups.lane(B), room - #ids + astray, function(id)
+        local h = read(id)
+        if h[4] or h[1] then
+          activate(id, h)
+          return true, not h[8]
+        end
+        missing[#missing + 1] = id
+      end)
+    end
+    each('LPUSH', B .. 'active', taken)
+    each('LPUSH', B .. 'wait', missing)
+    if max and counted > 0 then
+      local count = call('INCRBY', B .. 'limiter', counted)
+      local per = tonumber(meta(B).max and call('HGET', B .. 'meta', 'duration') or ARGV[9])
+      if count == counted and per then
+        call('PEXPIRE', B .. 'limiter', per - 1)
+        call('HSET', B .. 'meta', 'lk:window', now)
+      end
+    end
+    changed = changed or #taken > 0
+    local ghosts = #taken == 0 and #missing > 0 -- what nobody can take is no reason to look again at once
+    local left = call('LLEN', B .. 'wait') - (ghosts and #missing or 0)
+    if left <= 0 then
+      left = left + call('ZCARD', B .. 'prioritized')
+    end
+    stirs = #taken + #missing + left > 0
+    if busy or math.max(#due, woken) == 200 then
+      next_code = 'M'
+    elseif left > 0 then
+      until_then = limited and places.limiter(max)
+      if until_then then
+        next_code, next_at = 'L', until_then
+      elseif slots and places.full(B) then
+        next_code = 'F'
+      elseif ghosts then
+        next_code, next_at = 'T', now + 1000
+      end
+    else
+      local first = tonumber(call('ZRANGE', B .. 'delayed', '0', '0', 'WITHSCORES')[2])
+      local next_due = first and first < PARKED and math.floor(first / 4096)
+      group_at = any_groups() and groups.next(groups.lane(B))
+      if group_at then
+        next_code, next_at = 'L', next_due and math.min(next_due, group_at) or group_at
+      elseif next_due then
+        next_code, next_at = 'T', next_due
+      else
+        next_code = first and 'F' or 'E'
+      end
+    end
+    if left > 0 and not ghosts and not (slots and places.full(B))
+      and (changed or (not places.limiter(meta(B).max) and (own or not places.limiter(max)))) then
+      call('ZADD', B .. 'marker', '0', '0')
+    elseif left == 0 and changed and group_at then
+      call('ZADD', B .. 'marker', '0', '0') -- others are to know when a group may start something
+    end
+  end
+elseif changed and not meta(B).paused then
+  if call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized') > 0 then
+    mark(B)
+  elseif any_groups() and groups.next(groups.lane(B)) then
+    call('ZADD', B .. 'marker', '0', '0')
+  end
+end
