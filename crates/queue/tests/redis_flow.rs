@@ -116,6 +116,26 @@ async fn a_failed_parent_says_so_in_bullmqs_words() {
     assert_eq!(case.children("p", 9).await, ["1 a FailParent Failed boom", "2 b FailParent Pending -"]);
 }
 
+/// The others of its batch are not to stay behind in no list.
+#[tokio::test]
+async fn a_parent_whose_keys_are_of_another_type_keeps_no_job_from_its_end() {
+    let case = Case::new().await;
+    case.family(ChildFailure::FailParent).await;
+    case.c.waiting(&["lone"], at(1)).await;
+    let held = case.c.take(9, at(2)).await;
+    case.ask("DEL bull:reports:p:dependencies");
+    case.ask("SET bull:reports:p:dependencies no-set");
+    let ends =
+        held.iter().map(|held| verdict(&held.lock, if held.lock.id == id("b") { dead() } else { done() })).collect();
+    let turned = case.c.turn(ends, None, at(3)).await;
+    assert_eq!(turned.ends, [End::Applied; 3]);
+    assert_eq!(
+        (case.sorted("ZRANGE bull:emails:completed 0 -1"), case.ask("LLEN bull:emails:active")),
+        ("a lone".into(), "0".into())
+    );
+    assert_eq!(case.ask("ZRANGE bull:emails:failed 0 -1"), "b");
+}
+
 /// As a BullMQ producer and its workers leave it: no record of ours.
 #[tokio::test]
 async fn a_family_of_another_producer_is_read_and_worked_on() {

@@ -71,3 +71,29 @@ async fn of_very_many_log_lines_the_last_thousand_are_kept() {
         (Some("19000"), Some("19999"), 1_000)
     );
 }
+
+/// Ends of one call are taken off the active list together. Those before and behind them stay, those without a lock too, and
+/// one that another client has taken off is lost.
+#[tokio::test]
+async fn what_ends_together_leaves_the_others_active_in_their_order() {
+    let (server, q) = case().await;
+    let names: Vec<String> = (0..24).map(|n| format!("j{n}")).collect();
+    q.waiting(&names.iter().map(String::as_str).collect::<Vec<_>>(), at(0)).await;
+    let held = q.take(24, at(1)).await;
+    let ask = |command: &str| server.command(&command.split(' ').collect::<Vec<_>>()).expect("an answer");
+    ask("DEL bull:q:j4:lock");
+    ask("LREM bull:q:active 1 j6");
+    // The sixteen oldest are looked at together; j20 to j22 are younger.
+    let ending = [2, 4, 5, 6, 7, 8, 20, 21, 22];
+    let ends = ending.iter().map(|&n: &usize| verdict(&held[n].lock, done())).collect();
+    let ended = q.turn(ends, None, at(2)).await.ends;
+    let lost = |n: usize| [4, 6].contains(&n);
+    let expected: Vec<End> = ending.iter().map(|&n| if lost(n) { End::LockLost } else { End::Applied }).collect();
+    assert_eq!(ended, expected);
+    let stay = (0..24).rev().filter(|n| *n == 4 || !ending.contains(n)).map(|n| format!("j{n}"));
+    assert_eq!(
+        ask("LRANGE bull:q:active 0 -1").lines().map(str::to_owned).collect::<Vec<_>>(),
+        stay.collect::<Vec<_>>()
+    );
+    assert_eq!(q.list(State::Completed).await.len(), 7);
+}

@@ -15,7 +15,9 @@ const MANY: u64 = 100_000;
 /// Jobs in one call.
 const BATCH: usize = 100;
 /// Commands for each plain job that ends while another one is taken, in turns of a hundred.
-const BUDGET: u64 = 9;
+const BUDGET: u64 = 8;
+/// Commands of the turn itself.
+const TURN: u64 = 20;
 
 /// What was counted, verb by verb.
 struct Counts<'a> {
@@ -91,7 +93,7 @@ async fn no_verb_does_more_when_more_is_stored() {
     assert!(grown.is_empty(), "{grown:#?}");
     let (_, turn) = many.iter().find(|(verb, _)| verb == "turn: 100 end well, 100 are taken").expect("it was counted");
     println!("{} commands for each job that ends and is replaced", *turn as f64 / BATCH as f64);
-    assert!(*turn <= BUDGET * BATCH as u64, "{turn} commands in a turn of {BATCH}");
+    assert!(*turn <= BUDGET * BATCH as u64 + TURN, "{turn} commands in a turn of {BATCH}");
 }
 
 /// One job in each state, and when.

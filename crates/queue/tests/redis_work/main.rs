@@ -149,9 +149,9 @@ const WALKERS: [&str; 16] = [
     "SUNION",
 ];
 /// What bounds one where it stands.
-const BOUNDS: [&str; 4] = ["'LIMIT'", "'MAXLEN'", "'COUNT'", ", 0, 0"];
+const BOUNDS: [&str; 5] = ["'LIMIT'", "'MAXLEN'", "'COUNT'", ", 0, 0", ", '0', '0'"];
 /// The others: a part of the line, and why it is no harm.
-const KNOWN: [(&str, &str, &str); 35] = [
+const KNOWN: [(&str, &str, &str); 38] = [
     ("control", "call('LRANGE', apart, 0, STEP - 1)", "one step"),
     ("edit", "call('LREM', b .. list, from, id)", "near the end from which it is looked for"),
     ("groups", "call('LPOS', l.b .. 'active', id)", "active: as many as run"),
@@ -164,12 +164,16 @@ const KNOWN: [(&str, &str, &str); 35] = [
     ("kids", "some('HKEYS', 'HSCAN', 2, key .. ':failed'", "at most 10,000 children, else a scan"),
     ("kids", "call('ZRANGE', key .. ':unsuccessful', 0, MOST - 1)", "at most 10,000 children"),
     ("kids", "call('ZRANGE', kids, 0, -1)", "our record of one family: at most 10,000 children"),
-    ("lib", "call('LRANGE', B .. 'active', first, last)", "the oldest or the newest 5,000"),
+    ("places", "call('LRANGE', B .. 'active', first, last)", "the oldest or the newest 5,000"),
     ("leftovers", "call('ZRANGE', B .. 'repeat', 0, tonumber(ARGV[2]) - 1)", "one page"),
-    ("lib", "call('LRANGE', b .. list, -(from + count), -(from + 1))", "one page"),
-    ("lib", "call('LREM', b .. 'wait', -1, id)", "one walk in a script: see the head of edit; a scheduler's ready job"),
-    ("lib", "call('LREM', b .. 'paused', -1, id)", "the same list where BullMQ 5 has set it apart"),
-    ("lib", "call('LPOS', b .. 'active', id, 'RANK', -1)", "active: as many as run"),
+    ("places", "call('LRANGE', b .. list, -(from + count), -(from + 1))", "one page"),
+    (
+        "places",
+        "call('LREM', b .. 'wait', -1, id)",
+        "one walk in a script: see the head of edit; a scheduler's ready job",
+    ),
+    ("places", "call('LREM', b .. 'paused', -1, id)", "the same list where BullMQ 5 has set it apart"),
+    ("places", "call('LPOS', b .. 'active', id, 'RANK', -1)", "active: as many as run"),
     ("list", "call('LRANGE', B .. place, -(skip + count), -(skip + 1))", "one page, or 1,000 on each side"),
     ("list", "call('HGETALL', B .. id)", "one job's fields"),
     ("obliterate", "call('ZRANGE', B .. place, 0, budget - 1)", "one step"),
@@ -182,9 +186,16 @@ const KNOWN: [(&str, &str, &str); 35] = [
     ("repeat_stuck", "call('ZRANGE', set, from, from + most - 1", "one page"),
     ("rescue", "call('LREM', B .. 'active', -1, id)", "active: as many as run"),
     ("sweep", "call('LREM', B .. list, -count, GONE)", "one walk over what the sweep has passed"),
-    ("turn", "call('LREM', B .. 'active', -1, id)", "active: as many as run"),
-    ("turn", "call('ZRANGE', set, 0, rule.times * 2 - 1", "two for each job that ends"),
-    ("flow", "call('SRANDMEMBER', own_of(b) .. 'families', 2)", "two"),
+    ("ends", "call('LREM', B .. 'active', '-1', id)", "active: as many as run"),
+    (
+        "ends",
+        "call('LRANGE', B .. 'active', -math.min(2 * ends, MOST)",
+        "two for each job that ends, 1,000 at the most",
+    ),
+    ("ends", "call('ZRANGE', set, '0', to)", "two for each job that ends"),
+    ("ends", "call('ZREMRANGEBYRANK', set, '0', to)", "the same two"),
+    ("minute", "call('LRANGE', O .. 'lately', 0, -1)", "64 entries"),
+    ("flow", "call('SRANDMEMBER', places.own_of(b) .. 'families', 2)", "two"),
     ("turn", "call('LTRIM', key .. ':data', 0, 20159)", "two weeks of minutes"),
     ("edit", "call('LTRIM', key .. ':logs', -keep, -1)", "1,000 lines and what was just added"),
 ];

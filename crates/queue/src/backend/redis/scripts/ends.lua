@@ -3,7 +3,7 @@
 -- id, token, outcome, at, text, kind, keep count, keep ms, ran ms.
 local worker, ends = ARGV[2], tonumber(ARGV[3])
 local END = 9
-local finished, any_due = {}, false
+local finished, last, any_due = {}, {}, false
 local deleted, unstalled, gone = {}, {}, {}
 local to_completed, to_failed = {}, {}
 local minute = { done = 0, dead = 0 }
@@ -16,6 +16,26 @@ local function after(count)
   return AFTER[count] or string.format('%d', (tonumber(count) or 0) + 1)
 end
 
+-- The oldest active jobs, which are most of those that end, when there are enough of them: id -> whether it stands there still.
+-- They leave together.
+local ENOUGH, MOST = 8, 1000
+local oldest, stands, leaving = {}, {}, 0
+if ends >= ENOUGH then
+  oldest = call('LRANGE', B .. 'active', -math.min(2 * ends, MOST), '-1')
+  for _, id in ipairs(oldest) do
+    stands[id] = true
+  end
+end
+
+-- Takes a job off the active ones; answers whether it was there.
+local function leave(id)
+  if not stands[id] then
+    return call('LREM', B .. 'active', '-1', id) > 0
+  end
+  stands[id], leaving = false, leaving + 1
+  return true
+end
+
 local function settle(at, lock_key, lock)
   local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local key = B .. id
@@ -23,7 +43,7 @@ local function settle(at, lock_key, lock)
   if gone[id] or (not h[1] and call('EXISTS', key) == 0) then
     return 'G'
   end
-  if lock ~= token or call('LREM', B .. 'active', '-1', id) == 0 then
+  if lock ~= token or not leave(id) then
     return call('HGET', key, 'lk:s') == token and 'A' or 'L'
   end
   deleted[#deleted + 1], unstalled[#unstalled + 1] = lock_key, id
@@ -52,13 +72,12 @@ local function settle(at, lock_key, lock)
       if h[5] or h[6] then
         call('HDEL', key, 'defa', 'lk:c')
       end
-      local rule = outcome .. count .. ':' .. age
-      local kept = finished[rule]
-      if kept then
-        kept.times = kept.times + 1
-      elseif count ~= '' or age ~= '' then
-        finished[rule] = { set = good and 'completed' or 'failed', count = tonumber(count), age = tonumber(age), times = 1 }
+      if last.outcome ~= outcome or last.count ~= count or last.age ~= age then
+        local rule = outcome .. count .. ':' .. age
+        last = finished[rule] or { outcome = outcome, count = count, age = age, times = 0 }
+        finished[rule] = last
       end
+      last.times = last.times + 1
     end
     if good then
       minute.done = minute.done + 1
@@ -147,6 +166,16 @@ if ends > 0 then
     end
     answers[i] = code
   end
+  if leaving > 0 then
+    local rest = {}
+    for _, id in ipairs(oldest) do
+      if stands[id] then
+        rest[#rest + 1] = id
+      end
+    end
+    call('LTRIM', B .. 'active', '0', -#oldest - 1)
+    each('RPUSH', B .. 'active', rest)
+  end
   if #unstalled > 0 then
     each('SREM', B .. 'stalled', unstalled)
     each('ZADD', B .. 'completed', to_completed)
@@ -154,16 +183,18 @@ if ends > 0 then
   end
   -- Retention: the oldest go, at most two for each job that finished.
   for _, rule in pairs(finished) do
-    local set, most = B .. rule.set, rule.times * 2
-    local many = rule.count and call('ZCARD', set) - rule.count or 0
-    if rule.age and many < most then
-      many = math.max(many, call('ZCOUNT', set, '-inf', now - rule.age))
+    local good, count, age = rule.outcome == 'c', tonumber(rule.count), tonumber(rule.age)
+    local set, most = B .. (good and 'completed' or 'failed'), rule.times * 2
+    local many = count and call('ZCARD', set) - count or 0
+    if age and many < most then
+      many = math.max(many, call('ZCOUNT', set, '-inf', now - age))
     end
-    local last = math.min(many, most) - 1
-    if last >= 0 then
-      local oldest = call('ZRANGE', set, '0', last)
-      call('ZREMRANGEBYRANK', set, '0', last)
-      gather(B, oldest, false, deleted)
+    local to = math.min(many, most) - 1
+    if to >= 0 then
+      local old = call('ZRANGE', set, '0', to)
+      call('ZREMRANGEBYRANK', set, '0', to)
+      -- No parent waits for a child that has completed.
+      gather(B, old, false, deleted, good and call('EXISTS', O .. 'families') == 0)
     end
   end
   delete(deleted)

@@ -100,23 +100,26 @@ local function store(b, id, name, data, opts, priority, wait, more)
   tell(b, 'added', 'jobId', id, 'name', name)
 end
 
--- Gathers the keys of jobs that stand in no list any more. Their parents wait for them no longer.
-local function gather(b, ids, by_hand, keys)
+-- Gathers the keys of jobs that stand in no list any more. Their parents wait for them no longer; what is known of their own
+-- families goes, too. That they have neither is known of `single` ones.
+local function gather(b, ids, by_hand, keys, single)
   for _, id in ipairs(ids) do
     local key, n = b .. id, #keys
     keys[n + 1], keys[n + 2], keys[n + 3], keys[n + 4], keys[n + 5], keys[n + 6] = key, key .. ':logs', key .. ':dependencies',
       key .. ':processed', key .. ':failed', key .. ':unsuccessful'
-    local v = call('HMGET', key, 'parentKey', 'deid', 'lk:f')
-    if v[1] then
-      kin.child_gone(key, v[1], call('HGET', key, 'parent'))
-    end
-    if v[3] then
-      kin.disband(b, id)
-    end
-    if by_hand then
-      keys[n + 7] = key .. ':lock'
-      if v[2] then
-        dedup.removed(b, id, v[2])
+    if not single then
+      local v = call('HMGET', key, 'parentKey', 'deid', 'lk:f')
+      if v[1] then
+        kin.child_gone(key, v[1], call('HGET', key, 'parent'))
+      end
+      if v[3] then
+        kin.disband(b, id)
+      end
+      if by_hand then
+        keys[n + 7] = key .. ':lock'
+        if v[2] then
+          dedup.removed(b, id, v[2])
+        end
       end
     end
   end

@@ -1,7 +1,7 @@
 -- What is read of a job that is taken. In what is handed over, the last two fields have given way to when it was taken and its id.
 local held = {}
-local function read(id)
-  return call('HMGET', B .. id, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'stc', 'defa', 'lk:c', 'lk:at', 'priority')
+local function read(key)
+  return call('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'stc', 'defa', 'lk:c', 'lk:at', 'priority')
 end
 
 -- Whether the queue has groups, or has had some before this script.
@@ -18,8 +18,9 @@ local slots = meta(B).slots
 if ARGV[7] == '1' then
   places.each_active(function(id, lock)
     if lock == token then
-      local h = read(id)
-      h[10], h[11] = call('HGET', B .. id, 'processedOn'), id
+      local key = B .. id
+      local h = read(key)
+      h[10], h[11] = call('HGET', key, 'processedOn'), id
       held[#held + 1] = h
     end
   end, true)
@@ -74,8 +75,8 @@ if token ~= '' and #held == 0 then
       end
     end
     local taken, missing, astray, counted, busy = {}, {}, 0, 0, false
-    local function activate(id, h)
-      local key, starts = B .. id, after(h[6] or '0')
+    local function activate(id, key, h)
+      local starts = after(h[6] or '0')
       taken[#taken + 1] = id
       waits[#waits + 1] = math.max(0, now - (tonumber(h[10] or h[4]) or now))
       h[6] = starts
@@ -89,11 +90,12 @@ if token ~= '' and #held == 0 then
       held[#held + 1] = h
     end
     for _, id in ipairs(ids) do
-      local h = read(id)
+      local key = B .. id
+      local h = read(key)
       if h[11] == '2097152' and groups.enter(B, id, false, true) then
         astray = astray + 1
       elseif h[4] or h[1] then
-        activate(id, h)
+        activate(id, key, h)
       elseif id:sub(1, 2) ~= '0:' then
         missing[#missing + 1] = id
       end
@@ -101,9 +103,10 @@ if token ~= '' and #held == 0 then
     if #ids < room and any_groups() then
       groups.look_abroad(groups.lane(B))
       busy = groups.hand_out(groups.lane(B), room - #ids + astray, function(id)
-        local h = read(id)
+        local key = B .. id
+        local h = read(key)
         if h[4] or h[1] then
-          activate(id, h)
+          activate(id, key, h)
           return true, not h[8]
         end
         missing[#missing + 1] = id
