@@ -39,7 +39,7 @@ end
 local function settle(at, lock_key, lock)
   local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local key = B .. id
-  local h = call('HMGET', key, 'priority', 'atm', 'parentKey', 'deid', 'lk:c', 'defa')
+  local h = call('HMGET', key, 'priority', 'atm', 'parentKey', 'deid', 'defa')
   if gone[id] or (not h[1] and call('EXISTS', key) == 0) then
     return 'G'
   end
@@ -69,7 +69,7 @@ local function settle(at, lock_key, lock)
         call('HSET', key, 'atm', made, 'finishedOn', stamp, 'lk:s', token, 'failedReason', text, 'lk:kind', kind)
         to_failed[#to_failed + 1], to_failed[#to_failed + 2] = stamp, id
       end
-      if h[5] or h[6] then
+      if h[5] then
         call('HDEL', key, 'defa', 'lk:c')
       end
       if last.outcome ~= outcome or last.count ~= count or last.age ~= age then
@@ -124,7 +124,7 @@ local function settle(at, lock_key, lock)
     again()
   elseif outcome == 'l' then
     again()
-  elseif outcome == 'w' and call('SCARD', key .. ':dependencies') > 0 and not (h[6] and h[6]:sub(1, 6) == 'child ') then
+  elseif outcome == 'w' and call('SCARD', key .. ':dependencies') > 0 and not (h[5] and h[5]:sub(1, 6) == 'child ') then
     if grouped then
       groups.left(B, id)
     end
@@ -177,7 +177,9 @@ if ends > 0 then
     each('RPUSH', B .. 'active', rest)
   end
   if #unstalled > 0 then
-    each('SREM', B .. 'stalled', unstalled)
+    if #unstalled < ENOUGH or call('EXISTS', B .. 'stalled') == 1 then
+      each('SREM', B .. 'stalled', unstalled)
+    end
     each('ZADD', B .. 'completed', to_completed)
     each('ZADD', B .. 'failed', to_failed)
   end

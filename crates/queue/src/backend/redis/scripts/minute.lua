@@ -4,12 +4,22 @@ minutes[#minutes + 1] = function()
   local KEPT = 20160 -- minutes
   local LIMITS = { 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 30000, 60000, 300000 }
 
-  -- A histogram of times, and their sum behind it.
+  local function bucket_of(time)
+    local bucket = 1
+    while LIMITS[bucket] and time > LIMITS[bucket] do
+      bucket = bucket + 1
+    end
+    return bucket
+  end
+
+  -- A histogram of times, and their sum behind it. Those of one call are often the same.
   local function add_times(row, from, times)
+    local known = {}
     for _, time in ipairs(times) do
-      local bucket = 1
-      while LIMITS[bucket] and time > LIMITS[bucket] do
-        bucket = bucket + 1
+      local bucket = known[time]
+      if not bucket then
+        bucket = bucket_of(time)
+        known[time] = bucket
       end
       row[from + bucket] = row[from + bucket] + 1
       row[from + #LIMITS + 2] = row[from + #LIMITS + 2] + time

@@ -1,7 +1,13 @@
--- What is read of a job that is taken. In what is handed over, the last two fields have given way to when it was taken and its id.
+-- What is read of a job that is taken: BullMQ's name, data, opts, timestamp, atm, ats, stc and defa, then whether it is canceled,
+-- since when it is ready, and its priority. Only who has started has stalled, and who is canceled has a "defa", too. In what is
+-- handed over, the last two have given way to when it was taken and its id.
 local held = {}
 local function read(key)
-  return call('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'stc', 'defa', 'lk:c', 'lk:at', 'priority')
+  local h = call('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'lk:at', 'priority')
+  h[8], h[10], h[11] = h[7], h[8], h[9]
+  h[7] = h[6] and call('HGET', key, 'stc')
+  h[9] = h[8] and call('HGET', key, 'lk:c')
+  return h
 end
 
 -- Whether the queue has groups, or has had some before this script.
