@@ -7,6 +7,7 @@ use launchkit_queue::{
 };
 
 use super::{Check, Verdict, bad, good};
+use crate::app::queue::{FOREIGN, foreign};
 use crate::app::{AI_JOBS, WEBHOOKS};
 
 /// Clocks further apart than this are worth a look, and than that are wrong, in ms.
@@ -36,6 +37,7 @@ async fn found(store: &Store, options: &RedisOptions, deployment: Option<&str>) 
     let names: Vec<QueueName> = [AI_JOBS, WEBHOOKS].into_iter().filter_map(|name| QueueName::new(name).ok()).collect();
     let Some(report) = store.redis_report(&names).await? else { return Ok(Vec::new()) };
     let mut checks = server(&report, options, deployment);
+    checks.extend(filled(store).await);
     for known in &report.queues {
         let Ok(queue) = Queue::new(store, known.name.as_str()) else { continue };
         match queue_checks(&queue, known).await {
@@ -44,6 +46,17 @@ async fn found(store: &Store, options: &RedisOptions, deployment: Option<&str>) 
         }
     }
     Ok(checks)
+}
+
+/// Whether `serve` would be refused because of whose jobs are there.
+async fn filled(store: &Store) -> Option<Check> {
+    match foreign(store).await {
+        Ok(None) => None,
+        Ok(Some(queue)) => {
+            Some(bad("queue", format!("{queue} {FOREIGN}: serve will not start. Set another QUEUE_PREFIX")))
+        }
+        Err(error) => Some(bad("queue", format!("whether another program filled it cannot be seen: {error}"))),
+    }
 }
 
 fn server(report: &RedisReport, options: &RedisOptions, deployment: Option<&str>) -> Vec<Check> {
