@@ -13,6 +13,10 @@ use super::owner::Owner;
 use super::skew::Skew;
 use crate::ledger::{Kind, Ledger, OpenRow, PURGED, Relived, queue_id};
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+
 /// How often to look: as often as a lock runs out, within these bounds.
 const EVERY: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
 /// Rounds between two comparisons of the counters.
