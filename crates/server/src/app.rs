@@ -22,7 +22,7 @@ use crate::http::{self, Api, create, listen::Listener};
 use crate::ledger::{DatabaseUrl, Ledger, Migrate, OpenError, OpenOptions};
 use crate::work::{self, Owner, Processor, Pulse, Skew, WorkSettings};
 
-pub mod queue;
+pub(crate) mod queue;
 
 /// The queue of AI jobs.
 pub const AI_JOBS: &str = "ai-jobs";

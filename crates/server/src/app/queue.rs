@@ -114,7 +114,7 @@ pub(crate) async fn foreign(store: &Store) -> Result<Option<&'static str>, Store
 }
 
 /// Where the queue is, for people.
-pub fn place(config: &Config) -> String {
+fn place(config: &Config) -> String {
     match &config.queue {
         QueueStore::Embedded => config.data_dir.display().to_string(),
         QueueStore::Redis(options) => {
