@@ -8,9 +8,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::super::options::RedisOptions;
-use super::bare;
 use super::road::{Wire, node};
-use super::trouble::Trouble;
+use super::trouble::{Trouble, is_mistrust};
 use crate::error::StoreError;
 
 /// The sentinels of one master.
@@ -41,9 +40,12 @@ impl Sentinels {
         }
         while let Some(answer) = asked.join_next().await {
             let Ok(Ok((address, Err(error)))) = answer else { continue };
-            if let why @ StoreError::Refused(_) = Trouble::from(error).why {
-                let advice = "the sentinels' own login is sentinel_user and sentinel_password in the URL";
-                return Some(StoreError::Refused(format!("the sentinel {address}: {}; {advice}", bare(&why))));
+            let advice = match is_mistrust(&error) {
+                true => "",
+                false => "; the sentinels' own login is sentinel_user and sentinel_password in the URL",
+            };
+            if let StoreError::Refused(why) = Trouble::from(error).why {
+                return Some(StoreError::Refused(format!("the sentinel {address}: {why}{advice}")));
             }
         }
         None
