@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use launchkit_queue::{Clock, Queue, Report, Store, Worker};
+use launchkit_queue::{BadWorker, Clock, Queue, Store};
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, oneshot};
@@ -17,12 +17,12 @@ use tokio_util::sync::CancellationToken;
 use crate::ai::{Ai, AiConfig, AiFailure, Answer, JobType};
 use crate::auth::first::{FirstKey, first_key};
 use crate::auth::{Auth, Tokens};
-use crate::config::{Config, Database};
+use crate::config::{Config, Database, QueueStore};
 use crate::http::{self, Api, create, listen::Listener};
 use crate::ledger::{DatabaseUrl, Ledger, Migrate, OpenError, OpenOptions};
-use crate::work::{self, Processor, Pulse, Skew, WorkSettings};
+use crate::work::{self, Owner, Processor, Pulse, Skew, WorkSettings};
 
-pub mod queue;
+pub(crate) mod queue;
 
 /// The queue of AI jobs.
 pub const AI_JOBS: &str = "ai-jobs";
@@ -57,6 +57,7 @@ struct Handles {
     ai_jobs: Queue,
     webhooks: Queue,
     ledger: Ledger,
+    owner: Arc<Owner>,
     clock: Clock,
     /// Told when a row waits to be put into its queue.
     wake: Arc<Notify>,
@@ -65,7 +66,7 @@ struct Handles {
 
 /// What works beside the HTTP API: the worker, and the loops that look after rows.
 struct Crew {
-    worker: tokio::task::JoinHandle<Report>,
+    worker: tokio::task::JoinHandle<Result<(), BadWorker>>,
     loops: JoinSet<()>,
     worker_stop: CancellationToken,
     loops_stop: CancellationToken,
@@ -120,6 +121,7 @@ pub async fn serve_with(
         auth: Auth::new(handles.ledger.clone(), Tokens::new(&config.jwt)),
         creates,
         wake: handles.wake.clone(),
+        owner: handles.owner.clone(),
         skew: handles.skew.clone(),
         pulse: crew.pulse(&handles.clock, creating.abort_handle()),
     };
@@ -165,7 +167,9 @@ impl Handles {
         let (ai_jobs, webhooks) = (queue(AI_JOBS)?, queue(WEBHOOKS)?);
         let skew = Arc::new(Skew::default());
         skew.measure(&ledger, &clock).await.map_err(|error| StartError::Unreachable(error.to_string()))?;
-        Ok(Some(Handles { store, ai_jobs, webhooks, ledger, clock, wake: Arc::new(Notify::new()), skew }))
+        let owner = Arc::new(Owner::new(&store, ledger.deployment_id()));
+        let wake = Arc::new(Notify::new());
+        Ok(Some(Handles { store, ai_jobs, webhooks, ledger, owner, clock, wake, skew }))
     }
 
     fn announce(&self) {
@@ -194,19 +198,33 @@ impl Crew {
             grace: config.shutdown_grace,
             lock_for: config.lock_duration,
         };
-        let worker = work::ai_worker(&handles.ai_jobs, &handles.ledger, processor, &name, &settings).map_err(failed)?;
+        let (ledger, queue, owner) = (handles.ledger.clone(), handles.ai_jobs.clone(), handles.owner.clone());
+        let hire = {
+            let (ledger, queue, name) = (ledger.clone(), queue.clone(), name.clone());
+            move || work::ai_worker(&queue, &ledger, processor.clone(), &name, &settings)
+        };
+        let first = hire().map_err(failed)?;
         let (worker_stop, loops_stop) = (stop.child_token(), CancellationToken::new());
         let pulse = Arc::new(Pulse::default());
         pulse.beat(handles.clock.now());
         let mut loops = JoinSet::new();
-        let (ledger, queue) = (handles.ledger.clone(), handles.ai_jobs.clone());
         let (wake, skew) = (handles.wake.clone(), handles.skew.clone());
-        loops.spawn(work::dispatch(ledger.clone(), queue.clone(), wake, pulse.clone(), loops_stop.clone()));
+        let carried = work::Carried {
+            ledger: ledger.clone(),
+            queue: queue.clone(),
+            owner: owner.clone(),
+            wake,
+            pulse: pulse.clone(),
+        };
+        loops.spawn(work::dispatch(carried, loops_stop.clone()));
+        if matches!(config.queue, QueueStore::Redis(_)) {
+            loops.spawn(work::watch_owner(owner.clone(), loops_stop.clone()));
+        }
         let telling = work::tell_canceled(ledger.clone(), queue.clone(), name.clone(), loops_stop.clone());
         loops.spawn(telling);
-        let watched = work::Watched { ledger, queue, store: handles.store.clone(), holder: name, skew };
+        let watched = work::Watched { ledger, queue, owner: owner.clone(), holder: name, skew };
         loops.spawn(work::reconcile(watched, config.lock_duration, loops_stop.clone()));
-        let worker = tokio::spawn(run_worker(worker, worker_stop.clone()));
+        let worker = tokio::spawn(work::work_while_ours(first, hire, owner, worker_stop.clone()));
         Ok(Crew { worker, loops, worker_stop, loops_stop, pulse })
     }
 
@@ -229,18 +247,13 @@ impl Crew {
 
     async fn stop(mut self) -> Result<(), StartError> {
         self.worker_stop.cancel();
-        let report = self.worker.await.map_err(failed)?;
-        tracing::info!(?report, "the worker has stopped");
+        self.worker.await.map_err(failed)?.map_err(failed)?;
         self.loops_stop.cancel();
         while let Some(ended) = self.loops.join_next().await {
             ended.map_err(failed)?;
         }
         Ok(())
     }
-}
-
-async fn run_worker(worker: Worker, stop: CancellationToken) -> Report {
-    worker.run_until(async move { stop.cancelled().await }).await
 }
 
 /// Who we are in lists of workers: host and process.

@@ -33,7 +33,7 @@ use crate::ai::JobType;
 use crate::auth::Auth;
 use crate::ledger::{Ledger, LedgerError};
 use crate::problem::{Code, Problem};
-use crate::work::Skew;
+use crate::work::{Owner, Skew};
 
 /// Whether the process's own loops turn; the text says which does not.
 pub type Pulse = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -56,6 +56,8 @@ pub struct Api {
     pub creates: create::Creates,
     /// Told when a row waits to be put into its queue.
     pub wake: Arc<Notify>,
+    /// Whose the queues are.
+    pub owner: Arc<Owner>,
     /// For `/readyz`: whether this machine's clock can be trusted.
     pub skew: Arc<Skew>,
     /// For `/healthz`.

@@ -1,17 +1,20 @@
 //! Work on jobs: what a process does beside answering requests. The database is the record, the queue is transport; this
-//! room carries rows to the queue (`dispatch`), passes cancel requests on (`cancel`), keeps the books over every run (`books`), does the jobs (`handler`) and
-//! looks after what went missing (`reconcile`).
+//! room carries rows to the queue (`dispatch`), passes cancel requests on (`cancel`), keeps the books over every run (`books`),
+//! does the jobs (`handler`), looks after what went missing (`reconcile`), and keeps away from a queue that became another
+//! deployment's (`owner`).
 
 mod books;
 mod cancel;
 mod dispatch;
 mod handler;
+mod owner;
 mod reconcile;
 mod skew;
 
 pub use cancel::tell_canceled;
-pub use dispatch::dispatch;
+pub use dispatch::{Carried, dispatch};
 pub use handler::Processor;
+pub use owner::{Owner, watch_owner, work_while_ours};
 pub use reconcile::{Pulse, Watched, reconcile};
 pub use skew::Skew;
 

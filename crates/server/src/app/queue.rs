@@ -11,6 +11,8 @@ use crate::config::{Config, QueueStore};
 
 /// The shortest and the longest pause between two looks at a Redis that is not there.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// What is said of a queue that is [`foreign`].
+pub(crate) const FOREIGN: &str = "holds jobs of another program, which would be taken and failed";
 /// So many looks make one more line in the log: at the longest pause, a line a minute.
 const LOOKS_PER_LINE: u32 = 12;
 
@@ -44,11 +46,8 @@ pub(super) async fn claim(
         return Ok(None);
     };
     if let Some(queue) = foreign {
-        return Err(StartError::Failed(format!(
-            "{} holds a queue {queue} that another program filled: its jobs would be taken and failed. {}",
-            place(config),
-            elsewhere(config)
-        )));
+        let (place, elsewhere) = (place(config), elsewhere(config));
+        return Err(StartError::Failed(format!("the queue {queue} in {place} {FOREIGN}: {elsewhere}")));
     }
     let Some(owner) = there(config, stop, || store.claim(deployment)).await.map_err(not_opened)? else {
         return Ok(None);
@@ -100,7 +99,7 @@ fn pause(looks: u32) -> Duration {
 }
 
 /// A queue of ours that holds jobs although no program of ours ever wrote to it.
-async fn foreign(store: &Store) -> Result<Option<&'static str>, StoreError> {
+pub(crate) async fn foreign(store: &Store) -> Result<Option<&'static str>, StoreError> {
     let known = store.queues().await?;
     for name in [AI_JOBS, WEBHOOKS] {
         if known.iter().any(|queue| queue.as_str() == name) {
@@ -115,7 +114,7 @@ async fn foreign(store: &Store) -> Result<Option<&'static str>, StoreError> {
 }
 
 /// Where the queue is, for people.
-pub fn place(config: &Config) -> String {
+fn place(config: &Config) -> String {
     match &config.queue {
         QueueStore::Embedded => config.data_dir.display().to_string(),
         QueueStore::Redis(options) => {

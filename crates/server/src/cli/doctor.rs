@@ -1,5 +1,7 @@
 //! `doctor`: what is configured, where it came from, and whether it works. Secrets stay hidden.
 
+use std::io::ErrorKind;
+
 use launchkit_queue::Clock;
 use serde::Serialize;
 
@@ -10,6 +12,7 @@ use crate::app;
 use crate::config::facts::{Fact, facts};
 use crate::config::store::notes;
 use crate::config::{Config, Database, QueueStore, data_dir};
+use crate::http::listen::{BindError, Listener};
 use crate::ledger::Migrate;
 
 mod redis;
@@ -50,7 +53,7 @@ pub(super) async fn doctor(context: &Context) -> Result<(), Stop> {
             if let QueueStore::Redis(options) = &config.queue {
                 checks.extend(redis::checks(options, deployment.as_deref()).await);
             }
-            checks.push(port(&config).await);
+            checks.push(address(&config).await);
         }
         Err(error) => checks.push(bad("configuration", error.to_string())),
     }
@@ -69,11 +72,7 @@ pub(super) async fn doctor(context: &Context) -> Result<(), Stop> {
 fn data_directory(context: &Context) -> Check {
     let dir = data_dir(&context.settings);
     if !dir.exists() {
-        return Check {
-            name: "data directory",
-            result: Verdict::Note,
-            detail: format!("{} will be made at the first start", dir.display()),
-        };
+        return note("data directory", format!("{} will be made at the first start", dir.display()));
     }
     let probe = dir.join(format!(".doctor-{:016x}", rand::random::<u64>()));
     match std::fs::write(&probe, b"probe").and_then(|()| std::fs::remove_file(&probe)) {
@@ -87,7 +86,7 @@ async fn database(config: &Config) -> (Check, Option<String>) {
     let what = match &config.database {
         Database::Sqlite(path) if !path.exists() => {
             let detail = format!("the SQLite file {} will be made at the first start", path.display());
-            return (Check { name: "database", result: Verdict::Note, detail }, None);
+            return (note("database", detail), None);
         }
         Database::Sqlite(path) => format!("SQLite file {}", path.display()),
         Database::Postgres(_) => "PostgreSQL".to_owned(),
@@ -106,12 +105,16 @@ async fn database(config: &Config) -> (Check, Option<String>) {
     }
 }
 
-async fn port(config: &Config) -> Check {
-    match crate::http::listen::Listener::bind(&config.host, config.port, config.tls.as_ref()).await {
-        Ok(listener) => good("address", format!("{} is free", listener.url())),
-        Err(error) => {
-            Check { name: "address", result: Verdict::Note, detail: format!("{error} (a server may be running there)") }
-        }
+async fn address(config: &Config) -> Check {
+    const NAME: &str = "address";
+    match Listener::bind(&config.host, config.port, config.tls.as_ref()).await {
+        Ok(listener) => good(NAME, format!("{} is free", listener.url())),
+        Err(error) => match &error {
+            BindError::Address { source, .. } if source.kind() == ErrorKind::AddrInUse => {
+                note(NAME, format!("{error} (a server may be running there)"))
+            }
+            _ => bad(NAME, error.to_string()),
+        },
     }
 }
 
@@ -121,16 +124,19 @@ fn apertium() -> Check {
     let found = std::env::split_paths(&path).map(|dir| dir.join("apertium")).find(|file| file.is_file());
     match found {
         Some(file) => good("translation", format!("{} is installed", file.display())),
-        None => Check {
-            name: "translation",
-            result: Verdict::Note,
-            detail: "Apertium is not installed: TRANSLATE jobs fail at once. On Debian: apt install apertium apertium-eng-spa".to_owned(),
-        },
+        None => note(
+            "translation",
+            "Apertium is not installed: TRANSLATE jobs fail at once. On Debian: apt install apertium apertium-eng-spa",
+        ),
     }
 }
 
 fn good(name: &'static str, detail: impl Into<String>) -> Check {
     Check { name, result: Verdict::Ok, detail: detail.into() }
+}
+
+fn note(name: &'static str, detail: impl Into<String>) -> Check {
+    Check { name, result: Verdict::Note, detail: detail.into() }
 }
 
 fn bad(name: &'static str, detail: impl Into<String>) -> Check {

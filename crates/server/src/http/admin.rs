@@ -45,6 +45,7 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>, request: Request) -> Re
 pub(super) async fn metrics_all(State(api): State<Arc<Api>>, request: Request) -> Result<Response, Problem> {
     api.auth.operator(request.headers(), Role::Viewer, api.now())?;
     Query::parse(request.uri().query()).finish()?;
+    queues::must_be_ours(&api)?;
     let ai_jobs = Metrics::of(&api.ai_jobs, api.now()).await?;
     let webhooks = Metrics::of(&api.webhooks, api.now()).await?;
     Ok(axum::Json(json!({"aiJobs": ai_jobs, "webhooks": webhooks})).into_response())

@@ -14,6 +14,8 @@ use crate::when::rfc3339;
 /// What a job without a place in the queue is told; it is put there as soon as it is committed.
 const NOT_THERE: &str = "The queue does not hold it. A new job is put there within a second; one that the queue has lost \
     is found by the reconciler, which looks every 30 s, and queued again.";
+/// What every job is told while the queue is not ours.
+const TAKEN: &str = "Another deployment has claimed the queue. The job is put there once it is ours again.";
 
 #[derive(Serialize)]
 struct Explained {
@@ -34,13 +36,14 @@ struct Shown {
 pub(super) async fn explanation(api: &Api, row: &JobRow) -> Result<String, Problem> {
     let reasons = match (row.completed_at, JobId::parse(&queue_id(&row.id, row.generation))) {
         (Some(at), _) => vec![finished(row, at)],
-        (None, Err(_)) => vec![not_there(row)],
+        (None, _) if !api.owner.is_us() => vec![not_there(row, TAKEN)],
+        (None, Err(_)) => vec![not_there(row, NOT_THERE)],
         (None, Ok(id)) => {
             let Explanation { state, reasons } =
                 api.ai_jobs.explain(&id).await.map_err(|error| store_problem(&error))?;
             match state {
                 Some(_) => reasons.into_iter().map(shown).collect(),
-                None => vec![not_there(row)],
+                None => vec![not_there(row, NOT_THERE)],
             }
         }
     };
@@ -58,9 +61,9 @@ fn finished(row: &JobRow, at: i64) -> Shown {
     Shown { code: Why::Finished, message, since: Some(rfc3339(at)), until: None, details: Map::new() }
 }
 
-fn not_there(row: &JobRow) -> Shown {
+fn not_there(row: &JobRow, message: &str) -> Shown {
     let since = Some(rfc3339(row.created_at));
-    Shown { code: Why::NotInQueue, message: NOT_THERE.to_owned(), since, until: None, details: Map::new() }
+    Shown { code: Why::NotInQueue, message: message.to_owned(), since, until: None, details: Map::new() }
 }
 
 fn shown(reason: Reason) -> Shown {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Api;
+use super::queues::must_be_ours;
 use crate::problem::{Code, Problem};
 
 const STORE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -27,22 +28,36 @@ pub(super) async fn healthz(State(api): State<Arc<Api>>) -> Result<Response, Pro
     }
 }
 
-/// `GET /readyz`: database and queue answer, and the clock is right.
+/// `GET /readyz`: database and queue answer, the queue is this deployment's, and the clock is right. It needs no key, so of
+/// a store's trouble it shows the kind alone; the text, which may name a user or a host, goes to the log.
 pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     if let Some(apart) = api.skew.too_far() {
         let detail = format!("This machine's clock and the database's are {} s apart.", apart.as_secs());
         return Err(Problem::new(Code::Unavailable, detail).retry_after(30));
     }
+    must_be_ours(&api)?;
     let database = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.ledger.ping());
     let queue = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.ai_jobs.counts());
     let memory = tokio::time::timeout(STORE_ANSWERS_WITHIN, api.store.redis_memory());
     let (database, queue, memory) = tokio::join!(database, queue, memory);
+    let database = match database {
+        Ok(Ok(())) => true,
+        Ok(Err(error)) => {
+            let error: &(dyn std::error::Error + 'static) = &error;
+            tracing::warn!(error, "not ready: the database does not answer");
+            false
+        }
+        Err(_) => false,
+    };
     let queue = match queue {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "not ready: the queue does not answer");
+            Err(kind(&error).to_owned())
+        }
         Err(_) => Err(format!("no answer within {} s", STORE_ANSWERS_WITHIN.as_secs())),
     };
-    let silent = match (matches!(database, Ok(Ok(()))), queue) {
+    let silent = match (database, queue) {
         (true, Ok(())) => {
             let ready = Ready { status: "ready", database: "ok", queue: "ok", warnings: warnings(memory) };
             return Ok(Json(ready).into_response());
@@ -52,6 +67,18 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Prob
         (false, Err(why)) => format!("Neither the database nor the queue answers: {why}."),
     };
     Err(Problem::new(Code::Unavailable, silent).retry_after(2))
+}
+
+/// The kind of a store's trouble, in words of our own.
+fn kind(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Busy => "busy",
+        StoreError::Unavailable(_) => "unavailable",
+        StoreError::Refused(_) => "login, rights or version refused",
+        StoreError::Damaged(_) => "unreadable",
+        StoreError::Closed => "closed",
+        _ => "failed",
+    }
 }
 
 #[derive(Serialize)]

@@ -58,8 +58,17 @@ impl Metrics {
     }
 }
 
+/// Refuses to show or change queues that another deployment has claimed.
+pub(super) fn must_be_ours(api: &Api) -> Result<(), Problem> {
+    if api.owner.is_us() {
+        return Ok(());
+    }
+    Err(Problem::new(Code::Unavailable, "Another deployment has claimed the queue.").retry_after(2))
+}
+
 /// The queue that `?queue=` names; `ai-jobs` when it names none.
 pub(super) fn asked_for<'a>(api: &'a Api, query: &mut Query) -> Result<&'a Queue, Problem> {
+    must_be_ours(api)?;
     match query.take("queue").as_deref() {
         None | Some(AI_JOBS) => Ok(&api.ai_jobs),
         Some(WEBHOOKS) => Ok(&api.webhooks),

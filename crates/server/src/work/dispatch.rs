@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::owner::Owner;
 use super::reconcile::Pulse;
 use crate::failpoint::{self, Point};
 use crate::ledger::{Kind, Ledger, Undispatched, queue_id};
@@ -40,11 +41,26 @@ struct Ticket<'a> {
     traceparent: Option<&'a str>,
 }
 
-/// Carries rows to the queue until `stop`, woken by `wake`.
-pub async fn dispatch(ledger: Ledger, queue: Queue, wake: Arc<Notify>, pulse: Arc<Pulse>, stop: CancellationToken) {
+/// What is carried where.
+pub struct Carried {
+    /// The rows.
+    pub ledger: Ledger,
+    /// The queue that is to have them.
+    pub queue: Queue,
+    /// Whose the queue is.
+    pub owner: Arc<Owner>,
+    /// Told when a row waits.
+    pub wake: Arc<Notify>,
+    /// Told of each round.
+    pub pulse: Arc<Pulse>,
+}
+
+/// Carries rows to the queue until `stop`. While it is another deployment's they wait in the database.
+pub async fn dispatch(carried: Carried, stop: CancellationToken) {
+    let Carried { ledger, queue, owner, wake, pulse } = carried;
     let mut wait = LOOK;
     loop {
-        let carried = carry(&ledger, &queue).await;
+        let carried = if owner.is_us() { carry(&ledger, &queue).await } else { Ok(0) };
         // A store that fails does not make this process unhealthy: to be started again would not help.
         pulse.beat(queue.clock().now());
         let more = match carried {

@@ -1,15 +1,21 @@
 //! Steps 10, 11 and 14 of the protocol: rows that the queue lost are given a new life, counters are compared with what
-//! they count, clocks with the database's. One process at a time does it, by a lease.
+//! they count, clocks with the database's. One process at a time does it, by a lease; a queue that does not answer, or is
+//! another deployment's, keeps nobody from looking after the database.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use launchkit_queue::{JobId, Queue, Record, Store, Timestamp};
+use launchkit_queue::{JobId, Queue, Record, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use super::owner::Owner;
 use super::skew::Skew;
 use crate::ledger::{Kind, Ledger, OpenRow, PURGED, Relived, queue_id};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
 
 /// How often to look: as often as a lock runs out, within these bounds.
 const EVERY: std::ops::RangeInclusive<Duration> = Duration::from_secs(2)..=Duration::from_secs(30);
@@ -38,8 +44,8 @@ pub struct Watched {
     pub ledger: Ledger,
     /// The queue that is to have them.
     pub queue: Queue,
-    /// The queue's store.
-    pub store: Store,
+    /// Whose the queue is.
+    pub owner: Arc<Owner>,
     /// This process.
     pub holder: String,
     /// Where clocks are compared.
@@ -68,28 +74,13 @@ pub async fn reconcile(watched: Watched, lock_for: Duration, stop: CancellationT
 type Anything = Box<dyn std::error::Error + Send + Sync>;
 
 async fn look(watched: &Watched, lock_for: Duration, every: Duration, round: u32) -> Result<(), Anything> {
-    let Watched { ledger, queue, store, holder, skew } = watched;
+    let Watched { ledger, queue, owner, holder, skew } = watched;
     let now = queue.clock().now();
     skew.measure(ledger, queue.clock()).await?;
-    // A store that was emptied has forgotten whose it is; before rows are carried there again, it is to know.
-    let owner = store.claim(ledger.deployment_id()).await?;
-    if *owner != *ledger.deployment_id() {
-        return Err("another deployment has claimed the queue: stop one of the two, or give it another prefix".into());
-    }
     // A process that dies is replaced after two looks.
     let lease = i64::try_from((every * 5 / 2).as_millis()).unwrap_or(i64::MAX);
     if !ledger.lease("reconcile", holder, lease, now.millis()).await? {
         return Ok(());
-    }
-    let untouched = now.minus(lock_for * 3).millis();
-    let mut after = None;
-    loop {
-        let page = ledger.stale(Kind::Job, untouched, after.as_ref()).await?;
-        relive(ledger, queue, page.rows).await?;
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
     }
     if round.is_multiple_of(COUNTERS_EVERY) {
         let repairs = ledger.repair_counters(now.millis()).await?;
@@ -99,7 +90,20 @@ async fn look(watched: &Watched, lock_for: Duration, every: Duration, round: u32
     }
     // As many as there are: keys come as fast as requests.
     while ledger.purge_idempotency(now.millis()).await? == PURGED {}
-    Ok(())
+    // A store that was emptied has forgotten whose it is; before rows are carried there again, it is to know.
+    if !owner.look().await? {
+        return Ok(());
+    }
+    let untouched = now.minus(lock_for * 3).millis();
+    let mut after = None;
+    loop {
+        let page = ledger.stale(Kind::Job, untouched, after.as_ref()).await?;
+        relive(ledger, queue, page.rows).await?;
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Gives a new life to those of the rows that the queue does not hold any more.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::Place;
+use crate::support::{Place, assert_found};
 
 fn keys(value: &Value) -> Vec<&str> {
     value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -102,6 +102,25 @@ fn run_does_one_job_and_leaves_nothing_behind() {
     assert!(blank.code == 2 && blank.err.contains("/text"), "{blank:?}");
     assert_eq!(place.run(&["run", "SUMMARIZE", "absent.txt"], &[]).code, 1);
     assert!(!place.path("launchkit-data").exists());
+}
+
+#[test]
+fn doctor_tells_an_address_that_is_taken_from_one_that_cannot_be_had() {
+    let place = Place::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ran = place.run(&["doctor", "--json"], &[("PORT", &port)]);
+    assert_found(&ran, "address", "note", "a server may be running there");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let papers = [("TLS_CERT", "none.pem"), ("TLS_KEY", "none.pem"), ("PORT", "0")];
+    // The second one is reserved for documents: no machine has it.
+    for (environment, part) in [(&papers[..], "TLS"), (&[("HOST", "192.0.2.1"), ("PORT", "0")], "192.0.2.1")] {
+        let ran = place.run(&["doctor", "--json"], environment);
+        assert_found(&ran, "address", "bad", part);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        let served = place.run(&["serve"], environment);
+        assert!(served.code == 1 && served.err.contains(part), "{served:?}");
+    }
 }
 
 #[test]

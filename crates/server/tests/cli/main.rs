@@ -3,6 +3,7 @@
 
 mod commands;
 mod mission;
+mod owner;
 mod redis;
 mod serve;
 mod support;

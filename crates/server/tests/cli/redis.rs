@@ -5,28 +5,13 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use launchkit_testkit::redis::{Cluster, Kind, RedisServer, RedisSetup, SentinelFleet};
-use serde_json::Value;
 
-use crate::support::{On, Place, Ran, Server, until};
+use crate::support::{On, Place, Server, assert_does_a_job, assert_found, found, ready};
 
 /// A Redis that is not ready, why, and what makes it so.
 type Cure<'a> = (&'a Place, &'static str, &'a dyn Fn(&Place));
 
 const SHIPPED: &str = include_str!("../../../../deploy/redis.conf");
-
-/// The results and details of `doctor`'s checks of a name.
-fn found(ran: &Ran, name: &str) -> Vec<(String, String)> {
-    let report = ran.json();
-    let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let checks = report["checks"].as_array().unwrap().iter().filter(|check| check["name"] == name);
-    checks.map(|check| (text(&check["result"]), text(&check["detail"]))).collect()
-}
-
-fn assert_found(ran: &Ran, name: &str, result: &str, part: &str) {
-    let found = found(ran, name);
-    let fits = |(was, detail): &(String, String)| was == result && detail.contains(part);
-    assert!(found.iter().any(fits), "{name} {result} {part:?}: {found:?}");
-}
 
 /// Settings of the shipped file, as on a command line.
 fn shipped() -> Vec<String> {
@@ -139,32 +124,6 @@ fn an_encrypted_redis_takes_who_has_the_papers() {
 }
 
 #[test]
-fn the_queue_of_another_deployment_or_program_is_left_alone() {
-    let place = Place::on(On::Redis);
-    let server = place.serve(&[]);
-    assert!(!place.path("launchkit-data/queue.db").exists());
-    // A second machine with a database of its own.
-    let other = Place::new();
-    let url = place.redis().url();
-    let ran = other.run(&["serve"], &[("REDIS_URL", &url), ("PORT", "0")]);
-    assert!(ran.code == 1 && ran.err.contains("another deployment") && ran.err.contains("QUEUE_PREFIX"), "{ran:?}");
-    let ran = other.run(&["doctor", "--json"], &[("REDIS_URL", &url)]);
-    assert_found(&ran, "redis prefix", "bad", "another deployment");
-    assert_eq!(server.stop().0, Some(0));
-
-    let redis = RedisServer::start(Kind::Redis).unwrap();
-    redis.command(&["LPUSH", "bull:ai-jobs:wait", "1"]).unwrap();
-    redis.command(&["HSET", "bull:ai-jobs:1", "name", "n", "data", "{}", "opts", "{}", "timestamp", "1"]).unwrap();
-    let place = Place::new();
-    let ran = place.run(&["serve"], &[("REDIS_URL", &redis.url()), ("PORT", "0")]);
-    assert!(ran.code == 1 && ran.err.contains("another program filled"), "{ran:?}");
-    assert_eq!(redis.command(&["LLEN", "bull:ai-jobs:wait"]).unwrap(), "1");
-    assert_eq!(redis.command(&["EXISTS", "bull::lk-deployment"]).unwrap(), "0");
-    let server = place.serve(&[("REDIS_URL", &redis.url()), ("QUEUE_PREFIX", "mine")]);
-    assert_eq!(server.stop().0, Some(0));
-}
-
-#[test]
 fn doctor_is_content_with_the_shipped_settings_and_a_running_server() {
     let place = Place::with(RedisSetup::new(Kind::Redis).with(shipped()).start().unwrap());
     let before = place.run(&["doctor", "--json"], &[("PORT", "0")]);
@@ -200,7 +159,7 @@ fn doctor_tells_what_is_wrong_and_a_server_warns_of_eviction() {
     let place = Place::with(RedisSetup::new(Kind::Redis).with(settings).start().unwrap());
     let server = place.serve(&[]);
     assert!(server.log().contains("set maxmemory-policy to noeviction"), "{}", server.log());
-    let ready = ready(&server.url);
+    let ready = ready(&server, 200);
     assert!(ready["warnings"][0].as_str().unwrap().contains("allkeys-lru"), "{ready}");
 
     let redis = place.redis();
@@ -271,12 +230,6 @@ fn sentinels_and_a_cluster_serve_as_well() {
     assert_eq!(server.stop().0, Some(0));
 }
 
-fn assert_does_a_job(place: &Place, server: &Server) {
-    let environment = [("LAUNCHKIT_URL", server.url.as_str()), ("LAUNCHKIT_API_KEY", &server.first_key())];
-    let done = place.run(&["jobs", "submit", "sentiment", "--text", "I love it", "--watch", "--json"], &environment);
-    assert_eq!((done.code, &done.json()["status"]), (0, &"SUCCEEDED".into()), "{done:?}");
-}
-
 fn suggested_user() -> &'static str {
     SHIPPED.lines().find_map(|line| line.strip_prefix("# user ")).unwrap()
 }
@@ -305,19 +258,12 @@ fn the_suggested_user_may_do_what_is_needed_and_no_more() {
         place.redis().command(&["ACL", "SETUSER", "launchkit", "+xadd", "+hset", "resetkeys", "~else:*"]).unwrap();
         let ran = place.run(&["doctor", "--json"], &login);
         assert_found(&ran, "redis rights", "bad", "keys");
-        place.redis().command(&["ACL", "SETUSER", "launchkit", "~bull:*"]).unwrap();
+        assert_found(&ran, "redis prefix", "note", "may not read whose it is");
+        // Everybody may ask whether the service is ready; what Redis says of the user is for its operators.
+        place.redis().command(&["ACL", "SETUSER", "launchkit", "~bull:*", "-evalsha"]).unwrap();
+        assert_eq!(ready(&server, 503)["detail"], "The queue does not answer: login, rights or version refused.");
+        server.says("NOPERM");
+        place.redis().command(&["ACL", "SETUSER", "launchkit", "+evalsha"]).unwrap();
         assert_eq!(server.stop().0, Some(0));
     }
-}
-
-/// The answer of `/readyz` when it is 200.
-fn ready(url: &str) -> Value {
-    until("a ready server", || {
-        let mut line = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
-        line.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        line.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).unwrap())
-    })
 }

@@ -1,6 +1,7 @@
 //! Runs the binary in a directory of its own, with an environment of its own.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -135,6 +136,12 @@ impl Server {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
+    /// Sends it this signal.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.child.id())]).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// The key that the first start has written.
     pub(crate) fn first_key(&self) -> String {
         let file = self.data.join("first-api-key");
@@ -144,10 +151,9 @@ impl Server {
 
     /// Asks the server to stop; answers its exit code and what else stood on its standard output.
     pub(crate) fn stop(mut self) -> (Option<i32>, String) {
-        let asked = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.child.id())]).status().unwrap();
-        assert!(asked.success());
+        self.signal("TERM");
         let mut rest = String::new();
-        std::io::Read::read_to_string(&mut self.out, &mut rest).unwrap();
+        self.out.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap().code(), rest)
     }
 }
@@ -188,4 +194,36 @@ pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         assert!(begun.elapsed() < Duration::from_secs(60), "{what}: not within a minute");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// The results and details of `doctor`'s checks of a name.
+pub(crate) fn found(ran: &Ran, name: &str) -> Vec<(String, String)> {
+    let report = ran.json();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let checks = report["checks"].as_array().unwrap().iter().filter(|check| check["name"] == name);
+    checks.map(|check| (text(&check["result"]), text(&check["detail"]))).collect()
+}
+
+pub(crate) fn assert_found(ran: &Ran, name: &str, result: &str, part: &str) {
+    let found = found(ran, name);
+    let fits = |(was, detail): &(String, String)| was == result && detail.contains(part);
+    assert!(found.iter().any(fits), "{name} {result} {part:?}: {found:?}");
+}
+
+pub(crate) fn assert_does_a_job(place: &Place, server: &Server) {
+    let environment = [("LAUNCHKIT_URL", server.url.as_str()), ("LAUNCHKIT_API_KEY", &server.first_key())];
+    let done = place.run(&["jobs", "submit", "sentiment", "--text", "I love it", "--watch", "--json"], &environment);
+    assert_eq!((done.code, &done.json()["status"]), (0, &"SUCCEEDED".into()), "{done:?}");
+}
+
+/// The answer of `/readyz` once it has this status.
+pub(crate) fn ready(server: &Server, status: u16) -> Value {
+    until(&format!("/readyz with {status}"), || {
+        let mut line = TcpStream::connect(server.url.strip_prefix("http://").unwrap()).unwrap();
+        line.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        line.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        head.starts_with(&format!("HTTP/1.1 {status}")).then(|| serde_json::from_str(body).unwrap())
+    })
 }

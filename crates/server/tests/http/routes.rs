@@ -217,9 +217,38 @@ async fn health_says_which_loop_stands_still_and_readiness_asks_both_stores() {
     app.healthy.store(false, Ordering::SeqCst);
     let sick = app.send(open("/healthz")).await.problem(503, "unavailable");
     assert!(sick["detail"].as_str().unwrap().contains("ai-jobs"));
+    app.store.close().await;
+    let unready = app.send(open("/readyz")).await.problem(503, "unavailable");
+    assert_eq!(unready["detail"], "The queue does not answer: closed.");
     app.ledger.close().await;
     let unready = app.send(open("/readyz")).await.problem(503, "unavailable");
-    assert_eq!(unready["detail"], "The database does not answer.");
+    assert_eq!(unready["detail"], "Neither the database nor the queue answers: closed.");
+}
+
+#[tokio::test]
+async fn a_queue_of_another_deployment_is_neither_shown_nor_changed() {
+    const CLAIMED: &str = "Another deployment has claimed the queue.";
+    let app = App::new().await;
+    app.store.claim("another").await.unwrap();
+    assert!(!app.owner.look().await.unwrap());
+    let unready = app.send(request(Method::GET, "/readyz", "", "")).await.problem(503, "unavailable");
+    assert_eq!(unready["detail"], CLAIMED);
+    for (method, path) in [
+        (Method::GET, "/v1/admin/queue/metrics"),
+        (Method::GET, "/v1/admin/queue/metrics/all"),
+        (Method::GET, "/v1/admin/queue/limits"),
+        (Method::POST, "/v1/admin/queue/limits?concurrency=1"),
+        (Method::POST, "/v1/admin/queue/pause"),
+        (Method::POST, "/v1/admin/queue/clean"),
+        (Method::POST, "/v1/admin/queue/retry-failed"),
+    ] {
+        assert_eq!(app.order(method, path).await.problem(503, "unavailable")["detail"], CLAIMED, "{path}");
+    }
+    assert!(!app.ai_jobs.info().await.unwrap().paused);
+    // Jobs are accepted all the same: the database is ours.
+    let id = app.job().await;
+    let explained = app.get(&format!("/v1/jobs/{id}/explain")).await.json();
+    assert!(explained["reasons"][0]["message"].as_str().unwrap().starts_with(CLAIMED), "{explained}");
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use launchkit::ledger::{
     Begun, DatabaseUrl, Ended, Filter, Finish, KeyMode, Kind, Ledger, NewKey, OpenOptions, Page, Run, Start, Usage,
     What,
 };
-use launchkit::work::Skew;
+use launchkit::work::{Owner, Skew};
 use launchkit_queue::{Clock, Queue, Store};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
@@ -34,6 +34,8 @@ pub(crate) struct App {
     pub(crate) webhooks: Queue,
     pub(crate) clock: Clock,
     pub(crate) healthy: Arc<AtomicBool>,
+    pub(crate) store: Store,
+    pub(crate) owner: Arc<Owner>,
     pub(crate) skew: Arc<Skew>,
     pub(crate) org: String,
     pub(crate) key: String,
@@ -66,6 +68,7 @@ impl App {
         tokio::spawn(creator.most_backlog(most).run());
         let healthy = Arc::new(AtomicBool::new(true));
         let pulse = healthy.clone();
+        let owner = Arc::new(Owner::new(&store, ledger.deployment_id()));
         let skew = Arc::new(Skew::default());
         let api = Api {
             ledger: ledger.clone(),
@@ -76,6 +79,7 @@ impl App {
             auth: Auth::new(ledger.clone(), tokens()),
             creates,
             wake,
+            owner: owner.clone(),
             skew: skew.clone(),
             pulse: Arc::new(move || match pulse.load(Ordering::SeqCst) {
                 true => Ok(()),
@@ -84,7 +88,8 @@ impl App {
         };
         let (ai_jobs, webhooks) = (api.ai_jobs.clone(), api.webhooks.clone());
         let router = router(Arc::new(api));
-        let mut app = App { router, ledger, ai_jobs, webhooks, clock, healthy, skew, org, key: String::new(), dir };
+        let key = String::new();
+        let mut app = App { router, ledger, ai_jobs, webhooks, clock, healthy, store, owner, skew, org, key, dir };
         app.key = app.new_key(&app.org.clone(), ALL).await.1;
         app
     }

@@ -20,6 +20,7 @@ mod mend;
 mod own;
 mod probe;
 mod road;
+mod sentinel;
 #[cfg(test)]
 pub(super) mod tests;
 mod trouble;
@@ -102,14 +103,18 @@ impl Link {
             ails: AtomicBool::new(false),
         });
         let link = Self { inner, _guard: closed.drop_guard() };
-        let mut line = link.inner.connect(0).await.map_err(|error| {
-            let at = |why| format!("{}: {why}", options.site);
-            match Trouble::from(error).why {
-                StoreError::Unavailable(why) => StoreError::Unavailable(at(why)),
-                StoreError::Refused(why) => StoreError::Refused(at(why)),
-                why => why,
+        let mut line = match link.inner.connect(0).await {
+            Ok(line) => line,
+            Err(error) => {
+                let at = |why| format!("{}: {why}", options.site);
+                let refusal = link.inner.road.refusal().await;
+                return Err(match refusal.unwrap_or_else(|| Trouble::from(error).why) {
+                    StoreError::Unavailable(why) => StoreError::Unavailable(at(why)),
+                    StoreError::Refused(why) => StoreError::Refused(at(why)),
+                    why => why,
+                });
             }
-        })?;
+        };
         let server = probe::look(&mut line.wire, options.times.answer).await?;
         link.inner.health().server = Some(server);
         link.inner.publish(line);

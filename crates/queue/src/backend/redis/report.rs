@@ -17,7 +17,7 @@ mod lacks;
 
 pub use lacks::RedisLack;
 
-/// Lines of other programs that are listed for one queue.
+/// Connections that are listed for one queue.
 const MOST_LINES: usize = 100;
 
 /// What a Redis or Valkey server says of itself, and who uses the queues. What it does not tell this user is `None`.
@@ -110,7 +110,8 @@ pub struct RedisQueue {
     pub name: QueueName,
     /// The library that a producer of another fleet noted in the queue's settings: `bullmq:6.7.0`.
     pub library: Option<String>,
-    /// Connections that wait for this queue's jobs, up to 100 of them.
+    /// Connections that wait for this queue's jobs, up to 100 of them, those of other programs first. None when it cannot be
+    /// read which workers are ours.
     pub lines: Vec<RedisLine>,
 }
 
@@ -186,12 +187,18 @@ impl Redis {
         let mut meta = ::redis::cmd("HMGET");
         meta.arg(format!("{}meta", self.keys.base(name))).arg("version").arg("library");
         let noted = line.told(&meta).await?.map(texts).transpose()?.unwrap_or_default();
-        let workers = self.look(name, now).await.map(|info| info.workers).unwrap_or_default();
-        let ours: Vec<String> = workers.iter().map(|worker| visible(&worker.name)).collect();
+        let lines = match self.look(name, now).await {
+            Ok(info) => {
+                let ours: Vec<String> = info.workers.iter().map(|worker| visible(&worker.name)).collect();
+                lines(clients, &self.keys.lines(name), &ours)
+            }
+            // Whoever reads the queue itself is told why.
+            Err(_) => Vec::new(),
+        };
         Ok(RedisQueue {
             name: name.clone(),
             library: noted.iter().find(|text| !text.is_empty()).map(|text| (**text).to_owned()),
-            lines: lines(clients, &self.keys.lines(name), &ours),
+            lines,
         })
     }
 }
@@ -298,7 +305,11 @@ fn lines(clients: &str, base: &str, ours: &[String]) -> Vec<RedisLine> {
         let ours = worker.as_ref().is_some_and(|worker| ours.contains(worker));
         Some(RedisLine { worker, address: part("addr").unwrap_or_default().to_owned(), ours })
     });
-    named.take(MOST_LINES).collect()
+    let mut found: Vec<RedisLine> = named.collect();
+    // What is to be seen must not stand behind a hundred workers of ours.
+    found.sort_by_key(|line| line.ours);
+    found.truncate(MOST_LINES);
+    found
 }
 
 /// What the server says when it refuses something to this user.
@@ -313,7 +324,23 @@ fn refused(why: &StoreError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::link::tests::server::{Server, cmd};
     use super::*;
+
+    /// A line that is called like a worker's, before a user that may read which workers are ours, and one that may not.
+    #[tokio::test]
+    async fn nobody_is_called_somebody_elses_where_ours_cannot_be_read() {
+        let server = Server::start(&[]);
+        server.ask(&["ACL", "SETUSER", "few", "on", ">pw", "~*", "+@all", "-evalsha"]).await;
+        let mut worker = server.admin().await;
+        worker.send_packed_command(&cmd(&["CLIENT", "SETNAME", "bull:YQ==:w:box-7"])).await.unwrap();
+        let name = QueueName::new("a").unwrap();
+        for (options, seen) in [(server.options(), 1), (server.options().user("few").password("pw"), 0)] {
+            let redis = Redis::open(&options).await.unwrap();
+            let report = redis.report(std::slice::from_ref(&name), Timestamp::from_millis(0)).await.unwrap();
+            assert_eq!(report.queues[0].lines.iter().filter(|line| !line.ours).count(), seen, "{:?}", report.queues);
+        }
+    }
 
     #[test]
     fn connections_of_a_queue_are_told_apart() {
@@ -326,7 +353,10 @@ mod tests {
         let found = lines(clients, "bull:YQ==", &["box-7".to_owned()]);
         let seen: Vec<(&str, Option<&str>, bool)> =
             found.iter().map(|line| (&line.address[10..], line.worker.as_deref(), line.ours)).collect();
-        assert_eq!(seen, [("5000", Some("box-7"), true), ("5001", None, false), ("5002", Some("node"), false)]);
+        assert_eq!(seen, [("5001", None, false), ("5002", Some("node"), false), ("5000", Some("box-7"), true)]);
+        let crowd = "addr=127.0.0.1:6000 name=bull:YQ==:w:box-7\n".repeat(MOST_LINES) + clients;
+        let found = lines(&crowd, "bull:YQ==", &["box-7".to_owned()]);
+        assert_eq!((found.len(), found.iter().filter(|line| !line.ours).count()), (MOST_LINES, 2));
     }
 
     #[test]

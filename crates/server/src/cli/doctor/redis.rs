@@ -6,7 +6,8 @@ use launchkit_queue::{
     Store, StoreError,
 };
 
-use super::{Check, Verdict, bad, good};
+use super::{Check, bad, good, note};
+use crate::app::queue::{FOREIGN, foreign};
 use crate::app::{AI_JOBS, WEBHOOKS};
 
 /// Clocks further apart than this are worth a look, and than that are wrong, in ms.
@@ -36,6 +37,7 @@ async fn found(store: &Store, options: &RedisOptions, deployment: Option<&str>) 
     let names: Vec<QueueName> = [AI_JOBS, WEBHOOKS].into_iter().filter_map(|name| QueueName::new(name).ok()).collect();
     let Some(report) = store.redis_report(&names).await? else { return Ok(Vec::new()) };
     let mut checks = server(&report, options, deployment);
+    checks.extend(filled(store).await);
     for known in &report.queues {
         let Ok(queue) = Queue::new(store, known.name.as_str()) else { continue };
         match queue_checks(&queue, known).await {
@@ -44,6 +46,17 @@ async fn found(store: &Store, options: &RedisOptions, deployment: Option<&str>) 
         }
     }
     Ok(checks)
+}
+
+/// Whether `serve` would be refused because of whose jobs are there.
+async fn filled(store: &Store) -> Option<Check> {
+    match foreign(store).await {
+        Ok(None) => None,
+        Ok(Some(queue)) => {
+            Some(bad("queue", format!("{queue} {FOREIGN}: serve will not start. Set another QUEUE_PREFIX")))
+        }
+        Err(error) => Some(bad("queue", format!("whether another program filled it cannot be seen: {error}"))),
+    }
 }
 
 fn server(report: &RedisReport, options: &RedisOptions, deployment: Option<&str>) -> Vec<Check> {
@@ -68,13 +81,15 @@ fn server(report: &RedisReport, options: &RedisOptions, deployment: Option<&str>
 
 fn owner(report: &RedisReport, options: &RedisOptions, deployment: Option<&str>) -> Check {
     let prefix = options.key_prefix();
+    let unseen = report.lacks.iter().any(|lack| matches!(&*lack.command, "keys" | "get"));
     match (report.deployment.as_deref(), deployment) {
+        (None, _) if unseen => note("redis prefix", format!("{prefix}; this user may not read whose it is")),
         (None, _) => good("redis prefix", format!("{prefix}, which no deployment has claimed yet")),
         (Some(owner), Some(ours)) if owner != ours => bad(
             "redis prefix",
             format!(
-                "{prefix} belongs to another deployment than the database: serve will not start. Use the database that \
-                 belongs to it, or set another QUEUE_PREFIX"
+                "{prefix} belongs to another deployment than the database: serve will not start, and one that runs leaves \
+                 it alone. Use the database that belongs to it, or set another QUEUE_PREFIX"
             ),
         ),
         (Some(_), Some(_)) => good("redis prefix", format!("{prefix}, claimed by this deployment")),
@@ -261,10 +276,6 @@ async fn last_failed(queue: &Queue) -> Result<Option<Check>, StoreError> {
     let advice = "launchkit jobs get shows it, launchkit queue retry-failed tries failed ones again";
     let detail = format!("{}: {} failed last, {when}: {why} ({advice})", queue.name(), job.id);
     Ok(Some(note("queue", detail)))
-}
-
-fn note(name: &'static str, detail: impl Into<String>) -> Check {
-    Check { name, result: Verdict::Note, detail: detail.into() }
 }
 
 fn bytes(bytes: u64) -> String {

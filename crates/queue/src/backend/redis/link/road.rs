@@ -4,14 +4,14 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::Slot;
-use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, ProtocolVersion,
-    PushInfo, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, TlsMode, Value,
+    PushInfo, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, Value,
 };
-use tokio::sync::Mutex;
 
 use super::super::options::{RedisOptions, Site, Times};
+use super::sentinel::Sentinels;
+use crate::error::StoreError;
 
 /// Where connections come from.
 pub(super) struct Road {
@@ -21,7 +21,7 @@ pub(super) struct Road {
 
 enum Way {
     One(Box<Client>),
-    Sentinel(Box<Mutex<SentinelClient>>),
+    Sentinel(Box<Sentinels>),
     Cluster { client: Box<ClusterClient>, node: Box<ConnectionInfo> },
 }
 
@@ -57,9 +57,7 @@ impl Road {
             Site::One(address) => {
                 Way::One(Box::new(Client::open(node(address, &options.login, &options.certificates)?)?))
             }
-            Site::Sentinel { nodes, master } => {
-                Way::Sentinel(Box::new(Mutex::new(sentinel(nodes.clone(), master, options)?)))
-            }
+            Site::Sentinel { nodes, master } => Way::Sentinel(Box::new(Sentinels::new(nodes, master, options)?)),
             Site::Cluster(nodes) => {
                 let seeds = nodes.iter().map(|address| node(address, &options.login, &options.certificates));
                 let seeds = seeds.collect::<RedisResult<Vec<_>>>()?;
@@ -117,10 +115,18 @@ impl Road {
         client.get_multiplexed_async_connection_with_config(&self.config()).await
     }
 
+    /// Which of the sentinels refuses us, when nothing less lasting keeps a connection from being made.
+    pub(super) async fn refusal(&self) -> Option<StoreError> {
+        match &self.way {
+            Way::Sentinel(sentinels) => sentinels.refusal(self.times.connect).await,
+            Way::One(_) | Way::Cluster { .. } => None,
+        }
+    }
+
     async fn client(&self) -> RedisResult<Client> {
         match &self.way {
             Way::One(client) => Ok(client.as_ref().clone()),
-            Way::Sentinel(client) => client.lock().await.async_get_client().await,
+            Way::Sentinel(sentinels) => sentinels.master().await,
             Way::Cluster { node, .. } => Client::open(node.as_ref().clone()),
         }
     }
@@ -131,7 +137,7 @@ impl Road {
     }
 }
 
-fn node(
+pub(super) fn node(
     address: &ConnectionAddr,
     login: &RedisConnectionInfo,
     certificates: &Option<TlsCertificates>,
@@ -141,36 +147,6 @@ fn node(
         Some(certificates) => Ok(Client::build_with_tls(node, certificates.clone())?.get_connection_info().clone()),
         None => Ok(node),
     }
-}
-
-/// Who asks sentinels for their master.
-fn sentinel(nodes: Vec<ConnectionAddr>, master: &str, options: &RedisOptions) -> RedisResult<SentinelClient> {
-    let (login, watch) = (&options.login, &options.sentinel_login);
-    let mut builder = SentinelClientBuilder::new(nodes, master, SentinelServerType::Master)?
-        .set_client_to_redis_db(login.db())
-        .set_client_to_redis_protocol(ProtocolVersion::RESP3);
-    if let Some(user) = login.username() {
-        builder = builder.set_client_to_redis_username(user);
-    }
-    if let Some(password) = login.password() {
-        builder = builder.set_client_to_redis_password(password);
-    }
-    if let Some(user) = watch.username() {
-        builder = builder.set_client_to_sentinel_username(user);
-    }
-    if let Some(password) = watch.password() {
-        builder = builder.set_client_to_sentinel_password(password);
-    }
-    if options.site.is_encrypted() {
-        builder =
-            builder.set_client_to_redis_tls_mode(TlsMode::Secure).set_client_to_sentinel_tls_mode(TlsMode::Secure);
-    }
-    if let Some(certificates) = &options.certificates {
-        builder = builder
-            .set_client_to_redis_certificates(certificates.clone())
-            .set_client_to_sentinel_certificates(certificates.clone());
-    }
-    builder.build()
 }
 
 /// Asks which node of a cluster holds what.

@@ -276,3 +276,44 @@ async fn sentinels_lead_to_the_master_and_to_the_next_one() {
     let role = two.ask(&["ROLE"]).await;
     assert!(format!("{role:?}").contains("master"), "{role:?}");
 }
+
+/// Whatever the others do: a sentinel's refusal lasts.
+#[tokio::test]
+async fn who_is_not_let_in_by_a_sentinel_or_its_master_is_told_why() {
+    let master = Server::start(&["--requirepass", "right"]);
+    let (watch, hung) = (server::sentinel(master.port), server::sentinel(master.port));
+    watch.ask(&["SENTINEL", "SET", "main", "auth-pass", "right"]).await;
+    watch.ask(&["ACL", "SETUSER", "few", "on", ">pw", "+ping", "+role"]).await;
+    watch.ask(&["ACL", "SETUSER", "some", "on", ">pw", "+ping", "+role", "+sentinel|masters"]).await;
+    watch.ask(&["ACL", "SETUSER", "default", "resetpass", ">open"]).await;
+    hung.signal("-STOP");
+    let gone = free_port();
+    for (login, query, part) in [
+        ("", "", "wants a password"),
+        (":right@", "?sentinel_password=hunter2", "refuses the user name"),
+        (":right@", "?sentinel_user=me&sentinel_password=hunter2", "refuses the user name"),
+        (":right@", "?sentinel_user=few&sentinel_password=pw", "sentinel|masters"),
+    ] {
+        let others = [vec![watch.port], vec![watch.port, gone], vec![gone, watch.port], vec![hung.port, watch.port]];
+        for ports in others {
+            let at: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+            let url = format!("redis-sentinel://{login}{}/main{query}", at.join(","));
+            let Err(error) = Link::open(&quick(&url)).await else { panic!("{url} was let in") };
+            let text = format!("{error} {error:?}");
+            let by = format!("the sentinel 127.0.0.1:{}", watch.port);
+            assert!(matches!(error, StoreError::Refused(_)), "{url}: {text}");
+            assert!(text.contains(part) && text.contains(&by) && !text.contains("hunter2"), "{url}: {text}");
+        }
+    }
+    for (login, part) in [(":hunter2@", "refuses the user name"), ("", "wants a password")] {
+        let url = format!("redis-sentinel://{login}127.0.0.1:{}/main?sentinel_password=open", watch.port);
+        let Err(error) = Link::open(&quick(&url)).await else { panic!("{url} was let in") };
+        let text = error.to_string();
+        assert!(matches!(error, StoreError::Refused(_)) && text.contains(part), "{text}");
+        assert!(!text.contains("the sentinel 127") && !text.contains("hunter2"), "{text}");
+    }
+    // What is needed of a sentinel, and no more.
+    let url = format!("redis-sentinel://:right@127.0.0.1:{}/main?sentinel_user=some&sentinel_password=pw", watch.port);
+    Link::open(&quick(&url)).await.unwrap_or_else(|error| panic!("{error}"));
+    hung.signal("-CONT");
+}

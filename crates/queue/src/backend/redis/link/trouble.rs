@@ -111,7 +111,7 @@ fn needs_other_settings(code: &str, detail: &str) -> Option<&'static str> {
 }
 
 /// Whether one side does not take the other's certificate.
-fn is_mistrust(error: &RedisError) -> bool {
+pub(super) fn is_mistrust(error: &RedisError) -> bool {
     use rustls::AlertDescription as Alert;
     let Some(cause) = error.source().and_then(|cause| cause.downcast_ref::<Arc<dyn Error + Send + Sync>>()) else {
         return false;
