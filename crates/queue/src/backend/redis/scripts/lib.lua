@@ -7,6 +7,7 @@ local HELD = 9007199254740991 -- the count of a limiter that is held by hand
 local CLASS = 4294967296 -- between the scores of two priorities
 local CUT = 1000 -- arguments of one variadic command
 local GROUPED = 2097152 -- the priority of a job of a group: BullMQ's lowest, behind all of ours
+local LAST = 4194303 -- the last priority before the heads; another client may give any
 local HEAD = 2 ^ 54 -- scores of the heads of groups begin here, behind all priorities
 local PARKED = 2 ^ 62 -- scores of the jobs behind them, among the delayed ones, behind all times
 local LINE = 2 ^ 42 -- scores of one group's line
@@ -40,7 +41,7 @@ end
 
 local function delete(keys)
   for i = 1, #keys, CUT do
-    call('DEL', unpack(keys, i, math.min(i + CUT - 1, #keys)))
+    call('UNLINK', unpack(keys, i, math.min(i + CUT - 1, #keys)))
   end
 end
 
@@ -145,7 +146,7 @@ local function ready(b, id, priority, front)
     return
   end
   if priority ~= 0 then
-    local score = priority * CLASS
+    local score = math.min(LAST, priority) * CLASS
     if front then
       local first = call('ZRANGEBYSCORE', b .. 'prioritized', score - CLASS / 2, score, 'WITHSCORES', 'LIMIT', 0, 1)
       score = first[2] and tonumber(first[2]) - 1 or score

@@ -320,6 +320,8 @@ if token ~= '' and not (ARGV[7] == '1' and resume(token)) then
     local ghosts = #taken == 0 and #missing > 0 -- what nobody can take is no reason to look again at once
     if ghosts then
       left = left - #missing
+    elseif room > 0 and #ids + #taken == 0 and not busy then
+      left = 0 -- it stands among the heads of groups and is none, until a rescue
     end
     if busy or math.max(promoted, woken) == 200 then
       next_code = 'M'
