@@ -2,10 +2,11 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use launchkit_queue::backend::redis::{Redis, RedisOptions};
 use launchkit_queue::backend::*;
-use launchkit_queue::{Dedup, FailureKind, JobOptions, QueueName, State};
+use launchkit_queue::{Dedup, FailureKind, JobOptions, Queue, QueueName, State, Store};
 use launchkit_testkit::given::*;
 use launchkit_testkit::redis::{Kind, RedisServer};
 
@@ -200,15 +201,25 @@ async fn an_order_of_heads_that_is_wrong_is_set_right() {
     assert_eq!(taken, ["a1", "a2", "b1"]);
     assert_eq!(next_of(&q, at(1)).await, (vec![], Next::Empty));
     assert_eq!(ask(&server, "EXISTS bull::lk:q:heads bull:q:prioritized bull:q:delayed"), "0");
+    // So are those that say when a group is to be looked at.
+    q.add(vec![named("d1", of("d")), named("d2", of("d"))], at(1)).await;
+    q.backend.group(&q.queue, &"d".into(), GroupControl::HoldUntil(at(500)), at(1)).await.expect("a hold");
+    let due = ask(&server, "ZRANGE bull::lk:q:due 0 -1");
+    ask(&server, &format!("ZADD bull::lk:q:due 0 {due}"));
+    for n in 1..=300 {
+        ask(&server, &format!("ZADD bull::lk:q:due 1 {n:07}a"));
+    }
+    assert_eq!([next_of(&q, at(2)).await.1, next_of(&q, at(2)).await.1], [Next::More, Next::Limited(at(500))]);
+    assert_eq!(q.take_ids(9, at(501)).await, ["d1", "d2"]);
     // One that is not in it at all is not taken, and no reason to spin; and one of a score of its own is.
-    q.add(vec![named("a3", of("a")), named("b3", of("b"))], at(2)).await;
+    q.add(vec![named("a3", of("a")), named("b3", of("b"))], at(502)).await;
     ask(&server, &format!("ZREM bull::lk:q:heads {a}"));
     ask(&server, "ZADD bull::lk:q:heads 7 0000055c");
-    assert_eq!(q.take_ids(9, at(3)).await, ["b3"]);
-    assert_eq!(next_of(&q, at(3)).await, (vec![], Next::Empty));
-    q.rescue(9, at(4)).await;
+    assert_eq!(q.take_ids(9, at(503)).await, ["b3"]);
+    assert_eq!(next_of(&q, at(503)).await, (vec![], Next::Empty));
+    q.rescue(9, at(504)).await;
     assert_eq!(ask(&server, "ZRANGE bull::lk:q:heads 0 -1"), a);
-    assert_eq!(q.take_ids(9, at(5)).await, ["a3"]);
+    assert_eq!(q.take_ids(9, at(505)).await, ["a3"]);
 }
 
 /// Ids of a group whose jobs are gone: one take bears so many, and asks for more as long as it gets on.
@@ -273,6 +284,29 @@ async fn a_job_that_cannot_be_rescued_keeps_no_other() {
     let mut taken = q.take_ids(9, at(3)).await;
     taken.sort();
     assert_eq!(taken, ["a", "c"]);
+    // What cannot be put where it belongs stays where it is, and no stall is counted.
+    q.add(vec![named("p", priority(5))], at(4)).await;
+    assert_eq!(q.take_ids(1, at(4)).await, ["p"]);
+    ask(&server, "SET bull:q:prioritized text");
+    ask(&server, "DEL bull:q:c:lock bull:q:p:lock");
+    assert_eq!(q.rescue(9, at(5)).await.jobs, [id("c")]);
+    ask(&server, "DEL bull:q:prioritized");
+    assert_eq!(q.rescue(9, at(6)).await.jobs, [id("p")]);
+    assert_eq!((q.get("p").await.stalls, q.take_ids(9, at(7)).await.join(" ")), (1, "c p".into()));
+}
+
+/// More of them than a drain looks at in one step: it passes over them, once.
+#[tokio::test]
+async fn a_drain_ends_whatever_ids_have_no_job() {
+    let (server, q) = case().await;
+    let gone = "for n = 1, 1500 do redis.call('RPUSH', 'bull:q:wait', 'gone' .. n) end";
+    server.command(&["EVAL", gone, "0"]).expect("ids");
+    q.waiting(&["a", "b"], at(0)).await;
+    let store = Store::redis(&RedisOptions::parse(&server.url()).expect("a URL")).await.expect("a store");
+    let queue = Queue::new(&store, "q").expect("a name");
+    let drained = tokio::time::timeout(Duration::from_secs(30), async { queue.admin().drain().await });
+    assert_eq!(drained.await.expect("it ends").expect("drained"), 2);
+    assert_eq!(ask(&server, "LLEN bull:q:wait"), "1500");
 }
 
 /// Where it goes on is told by a job, not by a number: workers that take meanwhile make it pass over nothing.

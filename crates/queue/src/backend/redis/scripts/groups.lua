@@ -176,7 +176,7 @@ loaders[#loaders + 1] = function()
     l.changed, l.touched = {}, false
     local any = call('EXISTS', l.own .. 'names') == 1
     if not any then
-      call('DEL', l.own .. 'numbers', l.own .. 'unseen', l.own .. 'astray')
+      call('UNLINK', l.own .. 'numbers', l.own .. 'unseen', l.own .. 'astray', l.own .. 'heads', l.own .. 'due', l.own .. 'over')
       l.time, l.number, l.unseen = 0, 0, 0
     end
     local text = (any or l.slots > 0 or l.max > 0)

@@ -14,10 +14,13 @@ loaders[#loaders + 1] = function()
     local due = call('ZRANGEBYSCORE', l.own .. 'due', '-inf', now, 'LIMIT', 0, 200)
     for _, name in ipairs(due) do
       local g = record(l, name:sub(8))
-      if g and member(g) == name and g.due then
+      if g and member(g) == name and g.due and g.due <= now then
         settle(l, g)
       else
         call('ZREM', l.own .. 'due', name)
+        if g and g.due and not g.idle then
+          call('ZADD', l.own .. 'due', g.due, member(g))
+        end
       end
     end
     return math.max(looked, #due)

@@ -34,16 +34,16 @@ local function put_back(job)
   local id, key = job.id, B .. job.id
   local there = call('EXISTS', key) == 1
   if there then
-    local stalls = tonumber((job.stalls or ''):match('^%d+$') or 0) + 1
-    call('HSET', key, 'stc', string.format('%.0f', stalls), 'lk:at', now)
-    if stalls > allowed then
-      call('HSET', key, 'defa', STALLED)
-    end
     ready(B, id, job.priority, true)
   end
   call('LSET', B .. 'active', job.at, GONE)
   job.left = true
   if there then
+    local stalls = tonumber((job.stalls or ''):match('^%d+$') or 0) + 1
+    call('HSET', key, 'stc', string.format('%.0f', stalls), 'lk:at', now)
+    if stalls > allowed then
+      call('HSET', key, 'defa', STALLED)
+    end
     tell(B, 'waiting', 'jobId', id, 'prev', 'active')
     tell(B, 'stalled', 'jobId', id)
   end
