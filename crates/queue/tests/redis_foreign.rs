@@ -341,6 +341,32 @@ async fn a_drain_by_choice_meets_every_job_while_workers_take() {
     }
 }
 
+/// More than it looks through for its place.
+#[tokio::test]
+async fn a_drain_by_choice_that_has_lost_its_place_begins_anew() {
+    let (_server, q) = case().await;
+    for from in (0..14_000).step_by(1_000) {
+        let named = |n: i32| NewJob { name: if n % 100 == 0 { "drop" } else { "keep" }.into(), ..job(plain()) };
+        q.add((from..from + 1_000).map(named).collect(), at(0)).await;
+    }
+    let pick = Pick { name: Some("drop".into()), ..Pick::default() };
+    let (mut after, mut dropped) = (None, Vec::new());
+    for step in 1.. {
+        let sweep = Sweep { pick: pick.clone(), after, ..Sweep::all(q.queue.clone(), SweepWhat::DrainWaiting, 1_000) };
+        let swept = q.backend.sweep(sweep, at(1)).await.expect("a step");
+        dropped.push(swept.done.len());
+        after = swept.next;
+        if after.is_none() {
+            break;
+        }
+        for _ in 0..if step == 8 { 6 } else { 0 } {
+            assert_eq!(q.take(1_000, at(1)).await.len(), 1_000);
+        }
+    }
+    // Two steps of those that it has seen, then what it has not.
+    assert_eq!((dropped.iter().sum::<usize>(), dropped.len(), dropped[8]), (140, 8 + 8, 0));
+}
+
 /// Its time is over while the queue is paused: who waits for work is called.
 #[tokio::test]
 async fn resuming_calls_for_groups_whose_jobs_are_parked() {

@@ -46,8 +46,8 @@ local function mark_of(id)
   return tonumber(redis.sha1hex(id):sub(1, 12), 16)
 end
 
--- Where a list goes on behind the job of a mark, of which `at` stood up to there: wherever that has moved to meanwhile. When it
--- is not found, at what has been looked at: before all of it when that is the list's beginning.
+-- Where a list goes on behind the job of a mark, of which `at` stood up to there: wherever that has moved to meanwhile. Nil when
+-- it has moved further than is looked, or is gone.
 local AROUND = 1000
 local function behind(page_of, mark, at, back)
   local last = at > 0 and page_of(at - 1, 1)[1]
@@ -60,5 +60,4 @@ local function behind(page_of, mark, at, back)
       return first + n
     end
   end
-  return first
 end

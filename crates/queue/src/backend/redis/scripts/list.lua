@@ -14,7 +14,7 @@ local function page_of(skip, count)
 end
 
 if place == 'wait' or place == 'active' then
-  b = a == '' and 0 or behind(page_of, tonumber(a), b, AROUND)
+  b = a == '' and 0 or behind(page_of, tonumber(a), b, AROUND) or math.max(b - AROUND, 0)
   ids = page_of(b, most)
 elseif place == 'prioritized' then
   local from, which, skip = tonumber(a), WITH_PRIORITY, 0

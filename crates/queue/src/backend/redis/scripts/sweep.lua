@@ -29,6 +29,7 @@ if place == 'wait' then
         local function page_of(...)
           return waiting(B, ...)
         end
+        -- When its place is lost it begins anew: what has been taken from the front is all that it could pass over.
         first = mine and behind(page_of, a, skip, 5000) or 0
         add(set, waiting(B, first, most - #found))
       elseif grouped or set == WITH_PRIORITY then
