@@ -152,14 +152,16 @@ impl<'a> Admin<'a> {
     }
 
     async fn sweep(&self, what: SweepWhat, most: u64) -> Result<u64, StoreError> {
-        let mut done = 0;
+        // It goes on behind what it may not take away: an id without a job, say.
+        let (mut done, mut after) = (0, None);
         while done < most {
             let step = u64::from(MAX_READ).min(most - done) as u32;
-            let sweep = Sweep::all(self.queue.name().clone(), what, step);
+            let sweep = Sweep { after, ..Sweep::all(self.queue.name().clone(), what, step) };
             let swept = self.queue.backend().sweep(sweep, self.queue.clock().now()).await;
             let swept = swept.map_err(|failed| failed.why)?;
             done += swept.done.len() as u64;
-            if swept.next.is_none() {
+            after = swept.next;
+            if after.is_none() {
                 break;
             }
         }

@@ -22,13 +22,16 @@ async fn most_active(c: &Cell) -> usize {
     most
 }
 
-/// Starts within any time of this length, by the jobs' own times.
-async fn most_within(c: &Cell, jobs: usize, time: i64) -> usize {
-    let mut begun = Vec::new();
-    for id in 1..=jobs {
-        begun.push(c.look.number(&id.to_string(), "processedOn").await);
+/// Two start in each window, so that of each further two the first starts a window later: by the server's clock, which tells
+/// of starts and ends windows. That of the first start may be told while its script is at work.
+async fn two_in_each(c: &Cell, jobs: usize, window: i64) {
+    let told = c.look.told().await;
+    let begun: Vec<i64> = told.iter().filter(|told| told.event == "active").map(|told| told.at()).collect();
+    assert_eq!(begun.len(), jobs);
+    for (windows, at) in begun.iter().step_by(2).enumerate() {
+        let least = windows as i64 * window - 100;
+        assert!(at - begun[0] >= least, "{begun:?}");
     }
-    begun.iter().map(|from| begun.iter().filter(|at| (*from..from + time).contains(at)).count()).max().unwrap()
 }
 
 async fn work(c: &Cell, side: &Side, name: &str, mut options: Value) {
@@ -42,11 +45,13 @@ async fn concurrency(c: &Cell) {
     c.adds.call(&c.queue, "setGlobalConcurrency", json!([2])).await;
     assert_eq!(c.look.hash("meta").await["concurrency"], "2");
     for _ in 0..8 {
-        c.add(json!({ "slow": 40 }), json!({})).await;
+        c.add(json!({ "hang": true, "slow": 40 }), json!({})).await;
     }
     for name in ["a", "b"] {
         work(c, &c.works, name, json!({ "concurrency": 4 })).await;
     }
+    c.look.until("active", 2).await;
+    c.works.release(&c.queue).await;
     c.look.until("completed", 8).await;
     assert_eq!(most_active(c).await, 2);
 }
@@ -60,8 +65,7 @@ async fn rate(c: &Cell) {
     }
     work(c, &c.works, "w", json!({ "concurrency": 4 })).await;
     c.look.until("completed", 5).await;
-    // A window begins with its first start and is over 700 ms later, by the server's clock.
-    assert_eq!(most_within(c, 5, 600).await, 2);
+    two_in_each(c, 5, 700).await;
 }
 
 async fn shared_rate(c: &Cell) {
@@ -72,7 +76,7 @@ async fn shared_rate(c: &Cell) {
     let job = |n: u32| json!({ "name": "job", "data": { "value": n }, "opts": {} });
     c.adds.bulk(&c.queue, (0..6).map(job).collect()).await;
     c.look.until("completed", 6).await;
-    assert_eq!(most_within(c, 6, 600).await, 2);
+    two_in_each(c, 6, 700).await;
 }
 
 /// The working side has a limit that is far away: BullMQ's workers without any know no hold.
@@ -80,13 +84,13 @@ async fn hold(c: &Cell) {
     c.add(json!({}), json!({})).await;
     work(c, &c.works, "w", json!({ "limiter": { "max": 1_000, "duration": 1_000 } })).await;
     c.look.until("completed", 1).await;
+    let before = c.look.clock().await;
     c.adds.call(&c.queue, "rateLimit", json!([1_500])).await;
     let held: i64 = c.look.ask(&["PTTL", &c.look.key("limiter")]).await;
-    assert!((1_000..=1_500).contains(&held), "{held}");
+    assert!(held <= 1_500, "{held}");
     c.add(json!({}), json!({})).await;
     c.look.until("completed", 2).await;
-    let told = c.look.told().await;
-    let at = |event: &str| told.iter().rfind(|told| told.event == event).unwrap().at();
-    // It was added right after the hold had begun.
-    assert!(at("active") - at("added") >= held - 300, "{} ms", at("active") - at("added"));
+    let begun = c.look.told().await.iter().rfind(|told| told.event == "active").unwrap().at();
+    // The hold began after that, and lasts to the millisecond or one less.
+    assert!(begun - before >= 1_498, "{} ms", begun - before);
 }

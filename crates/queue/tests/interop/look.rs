@@ -92,6 +92,12 @@ impl Look {
         told.iter().filter(|told| told.field("jobId") == Some(id)).map(|told| told.text("jobId")).collect()
     }
 
+    /// The server's clock.
+    pub(crate) async fn clock(&self) -> i64 {
+        let [seconds, micros]: [i64; 2] = self.ask::<Vec<i64>>(&["TIME"]).await.try_into().expect("a time");
+        seconds * 1_000 + micros / 1_000
+    }
+
     /// The ids of events of a name, in order.
     pub(crate) async fn order(&self, event: &str) -> Vec<String> {
         let told = self.told().await;

@@ -84,9 +84,10 @@ async fn keep_count(c: &Cell) {
 async fn keep_age(c: &Cell) {
     let rule = json!({ "age": 1 });
     c.add(json!({}), json!({ "removeOnComplete": rule })).await;
-    c.add(json!({}), json!({ "removeOnComplete": rule, "delay": 2500 })).await;
     c.work().await;
     c.look.until("completed", 1).await;
+    // It is due when the first has been there for longer than that.
+    c.add(json!({}), json!({ "removeOnComplete": rule, "delay": 2500 })).await;
     assert_eq!(c.look.ask::<Vec<String>>(&["ZRANGE", &c.look.key("completed"), "0", "-1"]).await, ["1"]);
     c.look.until("completed", 2).await;
     assert_eq!(c.look.jobs().await, ["2"]);

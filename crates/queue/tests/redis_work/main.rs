@@ -129,6 +129,20 @@ async fn a_drain_walks_what_it_has_passed_once_in_a_step() {
     assert_eq!(work.q.take_ids(2, now).await, ["w", "wait-1"]);
 }
 
+/// What a job leaves may be much: the server frees it beside its work.
+#[tokio::test]
+async fn a_removed_job_with_very_many_children_is_freed_beside_the_servers_work() {
+    let work = Work::new().await;
+    let now = work.now();
+    work.q.waiting(&["w"], now).await;
+    let kids = "for n = 1, 5000 do redis.call('SADD', 'bull:q:w:dependencies', 'bull:q:kid-' .. n) end";
+    work.ask(&["EVAL", kids, "0"]);
+    let all = EditAll { queue: work.q.queue.clone(), edits: vec![Edit::Remove(id("w"))] };
+    let (edited, commands) = work.commands(work.q.backend.edit(all, now)).await;
+    assert_eq!(edited.expect("removed"), [Edited::Done]);
+    assert!(calls(&commands, "unlink") == 1 && calls(&commands, "del") == 0, "{commands:?}");
+}
+
 /// Commands that may take as long as what they read.
 const WALKERS: [&str; 16] = [
     "LREM",
@@ -151,7 +165,7 @@ const WALKERS: [&str; 16] = [
 /// What bounds one where it stands.
 const BOUNDS: [&str; 5] = ["'LIMIT'", "'MAXLEN'", "'COUNT'", ", 0, 0", ", '0', '0'"];
 /// The others: a part of the line, and why it is no harm.
-const KNOWN: [(&str, &str, &str); 38] = [
+const KNOWN: &[(&str, &str, &str)] = &[
     ("control", "call('LRANGE', apart, 0, STEP - 1)", "one step"),
     ("edit", "call('LREM', b .. list, from, id)", "near the end from which it is looked for"),
     ("groups", "call('LPOS', l.b .. 'active', id)", "active: as many as run"),
@@ -159,14 +173,19 @@ const KNOWN: [(&str, &str, &str); 38] = [
     ("heads", "call('LPOS', l.b .. 'active', id)", "active: as many as run"),
     ("heads", "call('ZRANGE', l.own .. 'heads', read, read + many - 1", "as many as are taken"),
     ("heads", "call('ZRANGE', l.own .. 'heads', 0, 99)", "a hundred"),
+    ("heads", "call('ZRANGE', l.b .. 'prioritized', from + at, from + at + LOOKED - 1)", "one step of 500"),
     ("kids", "some('SMEMBERS', 'SSCAN', 1", "at most 10,000 children, else a scan"),
     ("kids", "some('HKEYS', 'HSCAN', 2, key .. ':processed'", "at most 10,000 children, else a scan"),
     ("kids", "some('HKEYS', 'HSCAN', 2, key .. ':failed'", "at most 10,000 children, else a scan"),
     ("kids", "call('ZRANGE', key .. ':unsuccessful', 0, MOST - 1)", "at most 10,000 children"),
     ("kids", "call('ZRANGE', kids, 0, -1)", "our record of one family: at most 10,000 children"),
-    ("places", "call('LRANGE', B .. 'active', first, last)", "the oldest or the newest 5,000"),
+    ("places", "call('LRANGE', B .. 'active', 0, 4999)", "the newest 5,000"),
     ("leftovers", "call('ZRANGE', B .. 'repeat', 0, tonumber(ARGV[2]) - 1)", "one page"),
-    ("places", "call('LRANGE', b .. list, -(from + count), -(from + 1))", "one page"),
+    (
+        "places",
+        "call('LRANGE', b .. list, -(from + count), -(from + 1))",
+        "one page, or where a sweep looks for its place: 6,000",
+    ),
     (
         "places",
         "call('LREM', b .. 'wait', -1, id)",
@@ -184,7 +203,8 @@ const KNOWN: [(&str, &str, &str); 38] = [
     ("repeat_put", "call('ZREMRANGEBYRANK', kept, 0, -101)", "as many as were added beyond 100"),
     ("repeat_stuck", "call('ZRANGE', set, middle, middle)", "one"),
     ("repeat_stuck", "call('ZRANGE', set, from, from + most - 1", "one page"),
-    ("rescue", "call('LREM', B .. 'active', -1, id)", "active: as many as run"),
+    ("rescue", "call('LRANGE', B .. 'active', -(skip + STEP), -(skip + 1))", "one page of 5,000"),
+    ("rescue", "call('LREM', B .. 'active', -#rescued, GONE)", "one walk over active: as many as run"),
     ("sweep", "call('LREM', B .. list, -count, GONE)", "one walk over what the sweep has passed"),
     ("ends", "call('LREM', B .. 'active', '-1', id)", "active: as many as run"),
     (

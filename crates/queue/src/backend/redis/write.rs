@@ -26,6 +26,9 @@ pub(super) const ADD_STEP: usize = 1_000;
 /// Steps of one order: those of a resume bring 5,000 jobs each back from where BullMQ 5 has put them.
 const ORDER_STEPS: u32 = 10_000;
 
+/// Pages of one rescue, of 5,000 active jobs each.
+const RESCUE_PAGES: u32 = 1_000;
+
 /// Why a queue of BullMQ 5 is not paused: its clients move all waiting jobs to a list of its own, and put that list in the
 /// place of another one; what the other fleet had added there would be lost.
 const OF_BULLMQ_5: StoreError = StoreError::Unsupported(
@@ -122,11 +125,31 @@ impl Redis {
         read(self.link.call(call).await?).map_err(Trouble::after)
     }
 
+    /// One sweep over the active jobs, a page in each script. What is rescued is answered also when a later page is not.
     pub(super) async fn rescue_once(&self, rescue: &Rescue, now: Timestamp) -> Result<Rescued, StoreError> {
-        let mut call = self.call(&self.scripts.rescue, &rescue.queue, now);
-        call.arg(rescue.most).arg(rescue.max_stalled);
-        let jobs = ids(self.link.call(call).await?)?;
-        let more = rescue.most > 0 && jobs.len() == rescue.most as usize;
+        let most = rescue.most as usize;
+        let (mut jobs, mut skip) = (Vec::new(), Some(0));
+        for _ in 0..RESCUE_PAGES {
+            let Some(from) = skip else { break };
+            let mut call = self.call(&self.scripts.rescue, &rescue.queue, now);
+            call.arg(most - jobs.len()).arg(rescue.max_stalled).arg(from);
+            let page = async {
+                let [found, next] = parts(self.link.call(call).await?)?;
+                Ok::<_, StoreError>((ids(found)?, maybe(next)?))
+            };
+            match page.await {
+                Ok((found, next)) => {
+                    jobs.extend(found);
+                    skip = next;
+                }
+                Err(why) if jobs.is_empty() => return Err(why),
+                Err(_) => return Ok(Rescued { jobs, more: true }),
+            }
+            if jobs.len() >= most {
+                break;
+            }
+        }
+        let more = most > 0 && jobs.len() >= most;
         Ok(Rescued { jobs, more })
     }
 

@@ -57,11 +57,13 @@ elseif what == 'clear' then
   call('DEL', B .. 'limiter')
 end
 metas[B] = nil
-if call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized') > 0 then
-  if not places.limiter(meta(B).max) then
-    mark(B)
-  end
-elseif not meta(B).paused then
+local any = call('LLEN', B .. 'wait') + call('ZCARD', B .. 'prioritized') > 0
+-- A group that was limited may start what is parked; a take looks.
+local parked = meta(B).groups and call('ZCOUNT', B .. 'delayed', PARKED, '+inf') > 0
+if (any or parked) and not places.limiter(meta(B).max) then
+  mark(B)
+end
+if not any and not meta(B).paused then
   places.mark_due(B)
 end
 keep_groups()

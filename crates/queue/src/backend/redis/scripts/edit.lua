@@ -37,7 +37,7 @@ function changes.log(key, _, count, _, at)
   local lines = { unpack(ARGV, at + 4, at + 3 + tonumber(count)) }
   each('RPUSH', key .. ':logs', lines)
   if keep == 0 then
-    call('DEL', key .. ':logs')
+    call('UNLINK', key .. ':logs')
   else
     call('LTRIM', key .. ':logs', -keep, -1)
   end

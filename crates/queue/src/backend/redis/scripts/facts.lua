@@ -14,7 +14,7 @@ elseif place == 'prioritized' and tonumber(score) >= PARKED then
   -- Those behind the same head.
   local from = score - (score - PARKED) % LINE
   ahead, behind = call('ZCOUNT', B .. 'delayed', from, '(' .. score), 1
-elseif place == 'prioritized' and tonumber(score) < HEAD then
+elseif place == 'prioritized' and (tonumber(score) < HEAD or call('HEXISTS', B .. 'meta', 'lk:groups') == 0) then
   ahead = apart + call('LLEN', B .. 'wait') + call('ZRANK', B .. 'prioritized', id)
 end
 ahead = math.min(ahead, most + 1)

@@ -5,8 +5,9 @@
 -- What is known of all groups stands in the field "lk:groups" of `meta`, which is there while there is any. Under our own
 -- keys: "groups" (id -> record), "names" (ids, to be walked), "numbers" (a bit for each that is taken), "heads" (by virtual
 -- time), "due" and "over" (when groups with and without jobs are to be looked at again), "unseen" (where the look after new
--- defaults goes on), "held" and "abroad" (active jobs that count in their group: those of our workers by the time they were
--- seen last, those of others by the time they are to be looked at).
+-- defaults goes on), "astray" (where the look after what stands among the heads and is none goes on), "held" and "abroad"
+-- (active jobs that count in their group: those of our workers by the time they were seen last, those of others by the time
+-- they are to be looked at).
 groups[#groups + 1] = function()
   local STEP, END = 1000000, 9214364837600034815
   local TURN, TURNS, NUMBERS = 2 ^ 10, 2 ^ 32, 2 ^ 20 -- in a line: between two jobs, places; lines
@@ -175,7 +176,7 @@ groups[#groups + 1] = function()
     l.changed, l.touched = {}, false
     local any = call('EXISTS', l.own .. 'names') == 1
     if not any then
-      call('DEL', l.own .. 'numbers', l.own .. 'unseen')
+      call('UNLINK', l.own .. 'numbers', l.own .. 'unseen', l.own .. 'astray', l.own .. 'heads', l.own .. 'due', l.own .. 'over')
       l.time, l.number, l.unseen = 0, 0, 0
     end
     local text = (any or l.slots > 0 or l.max > 0)
@@ -222,7 +223,7 @@ groups[#groups + 1] = function()
     keep(l)
     for _, over in ipairs(call('ZRANGEBYSCORE', l.own .. 'over', '-inf', now, 'LIMIT', 0, 2)) do
       local old = record(l, over:sub(8))
-      if old then
+      if old and member(old) == over and old.waiting + old.active == 0 then
         forget(l, old)
       else
         call('ZREM', l.own .. 'over', over)
@@ -265,7 +266,7 @@ groups[#groups + 1] = function()
     local id = g.head
     call('ZREM', l.b .. 'prioritized', id)
     call('ZREM', l.own .. 'heads', member(g))
-    g.head, g.last = nil, math.max(g.last - step(g), 0)
+    g.head, g.joined, g.last = nil, nil, math.max(g.last - step(g), 0)
     park(l, g, id, true)
   end
 
@@ -383,22 +384,20 @@ groups[#groups + 1] = function()
     end
   end
 
-  -- A ready job is removed that stood in its group with this score. It may have become the head since that was read.
-  function groups.removed(b, id, score)
+  -- A ready job is removed that stood in its group, or among the heads without being one.
+  function groups.removed(b, id)
     local of = group_of(b, id)
     local l = of and lane(b)
     local g = l and record(l, of)
-    if not g then
-      call('ZREM', b .. (score >= PARKED and 'delayed' or 'prioritized'), id)
+    local parked = call('ZREM', b .. 'delayed', id)
+    call('ZREM', b .. 'prioritized', id)
+    if not g or (g.head ~= id and parked == 0) then
       return
     end
     g.waiting = math.max(g.waiting - 1, 0)
     if g.head == id then
-      call('ZREM', b .. 'prioritized', id)
       call('ZREM', l.own .. 'heads', member(g))
       g.head, g.last = nil, math.max(g.last - step(g), 0)
-    else
-      call('ZREM', b .. 'delayed', id)
     end
     settle(l, g)
   end
@@ -455,11 +454,12 @@ groups[#groups + 1] = function()
 
   groups.lane, groups.record, groups.open, groups.order, groups.settle = lane, record, open, order, settle
   groups.keep, groups.status, groups.started, groups.stand_in, groups.look_again = keep, status, started, stand_in, look_again
+  groups.lower, groups.member, groups.group_of = lower, member, group_of
 
   -- Takes a job off where it is; answers whether it was there.
   function groups.take_off(b, id, place, score)
     if place == 'prioritized' and tonumber(score) >= HEAD then
-      groups.removed(b, id, tonumber(score))
+      groups.removed(b, id)
       return true
     end
     if place == 'wait' then

@@ -42,7 +42,7 @@ end
 
 local function delete(keys)
   for i = 1, #keys, CUT do
-    call('DEL', unpack(keys, i, math.min(i + CUT - 1, #keys)))
+    call('UNLINK', unpack(keys, i, math.min(i + CUT - 1, #keys)))
   end
 end
 

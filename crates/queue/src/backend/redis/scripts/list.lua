@@ -1,12 +1,7 @@
 -- One page of the jobs in a place, next to run first, finished ones newest first. ARGV: now, place, cursor a, cursor b, most.
 local place, a, b, most = ARGV[2], ARGV[3], tonumber(ARGV[4]) or 0, tonumber(ARGV[5])
-local ids, scores = {}, {}
-local function mark_of(id)
-  return tonumber(redis.sha1hex(id):sub(1, 12), 16)
-end
+local ids, scores, sets = {}, {}, {}
 
--- Where a list goes on: behind the job that the page before ended with, wherever that has moved to meanwhile.
-local AROUND = 1000
 local function page_of(skip, count)
   if place == 'wait' then
     return places.waiting(B, skip, count)
@@ -17,36 +12,26 @@ local function page_of(skip, count)
   end
   return ids
 end
-local function behind()
-  if a == '' then
-    return 0
-  end
-  local first = math.max(b - AROUND, 0)
-  for n, id in ipairs(page_of(first, b + AROUND - first)) do
-    if mark_of(id) == tonumber(a) then
-      return first + n
-    end
-  end
-  return first
-end
 
 if place == 'wait' or place == 'active' then
-  b = behind()
+  b = a == '' and 0 or behind(page_of, tonumber(a), b, AROUND) or math.max(b - AROUND, 0)
   ids = page_of(b, most)
 elseif place == 'prioritized' then
-  local from, to = tonumber(a), has_groups() and BEHIND or WITH_PRIORITY
-  for which = from and set_of(from) or WITH_PRIORITY, to do
-    local more, ats = some_of(which, from, b, most - #ids)
+  local from, which, skip = tonumber(a), WITH_PRIORITY, 0
+  if from then
+    which, skip = placed(b)
+  end
+  for set = which, has_groups() and BEHIND or WITH_PRIORITY do
+    local more, ats = some_of(set, from, skip, most - #ids)
     for n, id in ipairs(more) do
       ids[#ids + 1] = id
-      scores[#ids] = ats[n]
+      scores[#ids], sets[#ids] = ats[n], set
     end
     if #ids == most then
       break
     end
-    from, b = nil, 0
+    from, skip = nil, 0
   end
-  b = tonumber(ARGV[4]) or 0
 else
   local page
   if place == 'completed' or place == 'failed' then
@@ -69,20 +54,25 @@ for n, id in ipairs(ids) do
 end
 local next_a, next_b = '', ''
 if #ids == most and most > 0 then
-  if scores[1] then
+  local score, set = scores[most], sets[most]
+  if score then
     local same = 0
-    for n = #ids, 1, -1 do
-      if scores[n] ~= scores[#ids] then
+    for n = most, 1, -1 do
+      if scores[n] ~= score or sets[n] ~= set then
         break
       end
       same = same + 1
     end
-    if same == #ids and a ~= '' and tonumber(a) == tonumber(scores[#ids]) then
-      same = same + b
+    local which, skip = nil, b
+    if set then
+      which, skip = placed(b)
     end
-    next_a, next_b = scores[#ids], tostring(same)
+    if same == most and a ~= '' and tonumber(a) == tonumber(score) and which == set then
+      same = same + skip
+    end
+    next_a, next_b = score, set and place_of(set, same) or tostring(same)
   else
-    next_a, next_b = string.format('%.0f', mark_of(ids[#ids])), tostring(b + most)
+    next_a, next_b = string.format('%.0f', mark_of(ids[most])), tostring(b + most)
   end
 end
 return { found, next_a, next_b }

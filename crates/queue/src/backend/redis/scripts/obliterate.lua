@@ -43,6 +43,14 @@ if budget > 0 then
   delete(keys)
   budget = budget - #ids
 end
+-- What is kept of families outlives parents that another client has removed.
+if budget > 0 then
+  local ids = call('SPOP', O .. 'families', budget)
+  for _, id in ipairs(ids) do
+    kin.disband(B, id)
+  end
+  budget = budget - #ids
+end
 if budget <= 0 or call('EXISTS', B .. 'completed', B .. 'failed', B .. 'waiting-children', B .. 'delayed',
   B .. 'prioritized', B .. 'active', B .. 'wait') > 0 then
   keep_groups()
@@ -55,7 +63,7 @@ for _, name in ipairs({ 'events', 'marker', 'meta', 'id', 'pc', 'limiter', 'stal
   rest[#rest + 1] = B .. name
 end
 for _, name in ipairs({ 'minutes', 'minute', 'lately', 'workers', 'seen', 'families', 'groups', 'names', 'numbers',
-  'unseen', 'heads', 'due', 'over', 'held', 'abroad' }) do
+  'unseen', 'astray', 'heads', 'due', 'over', 'held', 'abroad' }) do
   rest[#rest + 1] = O .. name
 end
 call('UNLINK', unpack(rest))

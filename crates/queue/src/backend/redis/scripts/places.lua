@@ -1,6 +1,7 @@
 -- Where jobs stand.
 places[#places + 1] = function()
   local CLASS = 4294967296 -- between the scores of two priorities
+  local LAST = 4194303 -- the last priority before the heads; another client may give any
 
   -- What our own keys of a queue begin with, by its base.
   function places.own_of(b)
@@ -84,7 +85,7 @@ places[#places + 1] = function()
       return
     end
     if priority ~= 0 then
-      local score = priority * CLASS
+      local score = math.min(LAST, priority) * CLASS
       if front then
         local first = call('ZRANGEBYSCORE', b .. 'prioritized', score - CLASS / 2, score, 'WITHSCORES', 'LIMIT', 0, 1)
         score = first[2] and tonumber(first[2]) - 1 or score
@@ -112,14 +113,10 @@ places[#places + 1] = function()
     end
   end
 
-  -- Goes through the active jobs with the token of each one's lock, the oldest first: it stands last. Of very many it goes through
-  -- the oldest, or the newest.
-  function places.each_active(visit, newest)
-    local first, last = -5000, -1
-    if newest then
-      first, last = 0, 4999
-    end
-    local active = call('LRANGE', B .. 'active', first, last)
+  -- Goes through the active jobs with the token of each one's lock, the oldest first: it stands last. Of very many it goes
+  -- through the newest.
+  function places.each_active(visit)
+    local active = call('LRANGE', B .. 'active', 0, 4999)
     for to = #active, 1, -CUT do
       local from, keys = math.max(1, to - CUT + 1), {}
       for n = from, to do

@@ -1,38 +1,77 @@
--- Puts jobs without a lock back. ARGV: now, most, stalls allowed.
-local most, allowed = tonumber(ARGV[2]), tonumber(ARGV[3])
-local expired = {}
-places.each_active(function(id, lock)
-  if not lock and #expired < most then
-    expired[#expired + 1] = id
+-- Puts jobs without a lock back. ARGV: now, most, stalls allowed, how many of the oldest active ones have been looked at.
+-- Answers those that it took off, and with how many looked at to go on; '' after the last.
+local most, allowed, skip = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local STEP = 5000
+local GONE = '\0' -- no id
+local active = call('LRANGE', B .. 'active', -(skip + STEP), -(skip + 1)) -- the oldest stands last
+local found, looked = {}, 0
+
+-- What is known of a job without a lock. What lies under a job's key and is none stays.
+local function look(at, lock)
+  if lock then
+    return
   end
-end)
--- From the last to the first, which comes to stand in front.
-for n = #expired, 1, -1 do
-  local id = expired[n]
-  local key = B .. id
-  call('LREM', B .. 'active', -1, id)
-  if call('EXISTS', key) == 1 then
-    local stalls = call('HINCRBY', key, 'stc', 1)
+  local v = redis.pcall('HMGET', B .. active[at], 'stc', 'priority')
+  if not v.err then
+    found[#found + 1] = { id = active[at], at = -(skip + #active - at + 1), stalls = v[1], priority = tonumber(v[2]) or 0 }
+  end
+end
+for to = #active, 1, -CUT do
+  local keys = {}
+  for n = to, math.max(1, to - CUT + 1), -1 do
+    keys[#keys + 1] = B .. active[n] .. ':lock'
+  end
+  for n, lock in ipairs(call('MGET', unpack(keys))) do
+    if #found < most then
+      look(to - n + 1, lock)
+      looked = looked + 1
+    end
+  end
+end
+
+-- A job is ready again; it is marked where it stands, and leaves there with the others.
+local function put_back(job)
+  local id, key = job.id, B .. job.id
+  local there = call('EXISTS', key) == 1
+  if there then
+    places.ready(B, id, job.priority, true)
+  end
+  call('LSET', B .. 'active', job.at, GONE)
+  job.left = true
+  if there then
+    local stalls = tonumber((job.stalls or ''):match('^%d+$') or 0) + 1
+    call('HSET', key, 'stc', string.format('%.0f', stalls), 'lk:at', now)
     if stalls > allowed then
       call('HSET', key, 'defa', STALLED)
     end
-    local priority = tonumber(call('HGET', key, 'priority')) or 0
-    call('HSET', key, 'lk:at', now)
-    places.ready(B, id, priority, true)
     tell(B, 'waiting', 'jobId', id, 'prev', 'active')
     tell(B, 'stalled', 'jobId', id)
   end
 end
-if #expired > 0 then
-  each('SREM', B .. 'stalled', expired)
+-- From the last to the first, which comes to stand in front. One that cannot be put back stays and keeps none of the others.
+for n = #found, 1, -1 do
+  places.beside(put_back, found[n])
+end
+local rescued = {}
+for _, job in ipairs(found) do
+  if job.left then
+    rescued[#rescued + 1] = job.id
+  end
+end
+if #rescued > 0 then
+  call('LREM', B .. 'active', -#rescued, GONE)
+  each('SREM', B .. 'stalled', rescued)
   mark(B)
 end
-if meta(B).groups then
+local next_skip = ''
+if looked < #active or #active == STEP then
+  next_skip = skip + looked - #rescued
+end
+if skip == 0 and meta(B).groups then
   local lane = groups.lane(B)
-  groups.mend(lane)
-  if #lane.changed > 0 then
+  if groups.mend(lane) or #lane.changed > 0 then
     mark(B)
   end
 end
 keep_groups()
-return expired
+return { rescued, tostring(next_skip) }

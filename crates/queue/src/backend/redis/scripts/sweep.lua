@@ -3,47 +3,45 @@
 -- asked; the first cursor is '' and 0).
 local what, place, last, most, dry = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[7]), ARGV[8] == '1'
 local a, b = tonumber(ARGV[5]), tonumber(ARGV[6])
-local LISTED = '0' -- the cursor of what stands in a list
 local GONE = '\0' -- no id
-local found, ats = {}, {}
-local function add(ids, their)
+local found, ats, sets = {}, {}, {}
+local function add(which, ids, their)
   for n, id in ipairs(ids) do
     found[#found + 1] = id
-    ats[#found] = their and their[n] or LISTED
+    ats[#found], sets[#found] = their and their[n] or '', which
   end
 end
 
 -- Ready jobs stand behind heads of groups, in a list from its end on, and in a set; the heads come last: those of which one
 -- becomes a head because another is removed have been looked at then.
+local first = 0 -- how many stand in the list before those that are looked at
 if place == 'wait' then
-  local grouped, from, skip = has_groups(), a, b
-  local function part(mine, look)
-    if #found < most and (not from or mine) then
-      add(look(from, skip, most - #found))
-      from, skip = nil, 0
+  local grouped, which, skip = has_groups(), nil, 0
+  if a then
+    which, skip = placed(b)
+  end
+  local going = not which
+  for _, set in ipairs({ BEHIND, LISTED, WITH_PRIORITY, HEADS }) do
+    local mine = set == which
+    going = going or mine
+    if going and #found < most then
+      if set == LISTED then
+        local function page_of(...)
+          return places.waiting(B, ...)
+        end
+        -- When its place is lost it begins anew: what has been taken from the front is all that it could pass over.
+        first = mine and behind(page_of, a, skip, 5000) or 0
+        add(set, places.waiting(B, first, most - #found))
+      elseif grouped or set == WITH_PRIORITY then
+        add(set, some_of(set, mine and a or nil, mine and skip or 0, most - #found))
+      end
     end
-  end
-  local function set(which)
-    return function(...)
-      return some_of(which, ...)
-    end
-  end
-  local behind = from and from >= PARKED
-  if grouped or behind then
-    part(behind, set(BEHIND))
-  end
-  part(from == 0, function(_, over, many)
-    return places.waiting(B, over, many)
-  end)
-  part(from and from > 0 and not behind, set(WITH_PRIORITY))
-  if grouped then
-    part(from and from < 0, set(HEADS))
   end
 else
   local to = place == 'delayed' and '(' .. string.format('%.17g', PARKED) or last
   local page = call('ZRANGEBYSCORE', B .. place, a or '-inf', to, 'WITHSCORES', 'LIMIT', b, most)
   for n = 1, #page, 2 do
-    add({ page[n] }, { string.format('%.0f', tonumber(page[n + 1])) })
+    add(nil, { page[n] }, { string.format('%.0f', tonumber(page[n + 1])) })
   end
 end
 
@@ -72,9 +70,9 @@ end
 -- Takes the chosen waiting ones off their lists: marked where they stand, they leave each in one walk over what the sweep has
 -- passed.
 local function unlist_all()
-  local apart, marked, at = call('LLEN', B .. 'paused'), { paused = 0, wait = 0 }, a == 0 and b or 0
+  local apart, marked, at = call('LLEN', B .. 'paused'), { paused = 0, wait = 0 }, first
   for n, id in ipairs(found) do
-    if ats[n] == LISTED then
+    if sets[n] == LISTED then
       if left[id] then
         local list, index = 'wait', at - apart
         if at < apart then
@@ -102,10 +100,9 @@ local function take_all()
   unlist_all()
   local plain = {}
   for n, id in ipairs(found) do
-    local at = tonumber(ats[n])
-    if left[id] and (at < 0 or at >= PARKED) then
-      groups.take_off(B, id, 'prioritized', at < 0 and HEAD or at)
-    elseif left[id] and ats[n] ~= LISTED then
+    if left[id] and (sets[n] == HEADS or sets[n] == BEHIND) then
+      groups.take_off(B, id, 'prioritized', HEAD)
+    elseif left[id] and sets[n] == WITH_PRIORITY then
       plain[#plain + 1] = id
     end
   end
@@ -133,17 +130,29 @@ if not dry and what == 'clean' then
   tell(B, 'cleaned', 'count', #done)
 end
 
--- What stays before the next step: the scanned ones that are still there, with the cursor of the last one.
+-- What stays before the next step: the scanned ones that are still there, with the score of the last one or in its list.
 local next_a, next_b = '', ''
 if #found == most and most > 0 then
-  local at = ats[#found]
-  local kept = a == tonumber(at) and b or 0
+  local at, set = ats[most], sets[most]
+  local kept, which, skip = 0, nil, b
+  if set then
+    which, skip = placed(b)
+  end
+  if set == LISTED then
+    kept = first
+  elseif a and a == tonumber(at) and which == set then
+    kept = skip
+  end
   for n, id in ipairs(found) do
-    if ats[n] == at and not left[id] then
+    if ats[n] == at and sets[n] == set and not left[id] then
       kept = kept + 1
     end
   end
-  next_a, next_b = at, tostring(kept)
+  if set == LISTED then
+    local mark = kept > 0 and mark_of(places.waiting(B, kept - 1, 1)[1]) or 0
+    at = string.format('%.0f', mark)
+  end
+  next_a, next_b = at, set and place_of(set, kept) or tostring(kept)
 end
 keep_groups()
 return { done, #found, next_a, next_b }

@@ -29,7 +29,7 @@ if ARGV[7] == '1' then
       h[10], h[11] = call('HGET', key, 'processedOn'), id
       held[#held + 1] = h
     end
-  end, true)
+  end)
 end
 if token ~= '' and #held == 0 then
   local due = call('ZRANGEBYSCORE', B .. 'delayed', '-inf', (now + 1) * 4096 - 1, 'LIMIT', '0', '200')
@@ -57,30 +57,7 @@ if token ~= '' and #held == 0 then
       room = math.min(room, slots - call('LLEN', B .. 'active'))
     end
     local woken = any_groups() and groups.wake(groups.lane(B)) or 0
-    local ids = {}
-    if room > 0 then
-      ids = call('RPOP', B .. 'wait', room) or {}
-      if #ids < room then
-        local before = #ids
-        if any_groups() then -- their heads stand behind the jobs with a priority
-          local more = call('ZRANGEBYSCORE', B .. 'prioritized', '-inf', '(' .. string.format('%.17g', HEAD), 'LIMIT', '0',
-            room - before)
-          each('ZREM', B .. 'prioritized', more)
-          for _, id in ipairs(more) do
-            ids[#ids + 1] = id
-          end
-        else
-          local more = call('ZPOPMIN', B .. 'prioritized', room - before)
-          for n = 1, #more, 2 do
-            ids[#ids + 1] = more[n]
-          end
-        end
-        if #ids == before then
-          call('DEL', B .. 'pc')
-        end
-      end
-    end
-    local taken, missing, astray, counted, busy = {}, {}, 0, 0, false
+    local taken, missing, popped, counted, busy = {}, {}, 0, 0, false
     local function activate(id, key, h)
       local starts = after(h[6] or '0')
       taken[#taken + 1] = id
@@ -95,20 +72,41 @@ if token ~= '' and #held == 0 then
       h[10], h[11] = stamp, id
       held[#held + 1] = h
     end
-    for _, id in ipairs(ids) do
-      local key = B .. id
-      local h = read(key)
-      if h[11] == '2097152' and groups.enter(B, id, false, true) then
-        astray = astray + 1
-      elseif h[4] or h[1] then
-        activate(id, key, h)
-      elseif id:sub(1, 2) ~= '0:' then
-        missing[#missing + 1] = id
+    local function start(ids)
+      popped = popped + #ids
+      for _, id in ipairs(ids) do
+        local key = B .. id
+        local h = read(key)
+        local enters = h[11] == '2097152' and groups.enter(B, id, false, true)
+        if not enters and (h[4] or h[1]) then
+          activate(id, key, h)
+        elseif not enters and id:sub(1, 2) ~= '0:' then
+          missing[#missing + 1] = id
+        end
       end
     end
-    if #ids < room and any_groups() then
+    if room > 0 then
+      start(call('RPOP', B .. 'wait', room) or {})
+    end
+    if #taken < room then
+      local more = {}
+      if any_groups() then -- their heads stand behind the jobs with a priority
+        more = call('ZRANGEBYSCORE', B .. 'prioritized', '-inf', '(' .. string.format('%.17g', HEAD), 'LIMIT', '0', room - #taken)
+        each('ZREM', B .. 'prioritized', more)
+      else
+        local ids = call('ZPOPMIN', B .. 'prioritized', room - #taken)
+        for n = 1, #ids, 2 do
+          more[#more + 1] = ids[n]
+        end
+      end
+      if #more == 0 then
+        call('DEL', B .. 'pc')
+      end
+      start(more)
+    end
+    if #taken < room and any_groups() then
       groups.look_abroad(groups.lane(B))
-      busy = groups.hand_out(groups.lane(B), room - #ids + astray, function(id)
+      busy = groups.hand_out(groups.lane(B), room - #taken, function(id)
         local key = B .. id
         local h = read(key)
         if h[4] or h[1] then
@@ -133,6 +131,9 @@ if token ~= '' and #held == 0 then
     local left = call('LLEN', B .. 'wait') - (ghosts and #missing or 0)
     if left <= 0 then
       left = left + call('ZCARD', B .. 'prioritized')
+    end
+    if room > 0 and popped + #taken == 0 and not ghosts and not busy then
+      left = 0 -- it stands among the heads of groups and is none, until a rescue
     end
     stirs = #taken + #missing + left > 0
     if busy or math.max(#due, woken) == 200 then
