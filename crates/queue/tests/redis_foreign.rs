@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use launchkit_queue::backend::redis::{Redis, RedisOptions};
 use launchkit_queue::backend::*;
-use launchkit_queue::{Dedup, FailureKind, JobOptions, Queue, QueueName, State, Store};
+use launchkit_queue::{Dedup, FailureKind, JobOptions, Outcome, Queue, QueueName, State, Store};
 use launchkit_testkit::given::*;
 use launchkit_testkit::redis::{Kind, RedisServer};
 
@@ -61,7 +61,7 @@ async fn ids_without_a_job_are_no_reason_to_look_again_at_once() {
     let (server, q) = case().await;
     server.command(&["RPUSH", "bull:q:wait", "gone-1", "gone-2"]).expect("ids");
     let looked = q.turn(Vec::new(), Some(q.wish(1)), at(5)).await;
-    assert!(looked.held.is_empty() && looked.next == Next::At(at(1_005)), "{looked:?}");
+    assert!(looked.held.is_empty() && looked.next == Next::Empty, "{looked:?}");
     assert_eq!(server.command(&["EXISTS", "bull:q:marker", "bull:q:gone-1"]).expect("an answer").trim(), "0");
     // One with a record behind them is found, if later.
     q.waiting(&["j"], at(6)).await;
@@ -79,6 +79,84 @@ async fn an_id_without_a_job_keeps_no_job_with_a_priority_waiting() {
     server.command(&["RPUSH", "bull:q:wait", "gone"]).expect("an id");
     q.add(vec![named("last", JobOptions { priority: 7, ..plain() })], at(0)).await;
     assert_eq!(q.take_ids(1, at(1)).await, ["last"]);
+}
+
+/// Nor those behind them in the list, however small the take.
+#[tokio::test]
+async fn ids_without_a_job_are_passed_over_in_one_take() {
+    let (server, q) = case().await;
+    q.waiting(&["j"], at(0)).await;
+    for n in 0..5 {
+        server.command(&["RPUSH", "bull:q:wait", &format!("gone-{n}")]).expect("an id");
+    }
+    assert_eq!(q.take_ids(1, at(1)).await, ["j"]);
+    assert_eq!(ask(&server, "LLEN bull:q:wait"), "5");
+}
+
+/// What lies under a job's key and is none, and children that are none.
+#[tokio::test]
+async fn an_end_that_cannot_be_written_keeps_no_other_of_its_call() {
+    let (server, q) = case().await;
+    let names: Vec<String> = (0..10).map(|n| format!("j{n}")).collect();
+    q.waiting(&names.iter().map(String::as_str).collect::<Vec<_>>(), at(0)).await;
+    let held = q.take(10, at(1)).await;
+    ask(&server, "DEL bull:q:j4");
+    ask(&server, "SET bull:q:j4 text");
+    ask(&server, "SET bull:q:j9:dependencies text");
+    let ends = held.iter().enumerate().map(|(n, held)| {
+        let outcome = [(0, Outcome::Back), (9, Outcome::AwaitChildren)].into_iter().find(|(of, _)| *of == n);
+        verdict(&held.lock, outcome.map_or_else(done, |(_, outcome)| outcome))
+    });
+    let ends: Vec<Verdict> = ends.collect();
+    let mut expected = [End::Applied; 10];
+    (expected[4], expected[9]) = (End::Gone, End::LockLost);
+    assert_eq!(q.turn(ends.clone(), None, at(2)).await.ends, expected);
+    // The same call again, as when its answer was lost.
+    expected.iter_mut().filter(|end| **end == End::Applied).for_each(|end| *end = End::AlreadyApplied);
+    assert_eq!(q.turn(ends, None, at(3)).await.ends, expected);
+    assert_eq!(ask(&server, "LRANGE bull:q:wait 0 -1"), "j0");
+    assert_eq!(
+        (ask(&server, "LRANGE bull:q:active 0 -1"), ask(&server, "EXISTS bull:q:j9:lock")),
+        ("j9".into(), "1".into())
+    );
+    assert_eq!(q.list(State::Completed).await.len(), 7);
+}
+
+/// It stays active until somebody mends the group.
+#[tokio::test]
+async fn a_job_of_a_damaged_group_is_no_reason_to_rescue_no_other() {
+    let (server, q) = case().await;
+    q.add(vec![named("before", plain()), named("g", of("a")), named("behind", plain())], at(0)).await;
+    assert_eq!(q.take(3, at(1)).await.len(), 3);
+    server.command(&["HSET", "bull::lk:q:groups", "a", "\u{92}"]).expect("damaged");
+    ask(&server, "DEL bull:q:before:lock bull:q:g:lock bull:q:behind:lock");
+    assert_eq!(q.rescue(9, at(2)).await.jobs.len(), 2);
+    assert_eq!(ask(&server, "LRANGE bull:q:active 0 -1"), "g");
+    assert_eq!(ask(&server, "LRANGE bull:q:wait 0 -1"), "behind\nbefore");
+}
+
+/// Another client's worker that fails a canceled job takes away "defa" alone.
+#[tokio::test]
+async fn a_cancel_that_another_worker_has_carried_out_is_over() {
+    let (server, q) = case().await;
+    q.waiting(&["j"], at(0)).await;
+    assert_eq!(q.edit(Edit::Cancel(id("j")), at(1)).await, Edited::Done);
+    ask(&server, "HDEL bull:q:j defa");
+    let held = q.one(at(2)).await;
+    assert!(held.failed_already.is_none());
+    assert!(q.beat(vec![held.lock.clone()], at(3)).await.cancel.is_empty());
+    q.settle(&held.lock, dead(), at(4)).await;
+    assert_eq!(q.edit(Edit::Retry(id("j"), Made::Keep), at(5)).await, Edited::Done);
+    assert_eq!(ask(&server, "HEXISTS bull:q:j lk:c"), "0");
+}
+
+#[tokio::test]
+async fn a_concurrency_that_is_no_number_limits_nothing() {
+    let (server, q) = case().await;
+    ask(&server, "HSET bull:q:meta concurrency many");
+    q.add(vec![job(plain())], at(0)).await;
+    assert_eq!(ask(&server, "ZRANGE bull:q:marker 0 -1"), "0");
+    assert_eq!(q.take_ids(1, at(1)).await, ["1"]);
 }
 
 /// A service whose prefix another program used before is known by its worker's first sign of life.

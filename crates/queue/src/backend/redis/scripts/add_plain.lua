@@ -49,7 +49,8 @@ end
 for from = 1, #added, CUT do
   call('LPUSH', B .. 'wait', unpack(added, from, math.min(from + CUT - 1, #added)))
 end
-if #added > 0 and not (known[2] and call('LLEN', B .. 'active') >= tonumber(known[2])) then
+local slots = tonumber(known[2])
+if #added > 0 and not (slots and call('LLEN', B .. 'active') >= slots) then
   call('ZADD', B .. 'marker', '0', '0')
 end
 return answers

@@ -13,7 +13,8 @@ for from = 7, #ARGV, 2 * CUT do
     if token == ARGV[from + 2 * (n - 1) + 1] then
       call('PEXPIRE', keys[n], ARGV[4])
       kept[#kept + 1] = id
-      if call('HEXISTS', B .. id, 'lk:c') == 1 then
+      local canceled = call('HMGET', B .. id, 'lk:c', 'defa') -- other clients take the second away when the job has ended
+      if canceled[1] and canceled[2] then
         cancel[#cancel + 1] = id
       end
     else

@@ -3,7 +3,7 @@
 -- id, token, outcome, at, text, kind, keep count, keep ms, ran ms.
 local worker, ends = ARGV[2], tonumber(ARGV[3])
 local END = 9
-local finished, last, any_due = {}, {}, false
+local finished, rules, last, any_due = {}, {}, {}, false
 local deleted, unstalled, gone = {}, {}, {}
 local to_completed, to_failed = {}, {}
 local minute = { done = 0, dead = 0 }
@@ -16,37 +16,25 @@ local function after(count)
   return AFTER[count] or string.format('%d', (tonumber(count) or 0) + 1)
 end
 
--- The oldest active jobs, which are most of those that end, when there are enough of them: id -> whether it stands there still.
--- They leave together.
 local ENOUGH, MOST = 8, 1000
-local oldest, stands, leaving = {}, {}, 0
-if ends >= ENOUGH then
-  oldest = call('LRANGE', B .. 'active', -math.min(2 * ends, MOST), '-1')
-  for _, id in ipairs(oldest) do
-    stands[id] = true
-  end
-end
+local left = {} -- ids that have been taken off the active ones
 
 -- Takes a job off the active ones; answers whether it was there.
 local function leave(id)
-  if not stands[id] then
-    return call('LREM', B .. 'active', '-1', id) > 0
-  end
-  stands[id], leaving = false, leaving + 1
-  return true
+  left[id] = left[id] or call('LREM', B .. 'active', '-1', id) > 0
+  return left[id]
 end
 
-local function settle(at, lock_key, lock)
+local function settle(at, lock)
   local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
   local key = B .. id
-  local h = call('HMGET', key, 'priority', 'atm', 'parentKey', 'deid', 'defa')
-  if gone[id] or (not h[1] and call('EXISTS', key) == 0) then
+  local h = redis.pcall('HMGET', key, 'priority', 'atm', 'parentKey', 'deid', 'defa')
+  if h.err or gone[id] or (not h[1] and call('EXISTS', key) == 0) then
     return 'G'
   end
   if lock ~= token or not leave(id) then
     return call('HGET', key, 'lk:s') == token and 'A' or 'L'
   end
-  deleted[#deleted + 1], unstalled[#unstalled + 1] = lock_key, id
   local text, priority = ARGV[at + 4], tonumber(h[1]) or 0
   local grouped = priority == GROUPED
   if outcome == 'c' or outcome == 'f' then
@@ -74,8 +62,11 @@ local function settle(at, lock_key, lock)
       end
       if last.outcome ~= outcome or last.count ~= count or last.age ~= age then
         local rule = outcome .. count .. ':' .. age
-        last = finished[rule] or { outcome = outcome, count = count, age = age, times = 0 }
-        finished[rule] = last
+        last = finished[rule]
+        if not last then
+          last = { outcome = outcome, count = count, age = age, times = 0 }
+          finished[rule], rules[#rules + 1] = last, last
+        end
       end
       last.times = last.times + 1
     end
@@ -94,10 +85,11 @@ local function settle(at, lock_key, lock)
       end
     end
     if h[3] then
-      places.beside(good and kin.child_completed or kin.child_failed, key, h[3], call('HGET', key, 'parent'), text)
+      -- It has ended, whatever its parent is.
+      pcall(good and kin.child_completed or kin.child_failed, key, h[3], call('HGET', key, 'parent'), text)
     end
     if gone[id] then
-      places.beside(gather, B, { id }, false, deleted)
+      gather(B, { id }, false, deleted)
     end
     return 'D'
   end
@@ -154,27 +146,42 @@ if ends > 0 then
     keys[i] = B .. ARGV[11 + END * (i - 1)] .. ':lock'
   end
   local locks = call('MGET', unpack(keys))
+  -- Those of many that are among the oldest, which are most of them, leave together, before any is settled.
+  if ends >= ENOUGH then
+    local oldest, ending, rest = call('LRANGE', B .. 'active', -math.min(2 * ends, MOST), '-1'), {}, {}
+    for i = 1, ends do
+      local at = 11 + END * (i - 1)
+      ending[ARGV[at]] = locks[i] == ARGV[at + 1]
+    end
+    for _, id in ipairs(oldest) do
+      if ending[id] then
+        left[id] = true
+      else
+        rest[#rest + 1] = id
+      end
+    end
+    if #rest < #oldest then
+      call('LTRIM', B .. 'active', '0', -#oldest - 1)
+      each('RPUSH', B .. 'active', rest)
+    end
+  end
   for i = 1, ends do
     local at = 11 + END * (i - 1)
     local id = ARGV[at]
-    local code = settle(at, keys[i], not seen[id] and locks[i])
+    local done, code = pcall(settle, at, not seen[id] and locks[i])
+    if not done then -- of another shape than it is to be: it stays as it is, and keeps no other from its end
+      if left[id] then
+        call('RPUSH', B .. 'active', id)
+      end
+      code = 'L'
+    end
     if code == 'D' then
-      seen[id] = true
+      seen[id], deleted[#deleted + 1], unstalled[#unstalled + 1] = true, keys[i], id
       if ARGV[at + 8] ~= '' then
         runs[#runs + 1] = tonumber(ARGV[at + 8])
       end
     end
     answers[i] = code
-  end
-  if leaving > 0 then
-    local rest = {}
-    for _, id in ipairs(oldest) do
-      if stands[id] then
-        rest[#rest + 1] = id
-      end
-    end
-    call('LTRIM', B .. 'active', '0', -#oldest - 1)
-    each('RPUSH', B .. 'active', rest)
   end
   if #unstalled > 0 then
     if #unstalled < ENOUGH or call('EXISTS', B .. 'stalled') == 1 then
@@ -184,7 +191,7 @@ if ends > 0 then
     each('ZADD', B .. 'failed', to_failed)
   end
   -- Retention: the oldest go, at most two for each job that finished.
-  for _, rule in pairs(finished) do
+  for _, rule in ipairs(rules) do
     local good, count, age = rule.outcome == 'c', tonumber(rule.count), tonumber(rule.age)
     local set, most = B .. (good and 'completed' or 'failed'), rule.times * 2
     local many = count and call('ZCARD', set) - count or 0

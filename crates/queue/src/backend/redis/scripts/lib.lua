@@ -108,12 +108,13 @@ local function gather(b, ids, by_hand, keys, single)
     keys[n + 1], keys[n + 2], keys[n + 3], keys[n + 4], keys[n + 5], keys[n + 6] = key, key .. ':logs', key .. ':dependencies',
       key .. ':processed', key .. ':failed', key .. ':unsuccessful'
     if not single then
-      local v = call('HMGET', key, 'parentKey', 'deid', 'lk:f')
-      if v[1] then
-        kin.child_gone(key, v[1], call('HGET', key, 'parent'))
-      end
+      local v = redis.pcall('HMGET', key, 'parentKey', 'deid', 'lk:f')
       if v[3] then
         kin.disband(b, id)
+        call('HDEL', key, 'lk:f') -- a child that ends before the key goes is not recorded any more
+      end
+      if v[1] then
+        places.beside(kin.child_gone, key, v[1], call('HGET', key, 'parent'))
       end
       if by_hand then
         keys[n + 7] = key .. ':lock'

@@ -50,7 +50,7 @@ local function put_back(job)
 end
 -- From the last to the first, which comes to stand in front. One that cannot be put back stays and keeps none of the others.
 for n = #found, 1, -1 do
-  places.beside(put_back, found[n])
+  pcall(put_back, found[n])
 end
 local rescued = {}
 for _, job in ipairs(found) do
@@ -68,8 +68,10 @@ if looked < #active or #active == STEP then
   next_skip = skip + looked - #rescued
 end
 if skip == 0 and meta(B).groups then
+  keep_groups()
   local lane = groups.lane(B)
-  if groups.mend(lane) or #lane.changed > 0 then
+  local whole, any = pcall(groups.mend, lane) -- what it cannot mend is no reason to rescue nobody
+  if not whole or any or #lane.changed > 0 then
     mark(B)
   end
 end

@@ -2,7 +2,7 @@
 local function revive(key, id, from, reset)
   local v = call('HMGET', key, 'priority', 'opts', 'parentKey', 'parent')
   call('ZREM', B .. from, id)
-  call('HDEL', key, 'finishedOn', 'processedOn', 'failedReason', 'returnvalue', 'lk:kind')
+  call('HDEL', key, 'finishedOn', 'processedOn', 'failedReason', 'returnvalue', 'lk:kind', 'defa', 'lk:c')
   call('HSET', key, 'lk:at', now)
   if reset then
     call('HDEL', key, 'atm', 'ats', 'stc')

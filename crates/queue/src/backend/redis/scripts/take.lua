@@ -1,11 +1,11 @@
 -- What is read of a job that is taken: BullMQ's name, data, opts, timestamp, atm, ats, stc and defa, then whether it is canceled,
--- since when it is ready, and its priority. Only who has started has stalled, and who is canceled has a "defa", too. In what is
+-- since when it is ready, and its priority. Only who has been tried has stalled, and who is canceled has a "defa", too. In what is
 -- handed over, the last two have given way to when it was taken and its id.
 local held = {}
 local function read(key)
   local h = call('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'lk:at', 'priority')
   h[8], h[10], h[11] = h[7], h[8], h[9]
-  h[7] = h[6] and call('HGET', key, 'stc')
+  h[7] = (h[5] or h[6]) and call('HGET', key, 'stc')
   h[9] = h[8] and call('HGET', key, 'lk:c')
   return h
 end
@@ -15,6 +15,7 @@ local function any_groups()
   return meta(B).groups or lanes[B]
 end
 
+local GHOSTS = 200
 local next_code, next_at, group_at = 'M', 0, nil
 local token, most = ARGV[4], tonumber(ARGV[5])
 local own = ARGV[8] ~= '' -- a rate of the worker's own
@@ -85,9 +86,12 @@ if token ~= '' and #held == 0 then
         end
       end
     end
-    if room > 0 then
-      start(call('RPOP', B .. 'wait', room) or {})
-    end
+    -- Ids without a job are passed over, so many at the most.
+    local listed
+    repeat
+      listed = room > #taken and call('RPOP', B .. 'wait', room - #taken) or {}
+      start(listed)
+    until #listed == 0 or #missing == 0 or #missing >= GHOSTS
     if #taken < room then
       local more = {}
       if any_groups() then -- their heads stand behind the jobs with a priority
