@@ -10,7 +10,7 @@ use crate::error::{ScheduleError, StoreError};
 use crate::exit::FailureKind;
 use crate::job::{JobId, Record};
 use crate::repeat::{Fate, Repeat, Tick};
-use crate::state::State;
+use crate::state::{Doom, State};
 use crate::time::Timestamp;
 
 /// Slots that are tried one after the other when jobs of an earlier definition stand in them (BullMQ: 32).
@@ -205,12 +205,47 @@ fn step(one: Scheduled, tick: Tick, now: Timestamp) -> (Scheduled, Advance) {
     (one, step)
 }
 
-/// What a rescuer makes of the slot of a scheduler that stands still.
+/// What a rescuer makes of the slot of a scheduler that stands still. A job that is active may be about to be failed: its
+/// taker says so a little later, and the first word is kept.
 fn found_out(slot: Timestamp, job: Option<Record>, now: Timestamp) -> Tick {
-    let taken = job.as_ref().and_then(|job| job.processed_on);
-    let failed = job.and_then(|job| job.failure.filter(|_| job.state == State::Failed));
-    match taken {
-        Some(taken) => Tick::one(Fate::of(slot, taken, failed.map(|failed| failed.kind)), slot, taken),
-        None => Tick::one(Fate::Missed, slot, now),
+    let Some((job, taken)) = job.and_then(|job| job.processed_on.map(|taken| (job, taken))) else {
+        return Tick::one(Fate::Missed, slot, now);
+    };
+    let failed = match job.state {
+        State::Failed => job.failure,
+        State::Active => {
+            let start_before = job.options.start_before;
+            Doom { start_before, started: job.started > 1, ..Doom::default() }.failure(taken)
+        }
+        _ => None,
+    };
+    Tick::one(Fate::of(slot, taken, failed.map(|failed| failed.kind)), slot, taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::{Take, TakeMode, Token, Turn};
+    use crate::repeat::{Misfire, Schedule};
+    use crate::store::Store;
+
+    /// The rescuer may come between a take and what the taker makes of it: both say the same.
+    #[tokio::test]
+    async fn a_job_that_is_active_only_to_be_failed_was_skipped() {
+        let queue = Queue::new(&Store::memory(), "q").unwrap();
+        let now = queue.clock().now();
+        let hour = Duration::from_secs(3_600);
+        let misfire = Misfire::Skip { after: Duration::from_secs(60) };
+        for (id, first, expected) in [("late", now.minus(hour * 2), Fate::Skipped), ("soon", now, Fate::Run)] {
+            let repeat = Repeat { misfire, ..Repeat::named(id, Schedule::Every(hour), "n", &1).unwrap() };
+            let edits = vec![Edit::Schedule(Put { repeat: Arc::new(repeat), first })];
+            queue.backend().edit(EditAll { queue: queue.name().clone(), edits }, now).await.unwrap();
+            let take = Take { token: Token::new(id), mode: TakeMode::Fresh, most: 1, lock_for: hour, rate: None };
+            let turn = Turn { queue: queue.name().clone(), worker: "w".into(), ends: Vec::new(), take: Some(take) };
+            assert_eq!(queue.backend().turn(turn, now).await.unwrap().held.len(), 1);
+            let ids = [JobId::of_iteration(id, first)];
+            let job = queue.backend().get(queue.name(), &ids).await.unwrap().remove(0);
+            assert_eq!(found_out(first, job, now).fate, expected);
+        }
     }
 }
