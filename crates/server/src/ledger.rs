@@ -32,7 +32,7 @@ mod settle;
 mod sql;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use audit::{AuditEntry, By};
 pub use begin::{Begun, DeliveryWork, JobWork, Mirror, Run, Start, Work};

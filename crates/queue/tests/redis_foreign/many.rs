@@ -171,3 +171,19 @@ async fn a_removed_queue_leaves_no_record_of_a_family() {
     assert!(steps > 0);
     assert_eq!((records(&server), ask(&server, "KEYS bull::lk:q:*")), (0, "bull::lk:q:family".into()));
 }
+
+/// What turns of few jobs saw is put aside, of 63 calls at the most, and lost neither there nor when it is added up.
+#[tokio::test]
+async fn what_minutes_saw_is_put_aside_in_bounds() {
+    let (server, q) = case().await;
+    q.add((0..100).map(|_| job(plain())).collect(), at(0)).await;
+    for _ in 0..100 {
+        let lock = q.one(at(1)).await.lock;
+        q.settle(&lock, done(), at(2)).await;
+        let aside: usize = ask(&server, "LLEN bull::lk:q:lately").parse().expect("a length");
+        assert!(aside < 64, "{aside}");
+    }
+    let minutes = q.backend.metrics(&q.queue, None, 9).await.expect("minutes");
+    assert_eq!(minutes.iter().map(|minute| minute.completed).sum::<u64>(), 100);
+    assert_eq!(ask(&server, "EXISTS bull::lk:q:lately"), "0");
+}

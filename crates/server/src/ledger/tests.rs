@@ -154,7 +154,8 @@ fn postgres_url() -> DatabaseUrl {
     DatabaseUrl::parse(&server.database().unwrap()).unwrap()
 }
 
-fn new_job() -> NewJob {
+/// A job as a request makes it.
+pub(crate) fn new_job() -> NewJob {
     NewJob {
         job_type: "SUMMARIZE".to_owned(),
         input: r#"{"text":"Some text."}"#.to_owned(),

@@ -3,26 +3,10 @@
 use launchkit_queue::Store;
 
 use super::*;
-use crate::ledger::{Claim, Create, Created, DatabaseUrl, NewJob, OpenOptions};
+use crate::ledger::tests::new_job;
+use crate::ledger::{Claim, Create, Created, DatabaseUrl, OpenOptions};
 
 const DAY: i64 = 24 * 3_600_000;
-
-fn new_job() -> NewJob {
-    NewJob {
-        job_type: "SENTIMENT".to_owned(),
-        input: r#"{"text":"Some text."}"#.to_owned(),
-        priority: 0,
-        max_attempts: 3,
-        metadata: "{}".to_owned(),
-        run_at: None,
-        timeout: None,
-        start_before: None,
-        webhook_url: None,
-        provider: None,
-        traceparent: None,
-        reserve_tokens: 0,
-    }
-}
 
 /// A row that the queue does not hold, and a key that has run out, in the round of a deployment whose queue is another's.
 #[tokio::test]

@@ -1,4 +1,4 @@
--- Where jobs stand.
+-- What few calls need: where jobs stand and go, limits, options, removal.
 places[#places + 1] = function()
   local CLASS = 4294967296 -- between the scores of two priorities
   local LAST = 4194303 -- the last priority before the heads; another client may give any
