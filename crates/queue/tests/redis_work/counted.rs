@@ -229,6 +229,8 @@ async fn reads(c: &mut Counts<'_>) {
     c.of("counts", backend.counts(&queue)).await;
     c.of("info", backend.info(&queue, now)).await;
     c.of("events", backend.events(&queue, Position::START, 100)).await;
+    // Whoever reads first adds up what turns have put aside: 63 entries at the most.
+    backend.metrics(&queue, None, 100).await.expect("minutes");
     c.of("metrics", backend.metrics(&queue, None, 100)).await;
     c.of("logs", backend.logs(&queue, &ids[0], 0, 100)).await;
     c.of("children", backend.children(&queue, &id("wc"), 0, 100)).await;

@@ -101,9 +101,7 @@ impl Redis {
             }
         }
         call.arg(now.millis().div_euclid(60_000));
-        for verdict in &turn.ends {
-            add_verdict(&mut call, verdict, &self.keys);
-        }
+        add_ends(&mut call, &turn.ends, &self.keys);
         let token = turn.take.as_ref().map(|take| &take.token);
         let reply = self.link.call(call).await?;
         turned(reply, token, &self.keys).map_err(Trouble::after)
@@ -278,45 +276,46 @@ pub(super) fn added(answer: &str) -> Result<Added, StoreError> {
     Ok(kind(JobId::stored(&answer[1..])))
 }
 
-fn add_verdict(call: &mut Call<'_>, verdict: &Verdict, keys: &Keys) {
-    call.arg(verdict.lock.id.as_str()).arg(verdict.lock.token.as_str());
-    let failure = |call: &mut Call<'_>, failure: &Failure| {
-        match failure.kind {
-            FailureKind::Child => call.arg(keys.stored_doom(&failure.message)),
-            _ => call.arg(&*failure.message),
+/// Says ends in runs of like ones: what they share, how many they are, then what each says for itself.
+fn add_ends(call: &mut Call<'_>, ends: &[Verdict], keys: &Keys) {
+    let text = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
+    for run in ends.chunk_by(alike) {
+        let Verdict { lock, outcome, keep, .. } = &run[0];
+        call.arg(run.len()).arg(lock.token.as_str());
+        match outcome {
+            Outcome::Done(_) => call.arg("c").arg("").arg(""),
+            Outcome::Dead(why) => call.arg("f").arg("").arg(kind_name(why.kind)),
+            Outcome::Retry { at, failure } => call.arg("r").arg(at.millis()).arg(kind_name(failure.kind)),
+            Outcome::Later(at) => call.arg("l").arg(at.millis()).arg(""),
+            Outcome::Back => call.arg("b").arg("").arg(""),
+            Outcome::SlowDown(until) => call.arg("s").arg(until.millis()).arg(""),
+            Outcome::SlowDownGroup(until) => call.arg("g").arg(until.millis()).arg(""),
+            Outcome::AwaitChildren => call.arg("w").arg("").arg(""),
         };
-        call.arg(kind_name(failure.kind));
-    };
-    match &verdict.outcome {
-        Outcome::Done(result) => {
-            call.arg("c").arg("").arg(result.as_str()).arg("");
-        }
-        Outcome::Dead(why) => {
-            call.arg("f").arg("");
-            failure(call, why);
-        }
-        Outcome::Retry { at, failure: why } => {
-            call.arg("r").arg(at.millis());
-            failure(call, why);
-        }
-        Outcome::Later(at) => {
-            call.arg("l").arg(at.millis()).arg("").arg("");
-        }
-        Outcome::Back => {
-            call.arg("b").arg("").arg("").arg("");
-        }
-        Outcome::SlowDown(until) => {
-            call.arg("s").arg(until.millis()).arg("").arg("");
-        }
-        Outcome::SlowDownGroup(until) => {
-            call.arg("g").arg(until.millis()).arg("").arg("");
-        }
-        Outcome::AwaitChildren => {
-            call.arg("w").arg("").arg("").arg("");
+        call.arg(text(keep.count)).arg(text(keep.age.map(ms)));
+        for verdict in run {
+            call.arg(verdict.lock.id.as_str());
+            match &verdict.outcome {
+                Outcome::Done(result) => call.arg(result.as_str()),
+                Outcome::Dead(why) | Outcome::Retry { failure: why, .. } => match why.kind {
+                    FailureKind::Child => call.arg(keys.stored_doom(&why.message)),
+                    _ => call.arg(&*why.message),
+                },
+                _ => call.arg(""),
+            };
+            call.arg(text(verdict.ran.map(ms)));
         }
     }
-    let text = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
-    call.arg(text(verdict.keep.count)).arg(text(verdict.keep.age.map(ms))).arg(text(verdict.ran.map(ms)));
+}
+
+/// Whether two ends differ in no more than the job, its text and how long it ran.
+fn alike(one: &Verdict, other: &Verdict) -> bool {
+    let same = match (&one.outcome, &other.outcome) {
+        (Outcome::Done(_), Outcome::Done(_)) => true,
+        (Outcome::Dead(one), Outcome::Dead(other)) => one.kind == other.kind,
+        _ => false,
+    };
+    same && one.lock.token == other.lock.token && one.keep == other.keep
 }
 
 fn turned(reply: Value, token: Option<&Token>, keys: &Keys) -> Result<Turned, StoreError> {

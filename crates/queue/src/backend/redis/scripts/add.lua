@@ -35,7 +35,7 @@ for i = 0, jobs - 1 do
       if of ~= '' then
         more = { 'lk:g', of, unpack(more or {}) }
       end
-      store(B, id, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], priority, wait, more)
+      places.store(B, id, ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], priority, wait, more)
       if wait ~= '0' then
         local due = now + tonumber(wait)
         places.delay(B, id, due)

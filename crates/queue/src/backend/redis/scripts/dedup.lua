@@ -107,7 +107,7 @@ dedup[#dedup + 1] = function()
         more[#more + 1], more[#more + 2] = name, value
       end
     end
-    store(b, new, v[1], v[2], v[3], priority, wait, more)
+    places.store(b, new, v[1], v[2], v[3], priority, wait, more)
     places.enqueue(b, new, priority, wait, opts.lifo == true)
     if v[7] then
       call('SADD', v[7], b .. new)

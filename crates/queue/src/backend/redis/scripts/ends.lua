@@ -1,14 +1,14 @@
 -- A turn: held jobs end, then others are taken.
--- ARGV: now, worker, ends, token, most, lock ms, resume, rate max, rate ms, minute, then for each end:
--- id, token, outcome, at, text, kind, keep count, keep ms, ran ms.
+-- ARGV: now, worker, ends, token, most, lock ms, resume, rate max, rate ms, minute, then the ends in runs of like ones. For each
+-- run: how many, token, outcome, at, kind, keep count, keep ms; for each of its ends: id, text, ran ms.
 local worker, ends = ARGV[2], tonumber(ARGV[3])
-local END = 9
-local finished, rules, last, any_due = {}, {}, {}, false
+local finished, rules, any_due = {}, {}, false
 local deleted, unstalled, gone = {}, {}, {}
 local to_completed, to_failed = {}, {}
 local minute = { done = 0, dead = 0 }
 local waits, runs = {}, {}
 local any_final, changed, stirs = false, ends > 0, false
+local limiter -- what its key says; nil when that is not known
 
 -- The count after another one, as texts.
 local AFTER = { ['0'] = '1', ['1'] = '2', ['2'] = '3' }
@@ -25,8 +25,8 @@ local function leave(id)
   return left[id]
 end
 
-local function settle(at, lock)
-  local id, token, outcome = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+local function settle(run, at, lock)
+  local id, token, outcome = ARGV[at], run.token, run.outcome
   local key = B .. id
   local h = redis.pcall('HMGET', key, 'priority', 'atm', 'parentKey', 'deid', 'defa')
   if h.err or gone[id] or (not h[1] and call('EXISTS', key) == 0) then
@@ -35,11 +35,11 @@ local function settle(at, lock)
   if lock ~= token or not leave(id) then
     return call('HGET', key, 'lk:s') == token and 'A' or 'L'
   end
-  local text, priority = ARGV[at + 4], tonumber(h[1]) or 0
+  local text, priority = ARGV[at + 1], tonumber(h[1]) or 0
   local grouped = priority == GROUPED
   if outcome == 'c' or outcome == 'f' then
     local made, good = after(h[2] or '0'), outcome == 'c'
-    local kind, count, age = ARGV[at + 5], ARGV[at + 6], ARGV[at + 7]
+    local kind, rule = run.kind, run.rule
     any_final = true
     if h[4] then
       places.beside(dedup.ended, B, id, h[4])
@@ -47,7 +47,7 @@ local function settle(at, lock)
     if grouped then
       groups.left(B, id)
     end
-    if count == '0' then
+    if not rule then
       gone[id] = true
     else
       if good then
@@ -60,15 +60,7 @@ local function settle(at, lock)
       if h[5] then
         call('HDEL', key, 'defa', 'lk:c')
       end
-      if last.outcome ~= outcome or last.count ~= count or last.age ~= age then
-        local rule = outcome .. count .. ':' .. age
-        last = finished[rule]
-        if not last then
-          last = { outcome = outcome, count = count, age = age, times = 0 }
-          finished[rule], rules[#rules + 1] = last, last
-        end
-      end
-      last.times = last.times + 1
+      rule.times = rule.times + 1
     end
     if good then
       minute.done = minute.done + 1
@@ -94,7 +86,7 @@ local function settle(at, lock)
     return 'D'
   end
   local set = { 'lk:s', token, 'lk:at', stamp }
-  local due = tonumber(ARGV[at + 3])
+  local due = run.due
   local function again()
     if due > now then
       set[#set + 1], set[#set + 2] = 'delay', due - now
@@ -112,7 +104,7 @@ local function settle(at, lock)
   if outcome == 'r' then
     local n = #set
     set[n + 1], set[n + 2], set[n + 3], set[n + 4], set[n + 5], set[n + 6] = 'atm', after(h[2] or '0'), 'failedReason', text,
-      'lk:kind', ARGV[at + 5]
+      'lk:kind', run.kind
     again()
   elseif outcome == 'l' then
     again()
@@ -129,6 +121,7 @@ local function settle(at, lock)
   else
     if outcome == 's' then
       places.hold(due)
+      limiter = nil
     elseif outcome == 'g' and grouped then
       groups.hold(B, id, due)
     end
@@ -141,17 +134,37 @@ end
 
 local answers = {}
 if ends > 0 then
-  local keys, seen = {}, {}
-  for i = 1, ends do
-    keys[i] = B .. ARGV[11 + END * (i - 1)] .. ':lock'
+  local alike, keys, seen, next_run = {}, {}, {}, 11
+  -- What is kept of those that finish is said for each run, and counted for all that say the same.
+  while ARGV[next_run] do
+    local at = next_run
+    local run = { token = ARGV[at + 1], outcome = ARGV[at + 2], due = tonumber(ARGV[at + 3]), kind = ARGV[at + 4], first = at + 7,
+      last = at + 7 + 3 * (tonumber(ARGV[at]) - 1) }
+    local good, count, age = run.outcome == 'c', ARGV[at + 5], ARGV[at + 6]
+    if (good or run.outcome == 'f') and count ~= '0' then
+      local name = run.outcome .. count .. ':' .. age
+      if not finished[name] then
+        finished[name] = { good = good, count = tonumber(count), age = tonumber(age), times = 0 }
+        rules[#rules + 1] = finished[name]
+      end
+      run.rule = finished[name]
+    end
+    for n = run.first, run.last, 3 do
+      keys[#keys + 1] = B .. ARGV[n] .. ':lock'
+    end
+    alike[#alike + 1], next_run = run, run.last + 3
   end
+  keys[ends + 1] = B .. 'limiter'
   local locks = call('MGET', unpack(keys))
+  limiter = locks[ends + 1]
   -- Those of many that are among the oldest, which are most of them, leave together, before any is settled.
   if ends >= ENOUGH then
-    local oldest, ending, rest = call('LRANGE', B .. 'active', -math.min(2 * ends, MOST), '-1'), {}, {}
-    for i = 1, ends do
-      local at = 11 + END * (i - 1)
-      ending[ARGV[at]] = locks[i] == ARGV[at + 1]
+    local oldest, ending, rest, i = call('LRANGE', B .. 'active', -math.min(2 * ends, MOST), '-1'), {}, {}, 0
+    for _, run in ipairs(alike) do
+      for at = run.first, run.last, 3 do
+        i = i + 1
+        ending[ARGV[at]] = locks[i] == run.token
+      end
     end
     for _, id in ipairs(oldest) do
       if ending[id] then
@@ -165,45 +178,56 @@ if ends > 0 then
       each('RPUSH', B .. 'active', rest)
     end
   end
-  for i = 1, ends do
-    local at = 11 + END * (i - 1)
-    local id = ARGV[at]
-    local done, code = pcall(settle, at, not seen[id] and locks[i])
-    if not done then -- of another shape than it is to be: it stays as it is, and keeps no other from its end
-      if left[id] then
-        call('RPUSH', B .. 'active', id)
+  for _, run in ipairs(alike) do
+    for at = run.first, run.last, 3 do
+      local i, id = #answers + 1, ARGV[at]
+      local done, code = pcall(settle, run, at, not seen[id] and locks[i])
+      if not done then -- of another shape than it is to be: it stays as it is, and keeps no other from its end
+        if left[id] then
+          call('RPUSH', B .. 'active', id)
+        end
+        code = 'L'
       end
-      code = 'L'
-    end
-    if code == 'D' then
-      seen[id], deleted[#deleted + 1], unstalled[#unstalled + 1] = true, keys[i], id
-      if ARGV[at + 8] ~= '' then
-        runs[#runs + 1] = tonumber(ARGV[at + 8])
+      if code == 'D' then
+        seen[id], deleted[#deleted + 1], unstalled[#unstalled + 1] = true, keys[i], id
+        if ARGV[at + 2] ~= '' then
+          runs[#runs + 1] = tonumber(ARGV[at + 2])
+        end
       end
+      answers[i] = code
     end
-    answers[i] = code
   end
   if #unstalled > 0 then
-    if #unstalled < ENOUGH or call('EXISTS', B .. 'stalled') == 1 then
+    local unknown = call('EXISTS', B .. 'stalled', O .. 'families') > 0
+    if unknown then
       each('SREM', B .. 'stalled', unstalled)
     end
     each('ZADD', B .. 'completed', to_completed)
     each('ZADD', B .. 'failed', to_failed)
-  end
-  -- Retention: the oldest go, at most two for each job that finished.
-  for _, rule in ipairs(rules) do
-    local good, count, age = rule.outcome == 'c', tonumber(rule.count), tonumber(rule.age)
-    local set, most = B .. (good and 'completed' or 'failed'), rule.times * 2
-    local many = count and call('ZCARD', set) - count or 0
-    if age and many < most then
-      many = math.max(many, call('ZCOUNT', set, '-inf', now - age))
-    end
-    local to = math.min(many, most) - 1
-    if to >= 0 then
-      local old = call('ZRANGE', set, '0', to)
-      call('ZREMRANGEBYRANK', set, '0', to)
+    -- Retention: the oldest go, at most two for each job that finished.
+    for _, rule in ipairs(rules) do
+      local set, most, old = B .. (rule.good and 'completed' or 'failed'), rule.times * 2, {}
+      local many, young = rule.count and call('ZCARD', set) - rule.count or 0, not rule.age
+      if many > 0 and most > 0 and rule.times < ENOUGH then
+        local popped = call('ZPOPMIN', set, math.min(many, most))
+        for n = 1, #popped, 2 do
+          old[#old + 1] = popped[n]
+        end
+        young = young or tonumber(popped[#popped]) > now - rule.age
+        many, most = 0, most - #old
+      end
+      if not young and many < most then
+        many = math.max(many, call('ZCOUNT', set, '-inf', now - rule.age))
+      end
+      if many > 0 and most > 0 then
+        local last = math.min(many, most) - 1
+        for _, id in ipairs(call('ZRANGE', set, '0', last)) do
+          old[#old + 1] = id
+        end
+        call('ZREMRANGEBYRANK', set, '0', last)
+      end
       -- No parent waits for a child that has completed.
-      gather(B, old, false, deleted, good and call('EXISTS', O .. 'families') == 0)
+      gather(B, old, false, deleted, rule.good and #old > 0 and (not unknown or call('EXISTS', O .. 'families') == 0))
     end
   end
   delete(deleted)

@@ -93,7 +93,7 @@ local function add(node, more, opts)
   if of ~= '' then
     more = { 'lk:g', of, unpack(more or {}) }
   end
-  store(b, id, ARGV[from + 2], ARGV[from + 3], opts, priority, wait, more)
+  places.store(b, id, ARGV[from + 2], ARGV[from + 3], opts, priority, wait, more)
   if ARGV[from + 9] == '1' then
     call('ZADD', b .. 'waiting-children', now, id)
     tell(b, 'waiting-children', 'jobId', id)

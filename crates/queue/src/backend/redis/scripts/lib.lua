@@ -88,18 +88,6 @@ local function mark(b)
   end
 end
 
--- A new job's record, with more fields if there are any.
-local function store(b, id, name, data, opts, priority, wait, more)
-  local key = b .. id
-  if more then
-    call('HSET', key, 'name', name, 'data', data, 'opts', opts, 'timestamp', stamp, 'delay', wait, 'priority', priority,
-      unpack(more))
-  else
-    call('HSET', key, 'name', name, 'data', data, 'opts', opts, 'timestamp', stamp, 'delay', wait, 'priority', priority)
-  end
-  tell(b, 'added', 'jobId', id, 'name', name)
-end
-
 -- Gathers the keys of jobs that stand in no list any more. Their parents wait for them no longer; what is known of their own
 -- families goes, too. That they have neither is known of `single` ones.
 local function gather(b, ids, by_hand, keys, single)

@@ -12,10 +12,11 @@ minutes[#minutes + 1] = function()
     return bucket
   end
 
-  -- A histogram of times, and their sum behind it. Those of one call are often the same.
-  local function add_times(row, from, times)
-    local known = {}
-    for _, time in ipairs(times) do
+  -- A histogram of times, and their sum behind it. Many are the same.
+  local known = {}
+  local function add_times(row, from, times, first, last)
+    for n = first, last do
+      local time = times[n]
       local bucket = known[time]
       if not bucket then
         bucket = bucket_of(time)
@@ -40,7 +41,8 @@ minutes[#minutes + 1] = function()
     return row
   end
 
-  -- Adds what calls saw: the minute's number, how many completed, how many failed, how long they waited, how long they ran.
+  -- Adds what calls saw: the minute's number, how many completed, how many failed, how many were taken, how long each of these
+  -- waited, then how long others ran.
   function minutes.put(all)
     local rows = {}
     for _, seen in ipairs(all) do
@@ -51,8 +53,8 @@ minutes[#minutes + 1] = function()
         rows[number] = row
       end
       row[1], row[2] = row[1] + seen[2], row[2] + seen[3]
-      add_times(row, 2, seen[4])
-      add_times(row, 4 + #LIMITS, seen[5])
+      add_times(row, 2, seen, 5, 4 + seen[4])
+      add_times(row, 4 + #LIMITS, seen, 5 + seen[4], #seen)
     end
     for number, row in pairs(rows) do
       call('HSET', O .. 'minutes', number, cmsgpack.pack(row))

@@ -145,6 +145,18 @@ places[#places + 1] = function()
     return call('EXISTS', b .. id) == 1 and 'wait' or nil
   end
 
+  -- A new job's record, with more fields if there are any.
+  function places.store(b, id, name, data, opts, priority, wait, more)
+    local key = b .. id
+    if more then
+      call('HSET', key, 'name', name, 'data', data, 'opts', opts, 'timestamp', stamp, 'delay', wait, 'priority', priority,
+        unpack(more))
+    else
+      call('HSET', key, 'name', name, 'data', data, 'opts', opts, 'timestamp', stamp, 'delay', wait, 'priority', priority)
+    end
+    tell(b, 'added', 'jobId', id, 'name', name)
+  end
+
   -- A new job gets its place.
   function places.enqueue(b, id, priority, wait, front)
     if wait > 0 then

@@ -32,7 +32,7 @@ if made ~= '' then
     call('SADD', KEYS[3], ARGV[2])
   end
   local wait, priority = tonumber(ARGV[12]), tonumber(ARGV[13])
-  store(B, made, ARGV[9], ARGV[10], ARGV[11], priority, wait, { 'rjk', sid, unpack(ARGV[15] ~= '' and { 'lk:g', ARGV[15] } or {}) })
+  places.store(B, made, ARGV[9], ARGV[10], ARGV[11], priority, wait, { 'rjk', sid, unpack(ARGV[15] ~= '' and { 'lk:g', ARGV[15] } or {}) })
   places.enqueue(B, made, priority, wait, ARGV[14] == '1')
 end
 for n = 17 + fields, #ARGV, 2 do

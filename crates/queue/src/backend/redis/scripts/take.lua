@@ -43,7 +43,10 @@ if token ~= '' and #held == 0 then
   if meta(B).paused then
     next_code = 'P'
   else
-    local used = tonumber(call('GET', B .. 'limiter'))
+    if limiter == nil then
+      limiter = call('GET', B .. 'limiter')
+    end
+    local used = tonumber(limiter)
     local limited, until_then = max or used, nil
     if limited then
       until_then, used = places.limiter(max, used)
@@ -59,10 +62,13 @@ if token ~= '' and #held == 0 then
     end
     local woken = any_groups() and groups.wake(groups.lane(B)) or 0
     local taken, missing, popped, counted, busy = {}, {}, 0, 0, false
+    local since, waited
     local function activate(id, key, h)
-      local starts = after(h[6] or '0')
-      taken[#taken + 1] = id
-      waits[#waits + 1] = math.max(0, now - (tonumber(h[10] or h[4]) or now))
+      local starts, ready = after(h[6] or '0'), h[10] or h[4]
+      if ready ~= since or not ready then
+        since, waited = ready, math.max(0, now - (tonumber(ready) or now))
+      end
+      taken[#taken + 1], waits[#waits + 1] = id, waited
       h[6] = starts
       call('SET', key .. ':lock', token, 'PX', ARGV[6])
       tell(B, 'active', 'jobId', id, 'prev', 'waiting')
@@ -87,10 +93,20 @@ if token ~= '' and #held == 0 then
       end
     end
     -- Ids without a job are passed over, so many at the most.
-    local listed
+    local listed, placed
     repeat
-      listed = room > #taken and call('RPOP', B .. 'wait', room - #taken) or {}
-      start(listed)
+      if room == 1 and #taken == 0 then
+        local id = call('RPOPLPUSH', B .. 'wait', B .. 'active')
+        listed = id and { id } or {}
+        start(listed)
+        placed = #taken == 1
+        if id and not placed then
+          call('LPOP', B .. 'active')
+        end
+      else
+        listed = room > #taken and call('RPOP', B .. 'wait', room - #taken) or {}
+        start(listed)
+      end
     until #listed == 0 or #missing == 0 or #missing >= GHOSTS
     if #taken < room then
       local more = {}
@@ -120,7 +136,9 @@ if token ~= '' and #held == 0 then
         missing[#missing + 1] = id
       end)
     end
-    each('LPUSH', B .. 'active', taken)
+    if not placed then
+      each('LPUSH', B .. 'active', taken)
+    end
     each('LPUSH', B .. 'wait', missing)
     if max and counted > 0 then
       local count = call('INCRBY', B .. 'limiter', counted)

@@ -28,11 +28,14 @@ for name, n in pairs({ completed = minute.done, failed = minute.dead }) do
   end
 end
 
--- What the minute saw: of few jobs it is put aside first.
-local FEW, LATELY = 8, 64 -- times, entries
+-- What the minute saw: unless it is of very many jobs it is put aside first.
+local FEW, LATELY = 128, 64 -- times, entries
 if minute.done + minute.dead + #waits + #runs > 0 then
-  local seen = { ARGV[10], minute.done, minute.dead, waits, runs }
-  if #waits + #runs > FEW then
+  local seen = { ARGV[10], minute.done, minute.dead, #waits, unpack(waits) }
+  for _, ran in ipairs(runs) do
+    seen[#seen + 1] = ran
+  end
+  if #seen > FEW then
     minutes.put({ seen })
   elseif call('RPUSH', O .. 'lately', cmsgpack.pack(seen)) >= LATELY then
     minutes.gather()
