@@ -6,7 +6,7 @@ local finished, rules, any_due = {}, {}, false
 local deleted, unstalled, gone = {}, {}, {}
 local to_completed, to_failed = {}, {}
 local minute = { done = 0, dead = 0 }
-local waits, runs = {}, {}
+local waits, runs = {}, {} -- how many waited and ran how long
 local any_final, changed, stirs = false, ends > 0, false
 local limiter -- what its key says; nil when that is not known
 
@@ -190,8 +190,9 @@ if ends > 0 then
       end
       if code == 'D' then
         seen[id], deleted[#deleted + 1], unstalled[#unstalled + 1] = true, keys[i], id
-        if ARGV[at + 2] ~= '' then
-          runs[#runs + 1] = tonumber(ARGV[at + 2])
+        local ran = ARGV[at + 2]
+        if ran ~= '' then
+          runs[ran] = (runs[ran] or 0) + 1
         end
       end
       answers[i] = code

@@ -12,18 +12,18 @@ minutes[#minutes + 1] = function()
     return bucket
   end
 
-  -- A histogram of times, and their sum behind it. Many are the same.
+  -- A histogram of times, and their sum behind it; each time with how often it was seen.
   local known = {}
-  local function add_times(row, from, times, first, last)
-    for n = first, last do
-      local time = times[n]
+  local function add_times(row, at, seen, first, last)
+    for n = first, last, 2 do
+      local time, times = tonumber(seen[n]), seen[n + 1]
       local bucket = known[time]
       if not bucket then
         bucket = bucket_of(time)
         known[time] = bucket
       end
-      row[from + bucket] = row[from + bucket] + 1
-      row[from + #LIMITS + 2] = row[from + #LIMITS + 2] + time
+      row[at + bucket] = row[at + bucket] + times
+      row[at + #LIMITS + 2] = row[at + #LIMITS + 2] + time * times
     end
   end
 
@@ -41,8 +41,8 @@ minutes[#minutes + 1] = function()
     return row
   end
 
-  -- Adds what calls saw: the minute's number, how many completed, how many failed, how many were taken, how long each of these
-  -- waited, then how long others ran.
+  -- Adds what calls saw: the minute's number, how many completed, how many failed, where the times that jobs waited end, and
+  -- behind these the times that others ran.
   function minutes.put(all)
     local rows = {}
     for _, seen in ipairs(all) do
@@ -53,8 +53,8 @@ minutes[#minutes + 1] = function()
         rows[number] = row
       end
       row[1], row[2] = row[1] + seen[2], row[2] + seen[3]
-      add_times(row, 2, seen, 5, 4 + seen[4])
-      add_times(row, 4 + #LIMITS, seen, 5 + seen[4], #seen)
+      add_times(row, 2, seen, 5, seen[4])
+      add_times(row, 4 + #LIMITS, seen, seen[4] + 1, #seen)
     end
     for number, row in pairs(rows) do
       call('HSET', O .. 'minutes', number, cmsgpack.pack(row))

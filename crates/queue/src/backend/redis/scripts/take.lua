@@ -68,7 +68,7 @@ if token ~= '' and #held == 0 then
       if ready ~= since or not ready then
         since, waited = ready, math.max(0, now - (tonumber(ready) or now))
       end
-      taken[#taken + 1], waits[#waits + 1] = id, waited
+      taken[#taken + 1], waits[waited] = id, (waits[waited] or 0) + 1
       h[6] = starts
       call('SET', key .. ':lock', token, 'PX', ARGV[6])
       tell(B, 'active', 'jobId', id, 'prev', 'waiting')

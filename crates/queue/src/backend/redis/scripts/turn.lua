@@ -28,14 +28,18 @@ for name, n in pairs({ completed = minute.done, failed = minute.dead }) do
   end
 end
 
--- What the minute saw: unless it is of very many jobs it is put aside first.
-local FEW, LATELY = 128, 64 -- times, entries
-if minute.done + minute.dead + #waits + #runs > 0 then
-  local seen = { ARGV[10], minute.done, minute.dead, #waits, unpack(waits) }
-  for _, ran in ipairs(runs) do
-    seen[#seen + 1] = ran
+-- What the minute saw: unless times are very many it is put aside first.
+local FEW, LATELY = 128, 64 -- numbers, entries
+if minute.done + minute.dead > 0 or next(waits) or next(runs) then
+  local seen, n = { ARGV[10], minute.done, minute.dead, 0 }, 4
+  for waited, times in pairs(waits) do
+    seen[n + 1], seen[n + 2], n = waited, times, n + 2
   end
-  if #seen > FEW then
+  seen[4] = n
+  for ran, times in pairs(runs) do
+    seen[n + 1], seen[n + 2], n = ran, times, n + 2
+  end
+  if n > FEW then
     minutes.put({ seen })
   elseif call('RPUSH', O .. 'lately', cmsgpack.pack(seen)) >= LATELY then
     minutes.gather()
