@@ -320,12 +320,12 @@ async fn a_job_without_a_group_costs_no_more_than_without_groups() {
         case.q.settle(&held.lock, done(), at(from + 2)).await;
         [added - before, taken - added, case.commands() - taken]
     };
-    // Twice: the first of a script loads it.
+    // Twice: the first of a script loads it, and the first plain turn that is refused shows what comes.
     let (_, plain) = (costs(0).await, costs(10).await);
     assert_eq!(plain, [8, 13, 17], "add, take, end");
     case.fill("a", 3, at(20)).await;
     case.order("a", GroupControl::Pause, at(20)).await;
-    let beside = costs(30).await;
+    let (_, beside) = (costs(30).await, costs(40).await);
     assert_eq!(beside[0], plain[0]);
     assert!(beside[1] <= plain[1] + 3 && beside[2] <= plain[2] + 3, "where groups might come: {beside:?}");
 }

@@ -40,7 +40,7 @@ use keys::Keys;
 use link::{Link, Trouble};
 use script::{Call, Script, Scripts};
 use wake::Bells;
-use write::ADD_STEP;
+use write::{ADD_STEP, PlainTurns};
 
 pub use leftovers::Leftovers;
 pub use link::RedisHealth;
@@ -53,6 +53,7 @@ pub struct Redis {
     keys: Keys,
     scripts: Scripts,
     bells: Bells,
+    plain_turns: PlainTurns,
     closed: AtomicBool,
 }
 
@@ -62,7 +63,8 @@ impl Redis {
         let link = Arc::new(Link::open(options).await?);
         let keys = Keys::new(&options.prefix);
         let bells = Bells::new(link.clone(), &options.prefix);
-        Ok(Self { link, keys, scripts: Scripts::new(), bells, closed: AtomicBool::new(false) })
+        let (plain_turns, closed) = Default::default();
+        Ok(Self { link, keys, scripts: Scripts::new(), bells, plain_turns, closed })
     }
 
     /// How the connection has fared.

@@ -54,27 +54,37 @@ macro_rules! file {
     };
 }
 
+macro_rules! text {
+    ($($part:literal)+) => {
+        concat!($(file!($part)),+)
+    };
+}
+
 macro_rules! scripts {
     ($($name:ident: $($part:literal)+;)*) => {
-        /// Every script: what all share, the rooms of which each call furnishes those that it needs, and its own text; two do
-        /// without.
+        /// Every script: what all share, the rooms of which each call furnishes those that it needs, and its own text. Those of
+        /// the plain case do with less.
         #[derive(Debug)]
         pub(super) struct Scripts {
             $(pub(super) $name: Script,)*
             pub(super) add_plain: Script,
             pub(super) spend: Script,
+            pub(super) turn_plain: Script,
         }
 
         impl Scripts {
             pub(super) fn new() -> Self {
                 Self {
                     $($name: Script::new(concat!(
-                        file!("lib"), "furnish = function()\n",
-                        file!("places"), file!("dedup"), file!("family"), file!("groups"), file!("heads"), file!("minute"),
-                        "end\n", $(file!($part)),+
+                        text!("core" "lib"),
+                        "furnish = function()\n", text!("places" "dedup" "family" "groups" "heads" "minute"), "end\n",
+                        text!($($part)+),
                     )),)*
                     add_plain: Script::new(file!("add_plain")),
                     spend: Script::new(file!("spend")),
+                    turn_plain: Script::new(concat!(
+                        text!("core"), "furnish = function()\n", text!("minute"), "end\n", text!("jobs" "counts" "turn_plain"),
+                    )),
                 }
             }
         }
@@ -104,5 +114,5 @@ scripts! {
     repeat_stuck: "repeat" "repeat_stuck";
     rescue: "rescue";
     sweep: "revive" "lines" "sweep";
-    turn: "ends" "take" "turn";
+    turn: "jobs" "counts" "ends" "take" "turn";
 }

@@ -1,6 +1,7 @@
 //! The verbs that write, each one script: what goes in as arguments, and what comes out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use ::redis::Value;
@@ -10,7 +11,7 @@ use super::groups::{class, group_arg};
 use super::keys::Keys;
 use super::link::Trouble;
 use super::reply::*;
-use super::script::Call;
+use super::script::{Call, Script};
 use super::{Redis, codec};
 use crate::backend::*;
 use crate::error::StoreError;
@@ -85,7 +86,20 @@ impl Redis {
     }
 
     pub(super) async fn turn_once(&self, turn: &Turn, now: Timestamp) -> Result<Turned, Trouble> {
-        let mut call = self.call(&self.scripts.turn, &turn.queue, now);
+        let token = turn.take.as_ref().map(|take| &take.token);
+        let read = |reply: Value| turned(reply, token, &self.keys).map_err(Trouble::after);
+        if is_plain_turn(turn) && self.plain_turns.are_worth_it() {
+            let reply = self.link.call(self.turn_call(&self.scripts.turn_plain, turn, now)).await?;
+            if reply != Value::Nil {
+                return read(reply);
+            }
+            self.plain_turns.refused();
+        }
+        read(self.link.call(self.turn_call(&self.scripts.turn, turn, now)).await?)
+    }
+
+    fn turn_call<'a>(&self, script: &'a Script, turn: &Turn, now: Timestamp) -> Call<'a> {
+        let mut call = self.call(script, &turn.queue, now);
         call.arg(&*turn.worker).arg(turn.ends.len());
         match &turn.take {
             Some(take) => {
@@ -102,9 +116,7 @@ impl Redis {
         }
         call.arg(now.millis().div_euclid(60_000));
         add_ends(&mut call, &turn.ends, &self.keys);
-        let token = turn.take.as_ref().map(|take| &take.token);
-        let reply = self.link.call(call).await?;
-        turned(reply, token, &self.keys).map_err(Trouble::after)
+        call
     }
 
     pub(super) async fn beat_once(&self, beat: &Beat, now: Timestamp) -> Result<Beaten, Trouble> {
@@ -243,6 +255,32 @@ impl Redis {
             }
         }
         Ok(answers)
+    }
+}
+
+/// Whether a turn may be one of jobs that ask for nothing but to be run; the script knows the rest.
+fn is_plain_turn(turn: &Turn) -> bool {
+    let taken = |take: &Take| take.most > 0 && take.mode != TakeMode::Resume && take.rate.is_none();
+    let done = |end: &Verdict| matches!(end.outcome, Outcome::Done(_)) && end.keep.count != Some(0);
+    turn.take.as_ref().is_some_and(taken) && turn.ends.iter().all(done) && turn.ends.chunk_by(alike).count() <= 1
+}
+
+/// Whether plain turns are tried. A queue that refuses one, because of what else there is to it, refuses the next ones, too.
+#[derive(Debug, Default)]
+pub(super) struct PlainTurns {
+    passed_over: AtomicU32,
+}
+
+impl PlainTurns {
+    /// Turns that are not tried after one that was refused.
+    const PASSED_OVER: u32 = 31;
+
+    fn are_worth_it(&self) -> bool {
+        self.passed_over.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+    }
+
+    fn refused(&self) {
+        self.passed_over.store(Self::PASSED_OVER, Relaxed);
     }
 }
 

@@ -5,25 +5,8 @@ local worker, ends = ARGV[2], tonumber(ARGV[3])
 local finished, rules, any_due = {}, {}, false
 local deleted, unstalled, gone = {}, {}, {}
 local to_completed, to_failed = {}, {}
-local minute = { done = 0, dead = 0 }
-local waits, runs = {}, {} -- how many waited and ran how long
 local any_final, changed, stirs = false, ends > 0, false
 local limiter -- what its key says; nil when that is not known
-
--- The count after another one, as texts.
-local AFTER = { ['0'] = '1', ['1'] = '2', ['2'] = '3' }
-local function after(count)
-  return AFTER[count] or string.format('%d', (tonumber(count) or 0) + 1)
-end
-
-local ENOUGH, MOST = 8, 1000
-local left = {} -- ids that have been taken off the active ones
-
--- Takes a job off the active ones; answers whether it was there.
-local function leave(id)
-  left[id] = left[id] or call('LREM', B .. 'active', '-1', id) > 0
-  return left[id]
-end
 
 local function settle(run, at, lock)
   local id, token, outcome = ARGV[at], run.token, run.outcome
@@ -63,10 +46,10 @@ local function settle(run, at, lock)
       rule.times = rule.times + 1
     end
     if good then
-      minute.done = minute.done + 1
+      done = done + 1
       tell(B, 'completed', 'jobId', id, 'returnvalue', text, 'prev', 'active')
     else
-      minute.dead = minute.dead + 1
+      dead = dead + 1
       if kind == 'error' then
         tell(B, 'failed', 'jobId', id, 'failedReason', text, 'prev', 'active')
       else
@@ -157,32 +140,21 @@ if ends > 0 then
   keys[ends + 1] = B .. 'limiter'
   local locks = call('MGET', unpack(keys))
   limiter = locks[ends + 1]
-  -- Those of many that are among the oldest, which are most of them, leave together, before any is settled.
   if ends >= ENOUGH then
-    local oldest, ending, rest, i = call('LRANGE', B .. 'active', -math.min(2 * ends, MOST), '-1'), {}, {}, 0
+    local ending, i = {}, 0
     for _, run in ipairs(alike) do
       for at = run.first, run.last, 3 do
         i = i + 1
         ending[ARGV[at]] = locks[i] == run.token
       end
     end
-    for _, id in ipairs(oldest) do
-      if ending[id] then
-        left[id] = true
-      else
-        rest[#rest + 1] = id
-      end
-    end
-    if #rest < #oldest then
-      call('LTRIM', B .. 'active', '0', -#oldest - 1)
-      each('RPUSH', B .. 'active', rest)
-    end
+    leave_together(ending, ends)
   end
   for _, run in ipairs(alike) do
     for at = run.first, run.last, 3 do
       local i, id = #answers + 1, ARGV[at]
-      local done, code = pcall(settle, run, at, not seen[id] and locks[i])
-      if not done then -- of another shape than it is to be: it stays as it is, and keeps no other from its end
+      local written, code = pcall(settle, run, at, not seen[id] and locks[i])
+      if not written then -- of another shape than it is to be: it stays as it is, and keeps no other from its end
         if left[id] then
           call('RPUSH', B .. 'active', id)
         end
@@ -190,10 +162,7 @@ if ends > 0 then
       end
       if code == 'D' then
         seen[id], deleted[#deleted + 1], unstalled[#unstalled + 1] = true, keys[i], id
-        local ran = ARGV[at + 2]
-        if ran ~= '' then
-          runs[ran] = (runs[ran] or 0) + 1
-        end
+        count_run(ARGV[at + 2])
       end
       answers[i] = code
     end
@@ -205,30 +174,16 @@ if ends > 0 then
     end
     each('ZADD', B .. 'completed', to_completed)
     each('ZADD', B .. 'failed', to_failed)
-    -- Retention: the oldest go, at most two for each job that finished.
     for _, rule in ipairs(rules) do
-      local set, most, old = B .. (rule.good and 'completed' or 'failed'), rule.times * 2, {}
-      local many, young = rule.count and call('ZCARD', set) - rule.count or 0, not rule.age
-      if many > 0 and most > 0 and rule.times < ENOUGH then
-        local popped = call('ZPOPMIN', set, math.min(many, most))
-        for n = 1, #popped, 2 do
-          old[#old + 1] = popped[n]
-        end
-        young = young or tonumber(popped[#popped]) > now - rule.age
-        many, most = 0, most - #old
-      end
-      if not young and many < most then
-        many = math.max(many, call('ZCOUNT', set, '-inf', now - rule.age))
-      end
-      if many > 0 and most > 0 then
-        local last = math.min(many, most) - 1
-        for _, id in ipairs(call('ZRANGE', set, '0', last)) do
-          old[#old + 1] = id
-        end
-        call('ZREMRANGEBYRANK', set, '0', last)
-      end
+      local old = outdated(rule)
       -- No parent waits for a child that has completed.
-      gather(B, old, false, deleted, rule.good and #old > 0 and (not unknown or call('EXISTS', O .. 'families') == 0))
+      if #old > 0 and rule.good and (not unknown or call('EXISTS', O .. 'families') == 0) then
+        for _, id in ipairs(old) do
+          keys_of(B, id, deleted)
+        end
+      else
+        gather(B, old, false, deleted)
+      end
     end
   end
   delete(deleted)

@@ -1,14 +1,4 @@
--- What is read of a job that is taken: BullMQ's name, data, opts, timestamp, atm, ats, stc and defa, then whether it is canceled,
--- since when it is ready, and its priority. Only who has been tried has stalled, and who is canceled has a "defa", too. In what is
--- handed over, the last two have given way to when it was taken and its id.
 local held = {}
-local function read(key)
-  local h = call('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'lk:at', 'priority')
-  h[8], h[10], h[11] = h[7], h[8], h[9]
-  h[7] = (h[5] or h[6]) and call('HGET', key, 'stc')
-  h[9] = h[8] and call('HGET', key, 'lk:c')
-  return h
-end
 
 -- Whether the queue has groups, or has had some before this script.
 local function any_groups()
@@ -62,13 +52,10 @@ if token ~= '' and #held == 0 then
     end
     local woken = any_groups() and groups.wake(groups.lane(B)) or 0
     local taken, missing, popped, counted, busy = {}, {}, 0, 0, false
-    local since, waited
     local function activate(id, key, h)
-      local starts, ready = after(h[6] or '0'), h[10] or h[4]
-      if ready ~= since or not ready then
-        since, waited = ready, math.max(0, now - (tonumber(ready) or now))
-      end
-      taken[#taken + 1], waits[waited] = id, (waits[waited] or 0) + 1
+      local starts = after(h[6] or '0')
+      taken[#taken + 1] = id
+      count_wait(h[10] or h[4])
       h[6] = starts
       call('SET', key .. ':lock', token, 'PX', ARGV[6])
       tell(B, 'active', 'jobId', id, 'prev', 'waiting')
