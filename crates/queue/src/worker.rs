@@ -24,6 +24,7 @@ use crate::queue::Queue;
 
 mod active;
 mod books;
+mod dice;
 mod held;
 mod keeper;
 mod pump;
@@ -37,6 +38,7 @@ pub use active::{Active, Cause};
 pub use router::Handler;
 pub use running::Running;
 
+use dice::Dice;
 use held::HeldSet;
 use router::Router;
 
@@ -76,6 +78,7 @@ pub struct WorkerBuilder {
     journal: Arc<dyn Journal>,
     settings: Settings,
     name: Option<String>,
+    seed: Option<u64>,
     doubled: Option<&'static str>,
 }
 
@@ -143,6 +146,7 @@ struct Shared {
     settings: Settings,
     info: WorkerInfo,
     held: HeldSet,
+    dice: Dice,
     tally: Tally,
 }
 
@@ -174,6 +178,7 @@ impl Worker {
                 rate: None,
             },
             name: None,
+            seed: None,
             doubled: None,
         }
     }
@@ -288,6 +293,14 @@ impl WorkerBuilder {
         self
     }
 
+    /// For tests: makes what is random of the worker (its id, the spread of its looks for stalled jobs, the jitter of
+    /// backoffs) follow from a number. Under a paused clock one number then replays a run. Two workers of one queue must not
+    /// have the same, since their ids name their locks.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Checks and builds; starts nothing.
     pub fn build(self) -> Result<Worker, BadWorker> {
         if let Some(name) = self.doubled {
@@ -308,7 +321,8 @@ impl WorkerBuilder {
         if !RESCUE_EVERY.contains(&self.settings.rescue_every) {
             return Err(BadWorker::RescueEvery);
         }
-        let id = format!("{:032x}", rand::random::<u128>());
+        let dice = Dice::new(self.seed);
+        let id = dice.id();
         let name = self.name.unwrap_or_else(|| format!("worker-{}", &id[..8]));
         if name.is_empty() || name.len() > MAX_NAME || name.contains(|c: char| c.is_control() || c.is_whitespace()) {
             return Err(BadWorker::Name(name));
@@ -328,6 +342,7 @@ impl WorkerBuilder {
             settings: self.settings,
             info,
             held: HeldSet::default(),
+            dice,
             tally: Tally::default(),
         };
         Ok(Worker { shared: Arc::new(shared) })

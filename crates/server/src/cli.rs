@@ -4,6 +4,7 @@
 //! one JSON document and nothing else. Exit codes: 0 done, 1 failed, 2 wrong use, 3 cannot reach
 //! the server or a store.
 
+mod backup;
 mod client;
 mod demo;
 mod doctor;
@@ -79,6 +80,10 @@ enum Command {
     Doctor,
     /// Bring the database's schema up to date
     Migrate,
+    /// Copy what a deployment keeps in files, while it runs: database, queue, secrets
+    Backup(backup::BackupArgs),
+    /// Put such a copy back, where no deployment is
+    Restore(backup::RestoreArgs),
 }
 
 /// What every command gets.
@@ -135,6 +140,8 @@ async fn run(command: Command, context: &Context) -> Result<(), Stop> {
         Command::Token(command) => token::token(context, command),
         Command::Doctor => doctor::doctor(context).await,
         Command::Migrate => migrate::migrate(context).await,
+        Command::Backup(args) => backup::backup(context, &args).await,
+        Command::Restore(args) => backup::restore(context, &args).await,
     }
 }
 

@@ -20,8 +20,7 @@ use secrecy::SecretString;
 pub use layers::{BadLayer, Origin, Settings, VARIABLES};
 pub use read::duration;
 use read::{MakeSecret, database, grace, kept_secret, lock_duration, number, production, refuse_later, refused, tls};
-pub use store::QueueStore;
-use store::queue_store;
+pub use store::{QueueStore, queue_store};
 
 /// Where data lives unless something else is said, relative to the current directory.
 pub const DATA_DIR: &str = "./launchkit-data";

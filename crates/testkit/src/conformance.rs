@@ -26,7 +26,30 @@ pub mod worker;
 #[macro_export]
 macro_rules! conformance {
     ($harness:ty) => {
-        $crate::cases! { $harness;
+        $crate::every_case! { cases $harness }
+    };
+}
+
+/// A case under way.
+pub type Running = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+
+/// A case that is run by hand, with its name.
+pub type Case = (&'static str, fn() -> Running);
+
+/// All cases for a harness, as [`Case`]s.
+#[macro_export]
+macro_rules! case_list {
+    ($harness:ty) => {
+        $crate::every_case! { listed_cases $harness }
+    };
+}
+
+/// Hands all cases to another macro.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! every_case {
+    ($consumer:ident $harness:ty) => {
+        $crate::$consumer! { $harness;
             add:
                 auto_ids_are_the_queues_decimal_counter,
                 the_counter_also_counts_own_ids_and_duplicates,
@@ -457,5 +480,16 @@ macro_rules! cases {
                 $crate::harness::run::<$harness>(async |h| $crate::conformance::$family::$case(h).await).await;
             })+
         })+
+    };
+}
+
+#[macro_export]
+#[doc(hidden)]
+macro_rules! listed_cases {
+    ($harness:ty; $($family:ident: $($case:ident),+ $(,)?;)+) => {
+        vec![$($((
+            concat!(stringify!($family), "::", stringify!($case)),
+            (|| Box::pin($crate::harness::run::<$harness>(async |h| $crate::conformance::$family::$case(h).await))) as fn() -> $crate::conformance::Running,
+        )),+),+]
     };
 }

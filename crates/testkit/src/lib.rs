@@ -10,6 +10,7 @@ pub mod peer;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;
+pub mod wrong;
 
 pub use faulty::Faulty;
 pub use given::Given;
@@ -17,3 +18,4 @@ pub use harness::{Harness, MemoryHarness, SqliteHarness};
 pub use peer::Peer;
 pub use proxy::Proxy;
 pub use redis::{RedisHarness, ValkeyHarness};
+pub use wrong::Lie;

@@ -1,6 +1,6 @@
 //! The jobs that a worker holds, from the take's answer until the store has answered their end.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -129,7 +129,7 @@ impl Run {
 /// All held jobs of a worker.
 #[derive(Debug, Default)]
 pub(super) struct HeldSet {
-    runs: Mutex<HashMap<JobId, Arc<Run>>>,
+    runs: Mutex<BTreeMap<JobId, Arc<Run>>>,
 }
 
 impl HeldSet {
@@ -171,7 +171,7 @@ impl HeldSet {
         }
     }
 
-    fn runs(&self) -> MutexGuard<'_, HashMap<JobId, Arc<Run>>> {
+    fn runs(&self) -> MutexGuard<'_, BTreeMap<JobId, Arc<Run>>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

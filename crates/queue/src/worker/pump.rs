@@ -231,7 +231,7 @@ impl Pump {
             let ended = match ran.filter(|_| !run.is_lost()) {
                 Some(ran) => {
                     let now = shared.queue.clock().now();
-                    let outcome = decide(ran, held.made, &held.options, now, rand::random());
+                    let outcome = decide(ran, held.made, &held.options, now, shared.dice.draw());
                     let took = run.ran(now);
                     Some(Finished { run, ending: Ending { held, carry, outcome }, ran: took, journaled: false })
                 }

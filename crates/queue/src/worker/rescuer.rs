@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -34,12 +33,11 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
                 tracing::warn!(queue = %shared.queue.name(), %error, "could not look for schedulers that stand still")
             }
         }
-        // Spread out, so that many workers do not look at the same moment.
-        let spread = Duration::from_secs_f64(shared.settings.rescue_every.as_secs_f64() * rand::random_range(0.9..1.1));
+        let pause = shared.dice.about(shared.settings.rescue_every);
         tokio::select! {
             biased;
             _ = ended.cancelled() => return,
-            _ = tokio::time::sleep(spread) => {}
+            _ = tokio::time::sleep(pause) => {}
         }
     }
 }

@@ -1,8 +1,9 @@
 //! `kill -9` under load: by the clients' own list, every accepted job ends once, and no usage is billed twice. At random
 //! times and at each named step of the protocol, on SQLite and on PostgreSQL, with the embedded queue and with Redis; and
-//! the same when it is Redis that is killed or emptied.
+//! the same when it is Redis that is killed or emptied, and when database and queue come out of backups.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod backup;
 mod redis;
 mod support;
 

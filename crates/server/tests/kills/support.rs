@@ -46,6 +46,11 @@ impl Home {
         home
     }
 
+    /// A place for another deployment with this key, with nothing in it.
+    pub(crate) fn empty(key: &str) -> Home {
+        Home { folder: tempfile::tempdir().unwrap(), stores: Stores::default(), key: key.to_owned() }
+    }
+
     pub(crate) fn redis(&self) -> &RedisServer {
         self.stores.redis.as_ref().expect("the queue is on Redis")
     }
@@ -144,6 +149,11 @@ impl Load {
         let load = Arc::new(Load::default());
         let clients = (0..CLIENTS).map(|n| tokio::spawn(load.clone().client(home.key.clone(), n))).collect();
         (load, clients)
+    }
+
+    /// What was accepted elsewhere, without clients.
+    pub(crate) fn of(accepted: Vec<Accepted>) -> Load {
+        Load { accepted: Mutex::new(accepted), ..Load::default() }
     }
 
     /// Ends the load; answers how every accepted job ended.
@@ -266,8 +276,8 @@ pub(crate) struct Books {
     doubled: i64,
     unbilled: i64,
     pub(crate) rerun: i64,
-    open: i64,
-    in_queue: u64,
+    pub(crate) open: i64,
+    pub(crate) in_queue: u64,
 }
 
 impl Books {
