@@ -81,6 +81,7 @@ fn a_damaged_or_strange_backup_is_refused_and_nothing_is_put_in_place() {
 
 #[test]
 fn with_postgresql_the_operator_is_told_what_to_do() {
-    let ran = Place::new().run(&["backup", "copy"], &[("DATABASE_URL", "postgres://somewhere/launchkit")]);
+    let shared = [("DATABASE_URL", "postgres://somewhere/launchkit"), ("REDIS_URL", "redis://somewhere")];
+    let ran = Place::new().run(&["backup", "copy"], &shared);
     assert!(ran.code == 2 && ran.err.contains("pg_dump"), "{}", ran.err);
 }

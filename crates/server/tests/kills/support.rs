@@ -137,7 +137,7 @@ pub(crate) struct Load {
     stop: AtomicBool,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(crate) struct Accepted {
     id: String,
     cancel_asked: bool,
