@@ -10,6 +10,7 @@ use launchkit_queue::{Dedup, FailureKind, JobOptions, Outcome, Queue, QueueName,
 use launchkit_testkit::given::*;
 use launchkit_testkit::redis::{Kind, RedisServer};
 
+mod garbage;
 mod heads;
 mod jobs;
 mod many;
