@@ -26,9 +26,13 @@ bench-redis: ## measure the store on Redis beside BullMQ (12 minutes); crates/te
 eval: ## measure the local processors on public data sets
 	scripts/eval
 
-soak: ## the kill tests with ten times the rounds, and fifty times the histories
+soak: ## the kill tests with ten times the rounds and more, fifty times the histories, a hundred thousand simulated ones, more garbage
 	KILL_ROUNDS=200 cargo test -p launchkit --test kills -- --nocapture
+	DISK_KILLS=1000 cargo test -p launchkit-testkit --test disk killed -- --nocapture
 	MODEL_RUNS=1000 cargo test -p launchkit-queue --test model
+	SIM_SEEDS=100000 cargo test -p launchkit-queue --test sim -- --nocapture
+	GARBAGE_SEEDS=300 cargo test -p launchkit-queue --all-features --test redis_foreign garbage
+	FUZZ_SECONDS=60 cargo test -p launchkit-queue --test fuzz -- --nocapture
 
 check: ## what must be clean before a commit
 	cargo fmt --all --check

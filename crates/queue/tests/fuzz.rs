@@ -70,7 +70,7 @@ fn try_text(name: &str, corpus: &[&str], read: impl Fn(&str)) {
             tried += 1;
         }
     }
-    println!("fuzzed: {name}, {tried} inputs");
+    launchkit_testkit::tell(&format!("fuzzed: {name}, {tried} inputs"));
 }
 
 /// Tries the reader of what these values are stored as; what it has read, it writes and reads again.

@@ -157,7 +157,7 @@ impl Handles {
         private_directory(&config.data_dir)?;
         let Some(store) = queue::open(config, stop).await? else { return Ok(None) };
         let clock = store.clock().clone();
-        let ledger = open_ledger(&config.database, Migrate::Apply, &clock).await?;
+        let ledger = open_ledger(&config.database, config.migrate, &clock).await?;
         if queue::claim(&store, config, ledger.deployment_id(), stop).await?.is_none() {
             ledger.close().await;
             store.close().await;

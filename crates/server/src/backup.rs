@@ -1,11 +1,13 @@
 //! Copies of a deployment: what it keeps in files, taken while it runs, and put back.
 //!
 //! The queue is copied before the database. The database is the record: what it says and the older queue does not know, it
-//! carries into the queue again; what the queue still holds although it has ended is passed over. The other way round, the
-//! queue would hold jobs that nobody knows.
+//! carries into the queue again; what the queue still holds although it has ended is passed over. With the older database, the
+//! queue would hold jobs that were accepted and that nobody knows any more.
+//!
+//! Configuration (the environment, `.env`, `launchkit.toml`) is no part of a copy.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use sha2::{Digest, Sha256};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use crate::config::secrets::{private_directory, write_new};
+use crate::config::secrets::private_directory;
 use crate::when::rfc3339;
 
 /// What the file is called that says what a copy has.
@@ -25,8 +27,10 @@ const FORMAT: u32 = 1;
 const QUEUE: &str = "queue.db";
 /// The database's file in copies; where it stands otherwise is configured.
 const DATABASE: &str = "launchkit.db";
-/// Files that are not databases, as far as they are there.
-const PLAIN: [&str; 3] = ["jwt-secret", "secret-key", "launchkit.toml"];
+/// Secrets that were made at the first start, as far as they are there; others are kept where they are configured.
+const SECRETS: [&str; 2] = ["jwt-secret", "secret-key"];
+/// What SQLite keeps beside a database.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// A larger manifest is none.
 const LARGEST_MANIFEST: u64 = 1 << 20;
 
@@ -69,7 +73,8 @@ pub struct Kept {
     pub sha256: String,
 }
 
-/// Why a copy was not made, or not put back. Nothing is left half done.
+/// Why a copy was not made, or not put back. What was begun is taken back; a process that is killed leaves files with `.partial-`
+/// in their names.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// Something is there already; it is not written over.
@@ -107,26 +112,27 @@ pub enum BackupError {
 /// Copies a deployment, running or not, into a directory that is not there yet. Databases are copied as of one moment each,
 /// and checked; writers are not held up.
 pub async fn take(places: &Places, into: &Path, now: i64) -> Result<Manifest, BackupError> {
+    let into = &absolute(into)?;
     if into.symlink_metadata().is_ok() {
         return Err(BackupError::Exists(into.to_owned()));
     }
     if !places.database.exists() {
         return Err(BackupError::Nothing(places.database.clone()));
     }
-    let draft = Draft::beside(into)?;
+    let draft = Draft::folder(into)?;
     let mut files = Vec::new();
     if places.queue && places.data_dir.join(QUEUE).exists() {
         copy_database(&places.data_dir.join(QUEUE), &draft.0.join(QUEUE)).await?;
-        files.push(kept(&draft.0, QUEUE)?);
+        files.push(kept(&draft.0.join(QUEUE), QUEUE)?);
     }
     let database = draft.0.join(DATABASE);
     copy_database(&places.database, &database).await?;
-    files.push(kept(&draft.0, DATABASE)?);
-    for name in PLAIN {
+    files.push(kept(&database, DATABASE)?);
+    for name in SECRETS {
         let from = places.data_dir.join(name);
         if from.exists() {
             copy_file(&from, &draft.0.join(name))?;
-            files.push(kept(&draft.0, name)?);
+            files.push(kept(&draft.0.join(name), name)?);
         }
     }
     let deployment = deployment(&database).await?;
@@ -134,39 +140,42 @@ pub async fn take(places: &Places, into: &Path, now: i64) -> Result<Manifest, Ba
     let manifest = Manifest { format: FORMAT, version, deployment, taken: rfc3339(now), files };
     let text = serde_json::to_string_pretty(&manifest).map_err(|error| io::Error::other(error.to_string()));
     let path = draft.0.join(MANIFEST);
-    text.and_then(|text| write_new(&path, &text)).and_then(|()| sync(&path)).map_err(at(&path))?;
-    draft.keep(into)?;
+    text.and_then(|text| make(&path)?.write_all(text.as_bytes())).and_then(|()| sync(&path)).map_err(at(&path))?;
+    draft.rename(into)?;
     Ok(manifest)
 }
 
-/// Puts a copy back where no deployment is. Everything is checked before anything is put in place, the database last.
+/// Puts a copy back where no deployment is, and nothing of one. Everything is checked before anything is put in place, the
+/// database last; nothing may be started there meanwhile.
 pub async fn restore(places: &Places, from: &Path) -> Result<Manifest, BackupError> {
     let manifest = read_manifest(from)?;
-    let target = |name: &str| if name == DATABASE { places.database.clone() } else { places.data_dir.join(name) };
-    let wanted: Vec<&Kept> = manifest.files.iter().filter(|file| places.queue || file.name != QUEUE).collect();
-    for file in &wanted {
-        check(from, file)?;
-        for path in [target(&file.name), beside(&target(&file.name), "-wal")] {
-            if path.symlink_metadata().is_ok() {
-                return Err(BackupError::Exists(path));
-            }
+    let database = absolute(&places.database)?;
+    let data_dir = absolute(&places.data_dir)?;
+    let target = |name: &str| if name == DATABASE { database.clone() } else { data_dir.join(name) };
+    for name in [QUEUE, DATABASE].into_iter().chain(SECRETS) {
+        let endings = if is_database(name) { &BESIDE[..] } else { &[] };
+        let path = target(name);
+        let others = endings.iter().map(|ending| beside(&path, ending));
+        if let Some(there) = others.chain([path.clone()]).find(|path| path.symlink_metadata().is_ok()) {
+            return Err(BackupError::Exists(there));
         }
     }
-    private_directory(&places.data_dir).map_err(at(&places.data_dir))?;
+    for folder in [&*data_dir, folder_of(&database)] {
+        private_directory(folder).map_err(at(folder))?;
+    }
     let mut drafts = Vec::new();
-    for file in &wanted {
-        let (path, draft) = (target(&file.name), Draft(beside(&target(&file.name), ".restoring")));
-        let copied = copy_file(&from.join(&file.name), &draft.0);
+    for file in manifest.files.iter().filter(|file| places.queue || file.name != QUEUE) {
+        let path = target(&file.name);
+        let draft = Draft::file(&path, &from.join(&file.name))?;
+        check(&draft.0, file).await?;
         drafts.push((draft, path));
-        copied?;
-        if is_database(&file.name) {
-            check_database(&from.join(&file.name)).await?;
-        }
     }
-    drafts.sort_by_key(|(_, path)| *path == places.database);
+    drafts.sort_by_key(|(_, path)| *path == database);
+    let mut put = Vec::new();
     for (draft, path) in drafts {
-        draft.keep(&path)?;
+        put.push(draft.link(&path)?);
     }
+    put.into_iter().for_each(Draft::leave);
     Ok(manifest)
 }
 
@@ -181,7 +190,7 @@ fn read_manifest(from: &Path) -> Result<Manifest, BackupError> {
         return Err(unknown(format!("its format is {}, known is {FORMAT}", manifest.format)));
     }
     let mut names: Vec<&str> = manifest.files.iter().map(|file| file.name.as_str()).collect();
-    if let Some(name) = names.iter().find(|name| !is_database(name) && !PLAIN.contains(name)) {
+    if let Some(name) = names.iter().find(|name| !is_database(name) && !SECRETS.contains(name)) {
         return Err(unknown(format!("it has a file {name:?}")));
     }
     names.sort_unstable();
@@ -195,21 +204,20 @@ fn is_database(name: &str) -> bool {
     name == DATABASE || name == QUEUE
 }
 
-/// Whether a file of a copy is still what was copied.
-fn check(from: &Path, file: &Kept) -> Result<(), BackupError> {
-    let found = kept(from, &file.name)?;
-    if found == *file {
-        return Ok(());
+/// Whether a file is what was copied.
+async fn check(path: &Path, file: &Kept) -> Result<(), BackupError> {
+    let found = kept(path, &file.name)?;
+    if found != *file {
+        let (name, bytes) = (PathBuf::from(&file.name), found.bytes);
+        let why = format!("{bytes} bytes with the SHA-256 {}, not {} with {}", found.sha256, file.bytes, file.sha256);
+        return Err(BackupError::Damaged(name, why));
     }
-    let why =
-        format!("{} bytes with the SHA-256 {}, not {} with {}", found.bytes, found.sha256, file.bytes, file.sha256);
-    Err(BackupError::Damaged(from.join(&file.name), why))
+    if is_database(&file.name) { check_database(path).await } else { Ok(()) }
 }
 
-fn kept(folder: &Path, name: &str) -> Result<Kept, BackupError> {
-    let path = folder.join(name);
+fn kept(path: &Path, name: &str) -> Result<Kept, BackupError> {
     let digest = || {
-        let (mut file, mut hash, mut bytes) = (File::open(&path)?, Sha256::new(), 0_u64);
+        let (mut file, mut hash, mut bytes) = (File::open(path)?, Sha256::new(), 0_u64);
         let mut part = vec![0; 1 << 16];
         loop {
             match file.read(&mut part)? {
@@ -221,7 +229,7 @@ fn kept(folder: &Path, name: &str) -> Result<Kept, BackupError> {
             }
         }
     };
-    let (bytes, hash) = digest().map_err(at(&path))?;
+    let (bytes, hash) = digest().map_err(at(path))?;
     let sha256 = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(Kept { name: name.to_owned(), bytes, sha256 })
 }
@@ -233,10 +241,11 @@ async fn open(path: &Path) -> Result<SqliteConnection, BackupError> {
 
 /// Copies a database as it is at one moment, and checks the copy.
 async fn copy_database(from: &Path, to: &Path) -> Result<(), BackupError> {
+    let name = to.to_str().ok_or_else(|| BackupError::Unknown(to.to_owned(), "its name is no UTF-8".to_owned()))?;
     // A file that is there keeps its mode: only the owner may read it.
-    write_new(to, "").and_then(|()| File::options().write(true).open(to)?.set_len(0)).map_err(at(to))?;
+    make(to).map_err(at(to))?;
     let mut database = open(from).await?;
-    let copied = sqlx::query("VACUUM INTO ?1").bind(to.to_string_lossy().into_owned()).execute(&mut database).await;
+    let copied = sqlx::query("VACUUM INTO ?1").bind(name).execute(&mut database).await;
     copied.map_err(of(from))?;
     database.close().await.map_err(of(from))?;
     check_database(to).await?;
@@ -260,13 +269,20 @@ async fn deployment(database: &Path) -> Result<String, BackupError> {
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<(), BackupError> {
-    let copy = || {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let mut copy = File::options().write(true).create_new(true).mode(0o600).open(to)?;
-        io::copy(&mut File::open(from)?, &mut copy)?;
-        copy.sync_all()
-    };
-    copy().map_err(at(to))
+    let mut copy = make(to).map_err(at(to))?;
+    let mut from_file = File::open(from).map_err(at(from))?;
+    io::copy(&mut from_file, &mut copy).and_then(|_| copy.sync_all()).map_err(at(to))
+}
+
+/// Makes a file that only its owner may read.
+fn make(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    File::options().write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// A path that does not depend on where the process stands, nor ends with a separator.
+fn absolute(path: &Path) -> Result<PathBuf, BackupError> {
+    Ok(std::path::absolute(path).map_err(at(path))?.components().collect())
 }
 
 fn sync(path: &Path) -> io::Result<()> {
@@ -294,29 +310,55 @@ fn of(path: &Path) -> impl FnOnce(sqlx::Error) -> BackupError + use<> {
     |why| BackupError::Database { path, why }
 }
 
-/// Something under another name until it is whole; removed unless it is kept.
+/// Something under a name of its own until it is whole; removed unless it is kept.
 struct Draft(PathBuf);
 
 impl Draft {
+    fn name(path: &Path) -> PathBuf {
+        beside(path, &format!(".partial-{:016x}", rand::random::<u64>()))
+    }
+
     /// A folder for what is to stand there.
-    fn beside(path: &Path) -> Result<Self, BackupError> {
-        let draft = Self(beside(path, &format!(".partial-{:08x}", rand::random::<u32>())));
-        private_directory(&draft.0).map_err(at(&draft.0))?;
+    fn folder(path: &Path) -> Result<Self, BackupError> {
+        let name = Self::name(path);
+        private_directory(&name).map_err(at(&name))?;
+        Ok(Self(name))
+    }
+
+    /// A copy of a file for what is to stand there.
+    fn file(path: &Path, from: &Path) -> Result<Self, BackupError> {
+        let draft = Self(Self::name(path));
+        copy_file(from, &draft.0)?;
         Ok(draft)
     }
 
-    /// Puts it where it is to stand, in one step.
-    fn keep(self, path: &Path) -> Result<(), BackupError> {
-        if self.0.is_dir() {
-            sync(&self.0).map_err(at(&self.0))?;
+    /// Gives a folder its name. One that has something in it is not written over.
+    fn rename(self, path: &Path) -> Result<(), BackupError> {
+        sync(&self.0).and_then(|()| std::fs::rename(&self.0, path)).map_err(at(path))?;
+        sync(folder_of(path)).map_err(at(path))
+    }
+
+    /// Gives a file its name, unless something has it: to be left there, or removed again.
+    fn link(self, path: &Path) -> Result<Draft, BackupError> {
+        match std::fs::hard_link(&self.0, path) {
+            Ok(()) => {
+                let put = Draft(path.to_owned());
+                sync(folder_of(path)).map_err(at(path)).map(|()| put)
+            }
+            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Err(BackupError::Exists(path.to_owned())),
+            Err(why) => Err(at(path)(why)),
         }
-        std::fs::rename(&self.0, path).and_then(|()| sync(folder_of(path))).map_err(at(path))
+    }
+
+    /// Lets it stay.
+    fn leave(self) {
+        std::mem::forget(self);
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Nothing is there any more when it was kept.
+        // Nothing is there any more when it has got its name.
         let _ = if self.0.is_dir() { std::fs::remove_dir_all(&self.0) } else { std::fs::remove_file(&self.0) };
     }
 }

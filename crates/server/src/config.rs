@@ -17,9 +17,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::ledger::Migrate;
+
 pub use layers::{BadLayer, Origin, Settings, VARIABLES};
-pub use read::duration;
 use read::{MakeSecret, database, grace, kept_secret, lock_duration, number, production, refuse_later, refused, tls};
+pub use read::{duration, migrate};
 pub use store::{QueueStore, queue_store};
 
 /// Where data lives unless something else is said, relative to the current directory.
@@ -40,6 +42,8 @@ pub struct Config {
     pub queue: QueueStore,
     /// The service's database.
     pub database: Database,
+    /// Whether a start may bring its schema up to date.
+    pub migrate: Migrate,
     /// Name or address to listen on.
     pub host: String,
     /// Port to listen on; 0 lets the system choose.
@@ -177,6 +181,7 @@ impl Config {
         Ok(Config {
             queue,
             database,
+            migrate: migrate(settings)?,
             host: settings.get("HOST").unwrap_or("127.0.0.1").to_owned(),
             port: number(settings, "PORT", 3001, 0..=65_535)? as u16,
             tls: tls(settings)?,

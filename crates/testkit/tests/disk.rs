@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use launchkit_queue::backend::sqlite::Sqlite;
 use launchkit_queue::backend::{Backend, MAX_READ};
 use launchkit_queue::{JobId, QueueName};
-use launchkit_testkit::invariants;
+use launchkit_testkit::{invariants, tell};
 
 /// Kills, unless told otherwise.
 const KILLS: usize = 30;
@@ -123,7 +123,8 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
             acknowledged.check(&file).await;
         }
     }
-    println!("{kills} kills: {} added, {} ended, none lost", acknowledged.added.len(), acknowledged.ended.len());
+    let (added, ended) = (acknowledged.added.len(), acknowledged.ended.len());
+    tell(&format!("a process with a file killed {kills} times: {added} jobs added, {ended} ended, none lost"));
 }
 
 /// A killed process loses nothing of the page cache; only a trace tells whether an answer would outlive a loss of power.

@@ -171,3 +171,39 @@ async fn what_ends_together_leaves_the_others_active_in_their_order() {
     );
     assert_eq!(q.list(State::Completed).await.len(), 7);
 }
+
+/// What lies under a waiting job's key and is no record takes neither the ends nor the other jobs of its turn with it.
+#[tokio::test]
+async fn a_record_of_another_type_keeps_neither_ends_nor_other_jobs() {
+    let (server, q) = case().await;
+    for (round, write) in ["SET bull:q:b text", "SADD bull:q:b member"].into_iter().enumerate() {
+        let from = 10 * round as i64;
+        q.waiting(&["held"], at(from)).await;
+        let held = q.one(at(from + 1)).await;
+        q.waiting(&["a", "b", "c"], at(from + 2)).await;
+        ask(&server, "UNLINK bull:q:b");
+        ask(&server, write);
+        let turned = q.turn(vec![verdict(&held.lock, done())], Some(q.wish(3)), at(from + 3)).await;
+        assert_eq!(
+            (turned.ends.clone(), ids(&turned.held)),
+            (vec![End::Applied], vec!["a".to_owned(), "c".to_owned()])
+        );
+        q.turn(turned.held.iter().map(|held| verdict(&held.lock, done())).collect(), None, at(from + 4)).await;
+        for id in ["held", "a", "b", "c"] {
+            ask(&server, &format!("UNLINK bull:q:{id}"));
+        }
+        ask(&server, "DEL bull:q:completed bull:q:wait");
+    }
+}
+
+/// An id that stands in `wait` and is active is ended, and not handed out as what it was before.
+#[tokio::test]
+async fn an_id_that_ends_and_waits_is_read_after_its_end() {
+    let (server, q) = case().await;
+    q.waiting(&["j"], at(0)).await;
+    let held = q.one(at(1)).await;
+    ask(&server, "RPUSH bull:q:wait j");
+    let turned = q.turn(vec![verdict(&held.lock, done())], Some(q.wish(1)), at(2)).await;
+    assert_eq!(turned.ends, [End::Applied]);
+    assert_eq!((turned.held[0].made, turned.held[0].started), (1, 2));
+}

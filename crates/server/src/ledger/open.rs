@@ -65,7 +65,7 @@ pub enum OpenError {
         source: LedgerError,
     },
     /// The schema is another version's.
-    #[error("the database's schema has version {found}, this program needs {needed}{hint}")]
+    #[error("the database's schema has version {found}, this program needs {needed}: {hint}")]
     Schema {
         /// What the database has; 0 is none.
         found: i64,
@@ -84,8 +84,17 @@ pub enum OpenError {
     },
 }
 
-/// The schema's versions: the n-th text leads to version n.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_first.sql")];
+/// A step from one version of the schema to the next.
+struct Step {
+    text: &'static str,
+    /// The earliest version that a program may need and still run on what this step leads to. A step that only adds (a table, a
+    /// column that may be null or has a default) leaves it as it is; one that takes something away is made when no program that
+    /// needs it is left, and raises it.
+    oldest: i64,
+}
+
+/// The schema's versions: the n-th step leads to version n.
+const MIGRATIONS: [Step; 1] = [Step { text: include_str!("../../migrations/0001_first.sql"), oldest: 1 }];
 
 impl DatabaseUrl {
     /// Reads `sqlite://path`, `sqlite:path`, `postgres://…` or `postgresql://…`. An in-memory SQLite database is refused:
@@ -152,14 +161,14 @@ impl Ledger {
                 Checked::Setting(name, found) => OpenError::Setting { name, found },
             })?;
         }
-        let found = schema(&db, options.migrate).await.map_err(unreachable)?;
+        let (found, oldest) = schema(&db, options.migrate).await.map_err(unreachable)?;
         let needed = MIGRATIONS.len() as i64;
-        if found != needed {
-            let hint = if found > needed {
-                ": a newer version has been here; use that one"
-            } else {
-                ": run `launchkit migrate` first"
-            };
+        let hint = if found < needed {
+            "run `launchkit migrate` first"
+        } else {
+            "a newer version has been here; use that one"
+        };
+        if !(oldest..=found).contains(&needed) {
             return Err(OpenError::Schema { found, needed, hint });
         }
         let ids = Ids::default();
@@ -276,32 +285,35 @@ async fn check_settings(db: &Db) -> Result<(), Checked> {
 }
 
 /// Brings the schema up to date (or only looks) in one transaction that two starting nodes cannot both be in; answers the
-/// version that the database has then.
-async fn schema(db: &Db, migrate: Migrate) -> Result<i64, LedgerError> {
+/// version that the database has then, and the oldest one that runs on it.
+async fn schema(db: &Db, migrate: Migrate) -> Result<(i64, i64), LedgerError> {
     let mut tx = db.write().await?;
     // Any number; it only has to be the same for every node.
     tx.lock(|| Sql::new("open.lock", "SELECT pg_advisory_xact_lock(7301944)")).await?;
     if migrate == Migrate::Apply {
-        tx.script("CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY)").await?;
+        let table =
+            "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY, oldest BIGINT NOT NULL)";
+        tx.script(table).await?;
     } else if !has_version_table(db, &mut tx).await? {
-        return Ok(0);
+        return Ok((0, 0));
     }
-    let version = Sql::new("open.version", "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM schema_version");
+    let version = Sql::new("open.version", "SELECT version, oldest FROM schema_version ORDER BY version DESC LIMIT 1");
     let found = match tx.row(version).await? {
-        Some(mut row) => row.int()?,
-        None => 0,
+        Some(mut row) => (row.int()?, row.int()?),
+        None => (0, 0),
     };
-    if migrate == Migrate::Check {
+    if migrate == Migrate::Check || found.0 >= MIGRATIONS.len() as i64 {
         return Ok(found);
     }
-    let done = usize::try_from(found).unwrap_or(usize::MAX);
-    for (at, text) in MIGRATIONS.iter().enumerate().skip(done) {
-        tx.script(text).await?;
-        let noted = Sql::new("open.migrated", "INSERT INTO schema_version (version) VALUES ($1)");
-        tx.run(noted.bind(at as i64 + 1)).await?;
+    let (mut found, done) = (found, usize::try_from(found.0).unwrap_or(usize::MAX));
+    for (at, step) in MIGRATIONS.iter().enumerate().skip(done) {
+        tx.script(step.text).await?;
+        found = (at as i64 + 1, step.oldest);
+        let noted = Sql::new("open.migrated", "INSERT INTO schema_version (version, oldest) VALUES ($1, $2)");
+        tx.run(noted.bind(found.0).bind(found.1)).await?;
     }
     tx.commit().await?;
-    Ok(found.max(MIGRATIONS.len() as i64))
+    Ok(found)
 }
 
 async fn has_version_table(db: &Db, tx: &mut Tx<'_>) -> Result<bool, LedgerError> {

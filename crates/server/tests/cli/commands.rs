@@ -206,3 +206,15 @@ fn the_demo_shows_five_jobs_and_touches_nothing() {
         assert_eq!(job["status"], if translated { "SUCCEEDED" } else { "FAILED" }, "{job}");
     }
 }
+
+#[test]
+fn with_auto_migrate_off_only_migrate_changes_the_schema() {
+    let place = Place::new();
+    let off = [("AUTO_MIGRATE", "off")];
+    let refused = place.run(&["keys", "create"], &off);
+    assert!(refused.code == 1 && refused.err.contains("launchkit migrate"), "{}", refused.err);
+    assert_eq!(place.run(&["migrate"], &off).code, 0);
+    assert_eq!(place.run(&["keys", "create"], &off).code, 0);
+    let odd = place.run(&["keys", "create"], &[("AUTO_MIGRATE", "perhaps")]);
+    assert!(odd.code == 2 && odd.err.contains("on or off"), "{}", odd.err);
+}

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use launchkit_testkit::tell;
+
 use super::support::{Accepted, Books, Home, Load, PATIENCE, Server, Stores};
 
 /// Backups of a deployment under load, in order, each with what had been accepted before it was begun.
@@ -42,7 +44,7 @@ async fn ends_everything(restored: &Home, accepted: Vec<Accepted>) {
     };
     tokio::time::timeout(PATIENCE, empty).await.expect("the queue is worked to its end");
     server.stop().await;
-    eprintln!("{} open at the time of the backup, {ends:?}", before.open);
+    tell(&format!("a backup under load: {} open when it was taken, {ends:?} where it was restored", before.open));
     Books::read(restored).await.assert_balanced();
 }
 

@@ -6,6 +6,7 @@
 mod backup;
 mod redis;
 mod support;
+mod upgrade;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use launchkit::failpoint::Point;
 use launchkit_testkit::postgres::{Durability, Postgres};
 use launchkit_testkit::redis::{Kind, RedisSetup};
+use launchkit_testkit::tell;
 
 use support::{Books, Home, Load, PATIENCE, Server, Stores};
 
@@ -68,13 +70,13 @@ async fn kill_rounds(home: &Home, rounds: usize) {
     let ends = load.end(clients, home, &server.url).await;
     server.stop().await;
     let books = Books::read(home).await;
-    eprintln!(
-        "{} random kills and {} named ones: {} accepted, {ends:?}, {} ran more than once and were billed once",
-        rounds,
+    tell(&format!(
+        "the service killed {rounds} times at random and {} times at named steps: {} accepted, {ends:?}, {} ran more than once and \
+         were billed once",
         Point::ALL.len(),
         load.accepted().len(),
         books.rerun,
-    );
+    ));
     books.assert_balanced();
     assert!(books.rerun > 0, "at least one job ran twice and was billed once");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use launchkit_testkit::postgres::{Durability, Postgres};
 use launchkit_testkit::redis::{Kind, RedisSetup};
+use launchkit_testkit::tell;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Child;
@@ -60,7 +61,7 @@ async fn a_server_outlives_its_redis_and_loses_nothing() {
     health(&server.url, "/readyz", 200).await;
     let ends = load.end(clients, &home, &server.url).await;
     server.stop().await;
-    eprintln!("2 kills of Redis and a freeze: {} accepted, {ends:?}", load.accepted().len());
+    tell(&format!("Redis killed twice and frozen: {} accepted, {ends:?}", load.accepted().len()));
     assert!(!ends.contains_key("FAILED"), "{ends:?}");
     Books::read(&home).await.assert_balanced();
 }
@@ -88,7 +89,7 @@ async fn a_queue_that_was_emptied_under_load_is_rebuilt_from_the_database() {
     assert!(!owner.is_empty());
     server.stop().await;
     let relived = home.log().matches("the queue had lost this job: queued again").count();
-    eprintln!("3 times emptied: {} accepted, {ends:?}, {relived} lives given back", load.accepted().len());
+    tell(&format!("Redis emptied 3 times: {} accepted, {ends:?}, {relived} lives given back", load.accepted().len()));
     assert!(relived > 0 && !ends.contains_key("FAILED"), "{relived} {ends:?}");
     Books::read(&home).await.assert_balanced();
 }

@@ -82,6 +82,16 @@ impl Home {
         self.stores.postgres.clone().unwrap_or_else(file)
     }
 
+    /// Changes the database behind the program's back.
+    pub(crate) async fn execute(&self, sql: &str) {
+        let (url, sql) = (self.database(), sqlx::AssertSqlSafe(sql.to_owned()));
+        if url.starts_with("postgres") {
+            sqlx::raw_sql(sql).execute(&mut sqlx::PgConnection::connect(&url).await.unwrap()).await.unwrap();
+        } else {
+            sqlx::raw_sql(sql).execute(&mut sqlx::SqliteConnection::connect(&url).await.unwrap()).await.unwrap();
+        }
+    }
+
     async fn store(&self) -> Store {
         match &self.stores.redis {
             Some(redis) => Store::redis(&RedisOptions::parse(&redis.url()).unwrap()).await.unwrap(),

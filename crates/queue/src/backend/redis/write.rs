@@ -1,7 +1,7 @@
 //! The verbs that write, each one script: what goes in as arguments, and what comes out.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ::redis::Value;
@@ -88,12 +88,12 @@ impl Redis {
     pub(super) async fn turn_once(&self, turn: &Turn, now: Timestamp) -> Result<Turned, Trouble> {
         let token = turn.take.as_ref().map(|take| &take.token);
         let read = |reply: Value| turned(reply, token, &self.keys).map_err(Trouble::after);
-        if is_plain_turn(turn) && self.plain_turns.are_worth_it() {
+        if is_plain_turn(turn) && self.plain_turns.are_worth_it(&turn.queue) {
             let reply = self.link.call(self.turn_call(&self.scripts.turn_plain, turn, now)).await?;
             if reply != Value::Nil {
                 return read(reply);
             }
-            self.plain_turns.refused();
+            self.plain_turns.refused(&turn.queue);
         }
         read(self.link.call(self.turn_call(&self.scripts.turn, turn, now)).await?)
     }
@@ -268,19 +268,30 @@ fn is_plain_turn(turn: &Turn) -> bool {
 /// Whether plain turns are tried. A queue that refuses one, because of what else there is to it, refuses the next ones, too.
 #[derive(Debug, Default)]
 pub(super) struct PlainTurns {
-    passed_over: AtomicU32,
+    /// How many more turns of a queue are not tried.
+    passed_over: Mutex<BTreeMap<QueueName, u32>>,
 }
 
 impl PlainTurns {
     /// Turns that are not tried after one that was refused.
     const PASSED_OVER: u32 = 31;
 
-    fn are_worth_it(&self) -> bool {
-        self.passed_over.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err()
+    fn are_worth_it(&self, queue: &QueueName) -> bool {
+        let mut all = self.all();
+        let Some(left) = all.get_mut(queue) else { return true };
+        *left -= 1;
+        if *left == 0 {
+            all.remove(queue);
+        }
+        false
     }
 
-    fn refused(&self) {
-        self.passed_over.store(Self::PASSED_OVER, Relaxed);
+    fn refused(&self, queue: &QueueName) {
+        self.all().insert(queue.clone(), Self::PASSED_OVER);
+    }
+
+    fn all(&self) -> MutexGuard<'_, BTreeMap<QueueName, u32>> {
+        self.passed_over.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@ both![
     nodes_that_open_a_new_database_at_once_agree,
     a_database_without_our_schema_is_refused_when_only_checked,
     a_newer_schema_is_refused,
+    a_newer_schema_that_only_adds_is_opened,
     a_closed_ledger_says_so,
     the_settings_that_durability_rests_on_are_in_force,
 ];
@@ -61,9 +62,18 @@ async fn a_database_without_our_schema_is_refused_when_only_checked(f: Fixture) 
 }
 
 async fn a_newer_schema_is_refused(f: Fixture) {
-    f.sql("INSERT INTO schema_version (version) VALUES (1000)").await;
+    f.sql("INSERT INTO schema_version (version, oldest) VALUES (1000, 2)").await;
     let refused = Ledger::open(&f.url, OpenOptions::default(), NOW).await.err();
     assert!(matches!(refused, Some(OpenError::Schema { found: 1_000, .. })));
+}
+
+async fn a_newer_schema_that_only_adds_is_opened(f: Fixture) {
+    f.sql("INSERT INTO schema_version (version, oldest) VALUES (1000, 1)").await;
+    for migrate in [Migrate::Apply, Migrate::Check] {
+        let opened = Ledger::open(&f.url, OpenOptions { migrate, ..OpenOptions::default() }, NOW).await;
+        assert_eq!(opened.unwrap().deployment_id(), f.ledger.deployment_id());
+    }
+    assert_eq!(f.number("SELECT COUNT(*) FROM schema_version").await, 2);
 }
 
 async fn a_closed_ledger_says_so(f: Fixture) {

@@ -51,9 +51,12 @@ end
 
 -- What is read of a job that is taken: BullMQ's name, data, opts, timestamp, atm, ats, stc and defa, then whether it is canceled,
 -- since when it is ready, and its priority. Only who has been tried has stalled, and who is canceled has a "defa", too. In what is
--- handed over, the last two have given way to when it was taken and its id.
+-- handed over, the last two have given way to when it was taken and its id. What is of another shape is no job.
 local function read(key)
-  local h = call('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'lk:at', 'priority')
+  local h = redis.pcall('HMGET', key, 'name', 'data', 'opts', 'timestamp', 'atm', 'ats', 'defa', 'lk:at', 'priority')
+  if h.err then
+    return nil
+  end
   h[8], h[10], h[11] = h[7], h[8], h[9]
   h[7] = (h[5] or h[6]) and call('HGET', key, 'stc')
   h[9] = h[8] and call('HGET', key, 'lk:c')

@@ -17,8 +17,10 @@ if ARGV[7] == '1' then
     if lock == token then
       local key = B .. id
       local h = read(key)
-      h[10], h[11] = call('HGET', key, 'processedOn'), id
-      held[#held + 1] = h
+      if h then
+        h[10], h[11] = call('HGET', key, 'processedOn'), id
+        held[#held + 1] = h
+      end
     end
   end)
 end
@@ -71,8 +73,8 @@ if token ~= '' and #held == 0 then
       for _, id in ipairs(ids) do
         local key = B .. id
         local h = read(key)
-        local enters = h[11] == '2097152' and groups.enter(B, id, false, true)
-        if not enters and (h[4] or h[1]) then
+        local enters = h and h[11] == '2097152' and groups.enter(B, id, false, true)
+        if not enters and h and (h[4] or h[1]) then
           activate(id, key, h)
         elseif not enters and id:sub(1, 2) ~= '0:' then
           missing[#missing + 1] = id
@@ -116,7 +118,7 @@ if token ~= '' and #held == 0 then
       busy = groups.hand_out(groups.lane(B), room - #taken, function(id)
         local key = B .. id
         local h = read(key)
-        if h[4] or h[1] then
+        if h and (h[4] or h[1]) then
           activate(id, key, h)
           return true, not h[8]
         end

@@ -16,9 +16,10 @@ end
 keys[ends + 1] = B .. 'limiter'
 local locks, ender = call('MGET', unpack(keys)), ARGV[12]
 keys[ends + 1] = nil
-local first = tonumber(call('ZRANGE', B .. 'delayed', '0', '0', 'WITHSCORES')[2])
+local delayed = redis.pcall('ZRANGE', B .. 'delayed', '0', '0', 'WITHSCORES')
+local first = tonumber(delayed[2])
 local next_due = first and math.floor(first / 4096)
-if locks[ends + 1] or (first and (next_due <= now or first >= PARKED)) then
+if locks[ends + 1] or delayed.err or (first and (next_due <= now or first >= PARKED)) then
   return false
 end
 local tries = {}
@@ -34,17 +35,17 @@ local unknown = ends > 0 and call('EXISTS', B .. 'stalled', O .. 'families') > 0
 if unknown and call('EXISTS', O .. 'families') == 1 then
   return false
 end
-local ids = call('LRANGE', B .. 'wait', '-' .. ARGV[5], '-1')
-if #ids < most and call('EXISTS', B .. 'prioritized') == 1 then
+local ids = redis.pcall('LRANGE', B .. 'wait', '-' .. ARGV[5], '-1')
+if ids.err or #ids < most and call('EXISTS', B .. 'prioritized') == 1 then
   return false
 end
 local held = {}
 for n = #ids, 1, -1 do
-  local h = read(B .. ids[n])
-  if not h[1] or not h[4] or h[8] or h[11] == '2097152' then
+  local h = ending[ids[n]] == nil and read(B .. ids[n])
+  if not h or not h[1] or not h[4] or h[8] or h[11] == '2097152' then
     return false
   end
-  held[#held + 1] = h
+  ending[ids[n]], held[#held + 1] = false, h
 end
 
 local answers = {}
