@@ -74,9 +74,29 @@ fn a_damaged_or_strange_backup_is_refused_and_nothing_is_put_in_place() {
         let ran = restore();
         assert!(ran.code == 2 && ran.err.contains("no backup that this version can read"), "{at}: {}", ran.err);
     }
-    assert!(!place.path("new").exists());
+    assert_eq!(std::fs::read_dir(place.path("new")).unwrap().count(), 0, "nothing was put in place");
     std::fs::write(&manifest, said.to_string()).unwrap();
     assert_eq!(restore().code, 0);
+}
+
+#[test]
+fn a_restore_goes_only_where_nothing_of_a_deployment_is() {
+    let (place, _) = backed_up();
+    for stray in ["queue.db", "queue.db-wal", "launchkit.db-journal", "secret-key"] {
+        let data = format!("with-{stray}");
+        std::fs::create_dir(place.path(&data)).unwrap();
+        std::fs::write(place.path(&data).join(stray), "another's").unwrap();
+        let ran = place.run(&["restore", "copy", "--data-dir", &data], &[]);
+        assert!(ran.code == 2 && ran.err.contains(stray), "{}", ran.err);
+        assert_eq!(std::fs::read_dir(place.path(&data)).unwrap().count(), 1);
+    }
+}
+
+#[test]
+fn a_name_with_a_slash_at_its_end_is_a_name() {
+    let (place, _) = backed_up();
+    let ran = place.run(&["backup", "other/"], &[]);
+    assert!(ran.code == 0 && place.path("other/backup.json").exists(), "{}", ran.err);
 }
 
 #[test]
