@@ -287,7 +287,8 @@ fn written() -> BTreeSet<String> {
 /// Cases as `family::name`, by the list in the macro.
 fn listed() -> BTreeSet<String> {
     let text = read(&root().join("crates/testkit/src/conformance.rs"));
-    let lists = text.split("$crate::cases! { $harness;").skip(1).map(|list| list.split_once('}').expect("it ends").0);
+    let lists =
+        text.split("$crate::$consumer! { $harness;").skip(1).map(|list| list.split_once('}').expect("it ends").0);
     let mut cases = BTreeSet::new();
     for family in lists.flat_map(|list| list.split(';')).filter(|family| !family.trim().is_empty()) {
         let (family, names) = family.split_once(':').expect("a family has names");

@@ -20,6 +20,7 @@ impl Scene {
     async fn begin() -> Self {
         let start = tokio::task::spawn_blocking(|| Cluster::start_durable(Kind::Redis));
         let cluster = Arc::new(start.await.expect("no panic").expect("a cluster"));
+        cluster.node_of(KEY).and_then(|node| node.command(&keeping_events("{bull}:busy:meta"))).expect("set");
         let nodes: Vec<String> = cluster.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
         let options = RedisOptions::parse(&format!("redis-cluster://{}", nodes.join(","))).expect("a URL");
         let play = Play::begin(options.prefix("{bull}").answer_within(ANSWER), LOCK).await;

@@ -63,6 +63,9 @@ impl Scene {
     pub(crate) async fn with(setup: RedisSetup, word: &str, lock_for: Duration) -> Self {
         let server = Arc::new(setup.start().expect("a server"));
         let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], server.port()))).await.expect("a proxy");
+        if word.is_empty() {
+            server.command(&keeping_events("bull:busy:meta")).expect("set");
+        }
         let login = if word.is_empty() { String::new() } else { format!(":{word}@") };
         let options = RedisOptions::parse(&format!("redis://{login}{}", proxy.address())).expect("a URL");
         let play = Play::begin(options.answer_within(ANSWER), lock_for).await;
@@ -298,6 +301,11 @@ async fn ends(queue: &Given) -> BTreeMap<String, u32> {
         }
     }
     ends
+}
+
+/// Keeps all events of a queue, from which a story reads how its jobs ended: ten thousand are those of 2,500 jobs.
+pub(crate) fn keeping_events(meta: &str) -> [&str; 4] {
+    ["HSET", meta, "opts.maxLenEvents", "1000000"]
 }
 
 /// What must happen, and what it is.
