@@ -1,5 +1,5 @@
-//! Stores that are wrong: each breaks one promise and keeps all others. They test the tests: whatever a store can get wrong
-//! must be seen by a case that is named for it, and by no case that is not about it.
+//! Stores that are wrong: each breaks one promise, and a bound or an answer that hangs on it. They test the tests: whatever a
+//! store can get wrong must be seen by a case.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use launchkit_queue::backend::List;
-use launchkit_queue::{Active, Payload, Planned, StoreError, Worker};
+use launchkit_queue::{Active, Payload, Planned, Position, StoreError, Worker};
 
 use super::*;
 
@@ -120,12 +120,13 @@ async fn whatever_a_record_holds_it_ends_and_harms_no_other() {
         let handler = async |_: Active<Payload>| Ok(json("null"));
         let worker = Worker::builder(&queue).on_rest(handler).concurrency(7).build().expect("a worker").start();
         let ended = async {
-            while { queue.counts().await.expect("counts").total() } > 0 {
+            let mut events = queue.events(Position::START);
+            loop {
                 let counts = queue.counts().await.expect("counts");
-                if counts.completed + counts.failed >= counts.total() {
+                if counts.completed + counts.failed == counts.total() {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                events.next().await.expect("an event");
             }
         };
         if tokio::time::timeout(Duration::from_secs(30), ended).await.is_err() {
@@ -165,6 +166,6 @@ async fn read_all(queue: &Queue, q: &Given, seed: u64) {
     }
     queue.info().await.expect("info");
     queue.metrics(None, 10).await.expect("metrics");
-    let events = q.backend.events(&q.queue, launchkit_queue::Position::START, 1_000).await;
+    let events = q.backend.events(&q.queue, Position::START, 1_000).await;
     assert!(events.is_ok(), "seed {seed}: {events:?}");
 }

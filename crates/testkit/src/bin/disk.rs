@@ -6,7 +6,7 @@
 //! | `add BYTES` | `added ID`, one job with so many bytes of payload, or `refused WHY` |
 //! | `end` | `ended ID`, the next job, taken and completed, or `refused WHY` |
 //! | `work` | both of these, over and over, until it is killed |
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used)] // of the test kit, never shipped: what cannot be done ends the process, which its test sees
 
 use std::io::{BufRead, Write};
 use std::path::Path;
