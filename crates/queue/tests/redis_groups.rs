@@ -322,7 +322,7 @@ async fn a_job_without_a_group_costs_no_more_than_without_groups() {
     };
     // Twice: the first of a script loads it, and the first plain turn that is refused shows what comes.
     let (_, plain) = (costs(0).await, costs(10).await);
-    assert_eq!(plain, [8, 13, 17], "add, take, end");
+    assert_eq!(plain, [8, 12, 16], "add, take, end");
     case.fill("a", 3, at(20)).await;
     case.order("a", GroupControl::Pause, at(20)).await;
     let (_, beside) = (costs(30).await, costs(40).await);

@@ -51,17 +51,18 @@ impl Dice {
     }
 }
 
-/// A queue, its server, and the jobs that are held.
+/// A queue, its server, the jobs that are held, and those that the last turn has ended.
 struct Side {
     server: RedisServer,
     q: Given,
     held: Vec<Lock>,
+    ended: Vec<Lock>,
 }
 
 impl Side {
     async fn new(limit: Option<NonZeroU32>) -> Self {
         let server = RedisServer::start(Kind::Redis).expect("a server");
-        let side = Self { q: Self::open(&server).await, server, held: Vec::new() };
+        let side = Self { q: Self::open(&server).await, server, held: Vec::new(), ended: Vec::new() };
         side.q.backend.control(&side.q.queue, Control::Concurrency(limit), T0).await.expect("a limit");
         side
     }
@@ -88,8 +89,9 @@ impl Side {
             Step::Add(jobs) => format!("{:?}", self.q.add(jobs.clone(), now).await),
             Step::Turn { ends, keep, most } => {
                 let verdict =
-                    |lock: Lock| Verdict { keep: *keep, ran: Some(Duration::from_millis(3)), ..verdict(&lock, done()) };
-                let ends = self.held.drain(..self.held.len().min(*ends)).map(verdict).collect();
+                    |lock: &Lock| Verdict { keep: *keep, ran: Some(Duration::from_millis(3)), ..verdict(lock, done()) };
+                self.ended = self.held.drain(..self.held.len().min(*ends)).collect();
+                let ends = self.ended.iter().map(verdict).collect();
                 let turned = self.q.turn(ends, Some(self.q.wish(*most)), now).await;
                 self.held.extend(turned.held.iter().map(|held| held.lock.clone()));
                 format!("{turned:?}")
@@ -100,21 +102,57 @@ impl Side {
                 let turned = self.q.turn(ends.map(failed).collect(), None, now).await;
                 format!("{turned:?}")
             }
+            Step::Again(keep) => {
+                let verdict = |lock: &Lock| Verdict { keep: *keep, ..verdict(lock, done()) };
+                format!("{:?}", self.q.turn(self.ended.iter().map(verdict).collect(), Some(self.q.wish(1)), now).await)
+            }
+            Step::Stall => {
+                self.meddle(&["DEL", "bull:q:ID:lock"]);
+                self.meddle(&["SADD", "bull:q:stalled", "ID"]);
+                format!("{:?}", self.q.rescue(3, now).await)
+            }
+            Step::Meddle(command) => self.meddle(command),
         }
     }
+
+    /// A command about a job that is held.
+    fn meddle(&self, command: &[&str]) -> String {
+        let Some(lock) = self.held.last() else { return String::new() };
+        let command: Vec<String> = command.iter().map(|part| part.replace("ID", lock.id.as_str())).collect();
+        self.server.command(&command.iter().map(String::as_str).collect::<Vec<_>>()).expect("a command")
+    }
 }
+
+/// What others do to a job that runs, and to its queue.
+const MEDDLING: [&[&str]; 9] = [
+    &["DEL", "bull:q:ID:lock"],
+    &["SADD", "bull:q:stalled", "ID"],
+    &["RPUSH", "bull:q:ID:logs", "a line"],
+    &["SADD", "bull:q:ID:dependencies", "a child"],
+    &["HSET", "bull:q:ID:processed", "a child", "1"],
+    &["HSET", "bull:q:ID:failed", "a child", "no"],
+    &["ZADD", "bull:q:ID:unsuccessful", "0", "a child"],
+    &["INCR", "bull:q:pc"],
+    &["HSET", "bull:q:ID", "atm", "7"],
+];
 
 #[derive(Clone, Debug)]
 enum Step {
     Add(Vec<NewJob>),
     Turn { ends: usize, keep: Keep, most: usize },
     Fail,
+    Again(Keep),
+    Stall,
+    Meddle(&'static [&'static str]),
 }
 
 impl Step {
     /// Some histories have nothing but plain jobs.
     fn draw(dice: &mut Dice, only_plain: bool) -> Self {
-        match dice.roll(12) {
+        match dice.roll(17) {
+            12 => Step::Again(Keep { count: dice.one(&[None, Some(2)]), age: None }),
+            13 => Step::Stall,
+            14..=16 => Step::Meddle(dice.one(&MEDDLING)),
             0..=4 => Step::Add((0..dice.one(&[1, 1, 3, 9])).map(|_| job(options(dice, only_plain))).collect()),
             5 if !only_plain => Step::Fail,
             _ => {

@@ -214,10 +214,18 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ),
     ("jobs", "call('ZRANGE', set, '0', last)", "two for each job that ends"),
     ("jobs", "call('ZREMRANGEBYRANK', set, '0', last)", "the same two"),
-    ("turn_plain", "redis.pcall('LRANGE', B .. 'wait', '-' .. ARGV[5], '-1')", "as many as are taken"),
+    ("turn_plain", "redis.pcall('LRANGE', wait, -most - 1, '-1')", "one more than are taken"),
+    (
+        "turn_plain",
+        "call('LRANGE', active, math.max(-2 * ends, -1000), '-1')",
+        "two for each job that ends, 1,000 at the most",
+    ),
+    ("turn_plain", "call('LREM', active, '-1', id)", "active: as many as run"),
+    ("turn_plain", "call('ZRANGE', completed, '0', last)", "two for each job that ends"),
+    ("turn_plain", "call('ZREMRANGEBYRANK', completed, '0', last)", "the same two"),
     ("minute", "call('LRANGE', O .. 'lately', 0, -1)", "64 entries"),
     ("flow", "call('SRANDMEMBER', places.own_of(b) .. 'families', 2)", "two"),
-    ("counts", "call('LTRIM', key .. ':data', 0, 20159)", "two weeks of minutes"),
+    ("minute", "call('LTRIM', key .. ':data', 0, KEPT - 1)", "two weeks of minutes"),
     ("edit", "call('LTRIM', key .. ':logs', -keep, -1)", "1,000 lines and what was just added"),
 ];
 

@@ -76,14 +76,15 @@ macro_rules! scripts {
             pub(super) fn new() -> Self {
                 Self {
                     $($name: Script::new(concat!(
-                        text!("core" "lib"),
+                        text!("head" "core" "lib"),
                         "furnish = function()\n", text!("places" "dedup" "family" "groups" "heads" "minute"), "end\n",
                         text!($($part)+),
                     )),)*
-                    add_plain: Script::new(file!("add_plain")),
+                    add_plain: Script::new(text!("head" "add_plain")),
                     spend: Script::new(file!("spend")),
                     turn_plain: Script::new(concat!(
-                        text!("core"), "furnish = function()\n", text!("minute"), "end\n", text!("jobs" "counts" "turn_plain"),
+                        text!("head"), "local minutes = {}\nlocal function furnish()\n", text!("minute"), "minutes[1]()\nend\n",
+                        text!("turn_plain"),
                     )),
                 }
             }

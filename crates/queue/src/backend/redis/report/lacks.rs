@@ -55,6 +55,7 @@ const NEEDED: &[&str] = &[
     "PERSIST N",
     "PEXPIRE N 1",
     "PING",
+    "PSETEX K 10000 x",
     "PTTL K",
     "RENAME N N",
     "RPOP K",

@@ -1,10 +1,9 @@
--- Adds jobs that ask for nothing but to be run, as most do. It stands alone, since what the scripts share costs more to make
+-- Adds jobs that ask for nothing but to be run, as most do. It stands alone, since what others share costs more to make
 -- than this; add.lua says the same of all jobs. Answers nothing, and does nothing, when the queue is paused: then it is to be
 -- found out where jobs wait.
 -- KEYS: the queue's base, ours, and the names of all queues. ARGV: now, jobs, the queue's name, then for each job: id, name,
 -- data, opts.
-local B, stamp, jobs = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local call = redis.call
+local jobs = tonumber(ARGV[2])
 local JOB, CUT = 4, 1000
 local meta, stream = B .. 'meta', B .. 'events'
 local known = call('HMGET', meta, 'paused', 'concurrency', 'opts.maxLenEvents')

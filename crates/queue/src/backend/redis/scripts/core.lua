@@ -1,12 +1,7 @@
--- What all scripts share but one, which stands alone (add_plain.lua). KEYS[1]: "<prefix>:<queue>:", KEYS[2]:
--- "<prefix>::lk:<queue>:", ARGV[1]: now in milliseconds. A base ("b") is the first of these, of this queue or of a parent's.
+-- What the scripts share but those of the plain cases. A base ("b") is KEYS[1], of this queue or of a parent's.
 --
 -- A function costs when it is made and a number when it is handed to a command, in every call of every script: what few calls
 -- need is made in rooms, and numbers that are known as texts stay texts.
-local B, O, stamp = KEYS[1], KEYS[2], ARGV[1]
-local now = tonumber(stamp)
-local call = redis.call
-
 local CUT = 1000 -- arguments of one variadic command
 local GROUPED = 2097152 -- the priority of a job of a group: BullMQ's lowest, behind all of ours
 local PARKED = 2 ^ 62 -- scores of the jobs behind heads of groups, among the delayed ones, behind all times
@@ -44,13 +39,13 @@ local metas = {}
 local function meta(b)
   local known = metas[b]
   if not known then
-    local v = call('HMGET', b .. 'meta', 'paused', 'concurrency', 'max', 'opts.maxLenEvents', 'lk:groups')
+    local v = call('HMGET', b .. 'meta', 'paused', 'concurrency', 'max', 'opts.maxLenEvents', 'lk:groups', 'lk:minute')
     if not v[4] then
       v[4] = '10000'
       call('HSET', b .. 'meta', 'opts.maxLenEvents', v[4])
     end
     known = { paused = v[1] ~= false, slots = tonumber(v[2]), max = tonumber(v[3]), events = v[4], groups = v[5],
-      stream = b .. 'events', uncut = 0 }
+      minute = v[6], stream = b .. 'events', uncut = 0 }
     metas[b] = known
   end
   return known

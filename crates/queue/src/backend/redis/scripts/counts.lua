@@ -16,34 +16,22 @@ local function count_run(ran)
   end
 end
 
--- BullMQ's counter of the minute.
-local function count_up(name, n)
-  local key = B .. 'metrics:' .. name
-  local before = call('HINCRBY', key, 'count', n) - n
-  local v = call('HMGET', key, 'prevTS', 'prevCount')
-  local passed = v[1] and math.min(math.floor(now / 60000) - math.floor(tonumber(v[1]) / 60000), 20160)
-  if not passed then
-    call('HSET', key, 'prevTS', stamp, 'prevCount', '0')
-  elseif passed > 0 then
-    local points = { before - (tonumber(v[2]) or 0) }
-    for _ = 2, passed do
-      points[#points + 1] = 0
+-- BullMQ's counter. Of the jobs that complete, it is read with the queue's options which minute they have begun.
+local function count_up(name, n, number)
+  if n > 0 then
+    local key = B .. 'metrics:' .. name
+    local before = call('HINCRBY', key, 'count', n) - n
+    if name == 'failed' or meta(B).minute ~= number then
+      minutes.begin(name, before, number)
     end
-    each('LPUSH', key .. ':data', points)
-    call('LTRIM', key .. ':data', 0, 20159)
-    call('HSET', key, 'prevCount', before, 'prevTS', stamp)
   end
 end
 
 -- Writes what was counted. What the minute saw is put aside first, unless its times are very many.
 local FEW, LATELY = 128, 64 -- numbers, entries
 local function keep_counts(number)
-  if done > 0 then
-    count_up('completed', done)
-  end
-  if dead > 0 then
-    count_up('failed', dead)
-  end
+  count_up('completed', done, number)
+  count_up('failed', dead, number)
   if done + dead > 0 or next(waits) or next(runs) then
     local seen, n = { number, done, dead, 0 }, 4
     for time, times in pairs(waits) do

@@ -72,4 +72,27 @@ minutes[#minutes + 1] = function()
       minutes.put(all)
     end
   end
+
+  -- Begins a minute of BullMQ's counters, unless it has begun: what was counted before it is a point of its own.
+  function minutes.begin(name, before, number)
+    local key = B .. 'metrics:' .. name
+    local v = call('HMGET', key, 'prevTS', 'prevCount')
+    local passed = v[1] and math.min(math.floor(now / 60000) - math.floor(tonumber(v[1]) / 60000), KEPT)
+    if not passed then
+      call('HSET', key, 'prevTS', stamp, 'prevCount', '0')
+    elseif passed > 0 then
+      local points = { before - (tonumber(v[2]) or 0) }
+      for _ = 2, passed do
+        points[#points + 1] = 0
+      end
+      for i = 1, #points, 1000 do
+        call('LPUSH', key .. ':data', unpack(points, i, math.min(i + 999, #points)))
+      end
+      call('LTRIM', key .. ':data', 0, KEPT - 1)
+      call('HSET', key, 'prevCount', before, 'prevTS', stamp)
+    end
+    if name == 'completed' and (not passed or passed >= 0) then
+      call('HSET', B .. 'meta', 'lk:minute', number)
+    end
+  end
 end

@@ -59,7 +59,7 @@ if token ~= '' and #held == 0 then
       taken[#taken + 1] = id
       count_wait(h[10] or h[4])
       h[6] = starts
-      call('SET', key .. ':lock', token, 'PX', ARGV[6])
+      call('PSETEX', key .. ':lock', ARGV[6], token)
       tell(B, 'active', 'jobId', id, 'prev', 'waiting')
       call('HSET', key, 'processedOn', stamp, 'pb', worker, 'ats', starts)
       if max and not h[8] and not places.expired(id, h[3], starts) then
