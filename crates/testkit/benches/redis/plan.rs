@@ -177,7 +177,11 @@ impl Settings {
             for handler in HANDLERS {
                 if (slots, handler) != (Cell::MAIN.slots, Cell::MAIN.handler) {
                     let jobs = self.scaled(jobs(slots, handler));
-                    let runs = if handler < 10 { 3 } else { 1 };
+                    let runs = match handler {
+                        0 => 5,
+                        1 => 3,
+                        _ => 1,
+                    };
                     tasks.push((Task::Cell(Cell { jobs, slots, handler, ..Cell::MAIN }), runs));
                 }
             }
