@@ -23,7 +23,7 @@ impl Scene {
         cluster.node_of(KEY).and_then(|node| node.command(&keeping_events("{bull}:busy:meta"))).expect("set");
         let nodes: Vec<String> = cluster.nodes().iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
         let options = RedisOptions::parse(&format!("redis-cluster://{}", nodes.join(","))).expect("a URL");
-        let play = Play::begin(options.prefix("{bull}").answer_within(ANSWER), LOCK).await;
+        let play = Play::begin(options.prefix("{bull}").answer_within(ANSWER), LOCK, WORK).await;
         Self { cluster, play }
     }
 

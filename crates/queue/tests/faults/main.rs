@@ -5,6 +5,7 @@
 mod cluster;
 mod deaths;
 mod lines;
+mod long;
 mod refusals;
 mod scene;
 mod sentinel;

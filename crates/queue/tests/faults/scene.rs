@@ -24,7 +24,7 @@ pub(crate) const LOCK: Duration = Duration::from_secs(30);
 /// What an answer may take before the line is given up.
 pub(crate) const ANSWER: Duration = Duration::from_secs(1);
 /// How long a handler runs, and how often the producer adds: more calls would only heat the machine.
-const WORK: Duration = Duration::from_millis(15);
+pub(crate) const WORK: Duration = Duration::from_millis(15);
 /// Jobs in one add.
 const BATCH: usize = 3;
 /// Jobs that end after the fault before a scene is over.
@@ -61,6 +61,11 @@ impl Scene {
 
     /// The same with the password `word` and locks that hold this long.
     pub(crate) async fn with(setup: RedisSetup, word: &str, lock_for: Duration) -> Self {
+        Self::paced(setup, word, lock_for, WORK).await
+    }
+
+    /// The same with this pause between adds.
+    pub(crate) async fn paced(setup: RedisSetup, word: &str, lock_for: Duration, pause: Duration) -> Self {
         let server = Arc::new(setup.start().expect("a server"));
         let proxy = Proxy::start(SocketAddr::from(([127, 0, 0, 1], server.port()))).await.expect("a proxy");
         if word.is_empty() {
@@ -68,7 +73,7 @@ impl Scene {
         }
         let login = if word.is_empty() { String::new() } else { format!(":{word}@") };
         let options = RedisOptions::parse(&format!("redis://{login}{}", proxy.address())).expect("a URL");
-        let play = Play::begin(options.answer_within(ANSWER), lock_for).await;
+        let play = Play::begin(options.answer_within(ANSWER), lock_for, pause).await;
         Self { server, proxy, play }
     }
 
@@ -105,7 +110,7 @@ pub(crate) struct Play {
 
 impl Play {
     /// Begins when jobs end.
-    pub(crate) async fn begin(options: RedisOptions, lock_for: Duration) -> Self {
+    pub(crate) async fn begin(options: RedisOptions, lock_for: Duration, pause: Duration) -> Self {
         let redis = Arc::new(Redis::open(&options).await.expect("a store"));
         let store = Faulty::over(redis.clone());
         let handle = Store::over(store.clone(), Clock::system());
@@ -133,7 +138,8 @@ impl Play {
         ];
         let acknowledged: Arc<Mutex<Vec<String>>> = Arc::default();
         let produced = CancellationToken::new();
-        let producing = produce(store.clone(), busy.name().clone(), acknowledged.clone(), produced.clone());
+        let noted = acknowledged.clone();
+        let producing = produce(store.clone(), busy.name().clone(), pause, noted, produced.clone());
         let producer = tokio::spawn(producing);
         let play = Self { redis, store, busy, idle, parked, workers, runs, woken, acknowledged, produced, producer };
         play.store.until(|seen| seen.ended > 0).await;
@@ -148,6 +154,12 @@ impl Play {
     /// Ends when calls fail with this.
     pub(crate) async fn refused(&self, why: &str) {
         within(why, self.store.until(|seen| seen.why.contains(why))).await;
+    }
+
+    /// Ends when this many more jobs have ended.
+    pub(crate) async fn moves_on(&self, jobs: u64) {
+        let before = self.store.until(|_| true).await.ended;
+        within("jobs go on to end", self.store.until(|seen| seen.ended >= before + jobs)).await;
     }
 
     /// Ends when everything that was added has ended.
@@ -272,14 +284,20 @@ impl Story {
 }
 
 /// Adds jobs until it is told to stop, and notes those whose add was answered.
-async fn produce(store: Arc<Faulty>, queue: QueueName, done: Arc<Mutex<Vec<String>>>, stop: CancellationToken) {
+async fn produce(
+    store: Arc<Faulty>,
+    queue: QueueName,
+    pause: Duration,
+    done: Arc<Mutex<Vec<String>>>,
+    stop: CancellationToken,
+) {
     let mut next = 0;
     while !stop.is_cancelled() {
         let batch: Vec<String> = (next..next + BATCH).map(|n| format!("j-{n}")).collect();
         added(&store, &queue, batch.iter().map(|id| named(id, plain())).collect()).await;
         done.lock().unwrap().extend(batch);
         next += BATCH;
-        tokio::time::sleep(WORK).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

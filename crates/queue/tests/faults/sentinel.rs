@@ -18,7 +18,7 @@ async fn a_promoted_replica_is_found() {
         fleet.sentinels().iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port())).collect();
     let url = format!("redis-sentinel://{}/{}", sentinels.join(","), fleet.name());
     let options = RedisOptions::parse(&url).expect("a URL").answer_within(ANSWER);
-    let play = Play::begin(options, Duration::from_secs(3)).await;
+    let play = Play::begin(options, Duration::from_secs(3), WORK).await;
     fleet.primary().expect("a primary").freeze().expect("it hangs");
     play.store.until(|seen| seen.flying(&CALLS)).await;
     let failing = fleet.clone();

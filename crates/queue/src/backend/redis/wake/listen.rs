@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use redis::{Cmd, Value};
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 
 use super::super::keys::{Keys, visible};
@@ -39,6 +40,7 @@ pub(super) async fn work(inner: Arc<Inner>, bell: Arc<Bell>) {
                 let Some((member, score)) = popped else { continue };
                 if bell.workers.waiting() && !inner.closed.is_cancelled() {
                     bell.work.notify_one();
+                    yield_now().await; // whoever is woken asks for work before this line asks for the next marker
                 } else {
                     put_back(&inner, &key, &member, score).await;
                 }
