@@ -1,6 +1,6 @@
 # The two commands that a newcomer needs: `make demo` and `make test`.
 
-.PHONY: demo test quick bench bench-redis eval soak check cron-oracle
+.PHONY: demo test quick bench bench-redis eval soak mutants check cron-oracle
 
 demo: ## set up, build, and run one job of each type on a server of its own
 	@scripts/setup demo
@@ -26,13 +26,18 @@ bench-redis: ## measure the store on Redis beside BullMQ (12 minutes); crates/te
 eval: ## measure the local processors on public data sets
 	scripts/eval
 
-soak: ## the kill tests with ten times the rounds and more, fifty times the histories, a hundred thousand simulated ones, more garbage
-	KILL_ROUNDS=200 cargo test -p launchkit --test kills -- --nocapture
+soak: ## half a day: kills, faults, histories, simulations, garbage, ten million jobs; docs/guarantees.md has the figures of one
+	KILL_ROUNDS=340 cargo test -p launchkit --test kills every_accepted -- --nocapture
 	DISK_KILLS=1000 cargo test -p launchkit-testkit --test disk killed -- --nocapture
+	FAULT_SECONDS=3600 cargo test -p launchkit-queue --test faults long -- --nocapture
+	FLAT_JOBS=10000000 cargo test -p launchkit-queue --test flat -- --nocapture
 	MODEL_RUNS=1000 cargo test -p launchkit-queue --test model
 	SIM_SEEDS=100000 cargo test -p launchkit-queue --test sim -- --nocapture
 	GARBAGE_SEEDS=300 cargo test -p launchkit-queue --all-features --test redis_foreign garbage
 	FUZZ_SECONDS=60 cargo test -p launchkit-queue --test fuzz -- --nocapture
+
+mutants: ## change the code in one place at a time and see whether a test notices (an hour or two)
+	@scripts/mutants
 
 check: ## what must be clean before a commit
 	cargo fmt --all --check

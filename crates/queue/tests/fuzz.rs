@@ -11,6 +11,7 @@ use launchkit_queue::{
     Backoff, Dedup, Event, Failure, FailureKind, JobId, JobOptions, Keep, Payload, Position, QueueName, Rate,
     RedisOptions, Repeat, Schedule, State, Timestamp,
 };
+use launchkit_testkit::Dice;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -21,48 +22,39 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// What is put in.
 const NEW: &[u8] = b"0-:,/*{}[]\"\\.#?LWe9\0 \xff";
 
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides.max(1)
-    }
-
-    /// A known input with some small changes: bytes flipped, taken out, put in, repeated, or taken from another one.
-    fn change(&mut self, corpus: &[&str]) -> Vec<u8> {
-        let mut bytes = corpus[self.roll(corpus.len())].as_bytes().to_vec();
-        for _ in 0..self.roll(5) {
-            let at = self.roll(bytes.len() + 1);
-            match self.roll(6) {
-                0 if at < bytes.len() => bytes[at] ^= 1 << self.roll(8),
-                1 if at < bytes.len() => drop(bytes.remove(at)),
-                2 => bytes.insert(at, NEW[self.roll(NEW.len())]),
-                3 => {
-                    let part = bytes[at..(at + self.roll(20)).min(bytes.len())].repeat(1 + self.roll(40));
-                    bytes.splice(at..at, part);
-                }
-                4 => {
-                    let other = corpus[self.roll(corpus.len())].as_bytes();
-                    let from = self.roll(other.len());
-                    bytes.splice(at.., other[from..].iter().copied());
-                }
-                _ => bytes.truncate(at),
+/// A known input with some small changes: bytes flipped, taken out, put in, repeated, or taken from another one.
+fn change(dice: &mut Dice, corpus: &[&str]) -> Vec<u8> {
+    let mut bytes = corpus[dice.size(corpus.len())].as_bytes().to_vec();
+    for _ in 0..dice.size(5) {
+        let at = dice.size(bytes.len() + 1);
+        match dice.size(6) {
+            0 if at < bytes.len() => bytes[at] ^= 1 << dice.size(8),
+            1 if at < bytes.len() => drop(bytes.remove(at)),
+            2 => bytes.insert(at, NEW[dice.size(NEW.len())]),
+            3 => {
+                let part = bytes[at..(at + dice.size(20)).min(bytes.len())].repeat(1 + dice.size(40));
+                bytes.splice(at..at, part);
             }
+            4 => {
+                let other = corpus[dice.size(corpus.len())].as_bytes();
+                let from = dice.size(other.len().max(1));
+                bytes.splice(at.., other[from..].iter().copied());
+            }
+            _ => bytes.truncate(at),
         }
-        bytes
     }
+    bytes
 }
 
 /// Tries a reader on text.
 fn try_text(name: &str, corpus: &[&str], read: impl Fn(&str)) {
     let wish = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let until = Instant::now() + wish("FUZZ_SECONDS").map_or(Duration::from_millis(MILLIS), Duration::from_secs);
-    let (mut dice, mut tried) = (Dice(wish("FUZZ_SEED").unwrap_or_default()), 0_u64);
+    let (mut dice, mut tried) = (Dice::new(wish("FUZZ_SEED").unwrap_or_default()), 0_u64);
     corpus.iter().for_each(|text| read(text));
     while Instant::now() < until {
         for _ in 0..64 {
-            let bytes = dice.change(corpus);
+            let bytes = change(&mut dice, corpus);
             let text = String::from_utf8_lossy(&bytes);
             if catch_unwind(AssertUnwindSafe(|| read(&text))).is_err() {
                 panic!("{name} does not bear {text:?}");

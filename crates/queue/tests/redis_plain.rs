@@ -9,6 +9,7 @@ use std::time::Duration;
 use launchkit_queue::backend::redis::{Redis, RedisOptions};
 use launchkit_queue::backend::*;
 use launchkit_queue::{JobOptions, Keep, Outcome, QueueName, Timestamp};
+use launchkit_testkit::Dice;
 use launchkit_testkit::given::*;
 use launchkit_testkit::redis::{Kind, RedisServer};
 
@@ -37,19 +38,6 @@ for _, key in ipairs(keys) do
   if not (key:find(':lately$') or key:find(':minutes$')) then out[#out + 1] = key .. ' ' .. table.concat(v, ' | ') end
 end
 return out";
-
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
-
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.roll(of.len())]
-    }
-}
 
 /// A queue, its server, the jobs that are held, and those that the last turn has ended.
 struct Side {
@@ -149,16 +137,16 @@ enum Step {
 impl Step {
     /// Some histories have nothing but plain jobs.
     fn draw(dice: &mut Dice, only_plain: bool) -> Self {
-        match dice.roll(17) {
-            12 => Step::Again(Keep { count: dice.one(&[None, Some(2)]), age: None }),
+        match dice.size(17) {
+            12 => Step::Again(Keep { count: *dice.one(&[None, Some(2)]), age: None }),
             13 => Step::Stall,
-            14..=16 => Step::Meddle(dice.one(&MEDDLING)),
-            0..=4 => Step::Add((0..dice.one(&[1, 1, 3, 9])).map(|_| job(options(dice, only_plain))).collect()),
+            14..=16 => Step::Meddle(*dice.one(&MEDDLING)),
+            0..=4 => Step::Add((0..*dice.one(&[1, 1, 3, 9])).map(|_| job(options(dice, only_plain))).collect()),
             5 if !only_plain => Step::Fail,
             _ => {
                 let keep =
-                    Keep { count: dice.one(&[None, Some(0), Some(2), Some(9)]), age: dice.one(&[None, Some(LOCK)]) };
-                Step::Turn { ends: dice.one(&[0, 1, 1, 3, 12, 40]), keep, most: dice.one(&[1, 1, 2, 9, 20]) }
+                    Keep { count: *dice.one(&[None, Some(0), Some(2), Some(9)]), age: *dice.one(&[None, Some(LOCK)]) };
+                Step::Turn { ends: *dice.one(&[0, 1, 1, 3, 12, 40]), keep, most: *dice.one(&[1, 1, 2, 9, 20]) }
             }
         }
     }
@@ -168,8 +156,8 @@ fn options(dice: &mut Dice, only_plain: bool) -> JobOptions {
     if only_plain {
         return plain();
     }
-    let delay = Duration::from_millis(dice.one(&[0, 0, 0, 0, 0, 2_000]));
-    JobOptions { delay, priority: dice.one(&[0, 0, 0, 0, 5]), ..plain() }
+    let delay = Duration::from_millis(*dice.one(&[0, 0, 0, 0, 0, 2_000]));
+    JobOptions { delay, priority: *dice.one(&[0, 0, 0, 0, 5]), ..plain() }
 }
 
 #[tokio::test]
@@ -177,11 +165,11 @@ async fn plain_turns_leave_what_whole_ones_leave() {
     let (mut spared, mut alike) = (0, 0);
     for seed in 0..SEEDS {
         let only_plain = seed % 3 != 0;
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let (mut plain, mut whole) = (Side::new(None).await, Side::new(NonZeroU32::new(1_000_000)).await);
         let mut now = T0;
         for number in 0..STEPS {
-            now = now.plus(Duration::from_millis(dice.one(&[0, 1, 30, 900, 61_000])));
+            now = now.plus(Duration::from_millis(*dice.one(&[0, 1, 30, 900, 61_000])));
             let step = Step::draw(&mut dice, only_plain);
             let (one, other) = (plain.go(&step, now).await, whole.go(&step, now).await);
             assert_eq!(one, other, "seed {seed}, step {number}: {step:?}");

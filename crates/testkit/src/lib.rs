@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a test that cannot be set up should say so and stop
 
 pub mod conformance;
+pub mod dice;
 pub mod faulty;
 pub mod given;
 pub mod harness;
@@ -12,6 +13,7 @@ pub mod proxy;
 pub mod redis;
 pub mod wrong;
 
+pub use dice::Dice;
 pub use faulty::Faulty;
 pub use given::Given;
 pub use harness::{Harness, MemoryHarness, SqliteHarness};

@@ -4,19 +4,9 @@
 use std::time::{Duration, Instant};
 
 use launchkit_testkit::redis::{Kind, RedisSetup};
-use launchkit_testkit::tell;
+use launchkit_testkit::{Dice, tell};
 
 use super::scene::*;
-
-/// Numbers that look random and are the same for a seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
@@ -97,7 +87,7 @@ impl Scene {
 async fn a_long_time_of_faults_loses_nothing() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
     let seconds = number("FAULT_SECONDS").unwrap_or(15);
-    let mut dice = Dice(number("FAULT_SEED").unwrap_or(seconds));
+    let mut dice = Dice::new(number("FAULT_SEED").unwrap_or(seconds));
     let pause = if seconds > 60 { WORK * 6 } else { WORK };
     let scene = Scene::paced(RedisSetup::new(Kind::Redis).durable(), "", LOCK, pause).await;
     let began = Instant::now();

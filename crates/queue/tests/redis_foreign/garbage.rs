@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use launchkit_queue::backend::List;
 use launchkit_queue::{Active, Payload, Planned, Position, StoreError, Worker};
+use launchkit_testkit::Dice;
 
 use super::*;
 
@@ -66,34 +67,25 @@ const TEXTS: [&str; 26] = [
     "\u{1F980}\u{0}\n",
 ];
 
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
-
-    /// A value of a field, in hexadecimal: a known troublemaker, bytes, or many of them.
-    fn value(&mut self) -> String {
-        let bytes: Vec<u8> = match self.roll(4) {
-            0 | 1 => TEXTS[self.roll(TEXTS.len())].as_bytes().to_vec(),
-            2 => (0..self.roll(40)).map(|_| self.roll(256) as u8).collect(),
-            _ => [b'[', b'{', b'"', b'9'][self.roll(4)..].iter().copied().cycle().take(self.roll(3_000)).collect(),
-        };
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
+/// A value of a field, in hexadecimal: a known troublemaker, bytes, or many of them.
+fn value(dice: &mut Dice) -> String {
+    let bytes: Vec<u8> = match dice.size(4) {
+        0 | 1 => TEXTS[dice.size(TEXTS.len())].as_bytes().to_vec(),
+        2 => (0..dice.size(40)).map(|_| dice.size(256) as u8).collect(),
+        _ => [b'[', b'{', b'"', b'9'][dice.size(4)..].iter().copied().cycle().take(dice.size(3_000)).collect(),
+    };
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Writes bytes into a field, or takes it away; but the time of its adding stays: what has neither that nor a name is no job.
 fn spoil(server: &RedisServer, dice: &mut Dice, id: &str) {
-    let (key, field) = (format!("bull:q:{id}"), FIELDS[dice.roll(FIELDS.len())]);
-    if dice.roll(5) == 0 && field != "timestamp" {
+    let (key, field) = (format!("bull:q:{id}"), FIELDS[dice.size(FIELDS.len())]);
+    if dice.size(5) == 0 && field != "timestamp" {
         server.command(&["HDEL", &key, field]).expect("a field is gone");
     } else {
         let script = "local value = ARGV[2]:gsub('..', function(two) return string.char(tonumber(two, 16)) end)\n\
                       return redis.call('HSET', KEYS[1], ARGV[1], value)";
-        server.command(&["EVAL", script, "1", &key, field, &dice.value()]).expect("a field is written");
+        server.command(&["EVAL", script, "1", &key, field, &value(dice)]).expect("a field is written");
     }
 }
 
@@ -105,15 +97,15 @@ async fn whatever_a_record_holds_it_ends_and_harms_no_other() {
         let (server, q) = case().await;
         let store = Store::redis(&RedisOptions::parse(&server.url()).expect("a URL")).await.expect("a store");
         let queue = Queue::new(&store, "q").expect("a name");
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         let planned = (0..JOBS).map(|n| {
             let options =
-                JobOptions { priority: [0, 0, 5][dice.roll(3)], attempts: 1 + dice.roll(2) as u32, ..plain() };
+                JobOptions { priority: [0, 0, 5][dice.size(3)], attempts: 1 + dice.size(2) as u32, ..plain() };
             Planned::named("any", &n).id(format!("{}-{n}", ["good", "bad"][n % 2])).options(options)
         });
         queue.add_all(planned.collect()).await.expect("jobs");
         for n in (1..JOBS).step_by(2) {
-            for _ in 0..=dice.roll(3) {
+            for _ in 0..=dice.size(3) {
                 spoil(&server, &mut dice, &format!("bad-{n}"));
             }
         }

@@ -207,3 +207,45 @@ async fn an_id_that_ends_and_waits_is_read_after_its_end() {
     assert_eq!(turned.ends, [End::Applied]);
     assert_eq!((turned.held[0].made, turned.held[0].started), (1, 2));
 }
+
+/// A list, set or stream of the queue's that is of another type: an end is refused, by plain turns and by whole ones, and is made
+/// when that has been mended.
+#[tokio::test]
+async fn a_list_of_another_type_refuses_ends_and_loses_none() {
+    for (key, outcome) in ["events", "active", "completed", "failed", "stalled"]
+        .into_iter()
+        .flat_map(|key| [(key, done()), (key, dead())])
+    {
+        let (server, q) = case().await;
+        q.waiting(&["a", "b"], at(0)).await;
+        let ends: Vec<Verdict> =
+            q.take(2, at(1)).await.iter().map(|held| verdict(&held.lock, outcome.clone())).collect();
+        let turn = |ends| Turn { queue: q.queue.clone(), worker: "worker-1".into(), ends, take: Some(q.wish(1)) };
+        ask(&server, &format!("COPY bull:q:{key} aside"));
+        ask(&server, &format!("SET bull:q:{key} text"));
+        let refused = q.backend.turn(turn(ends.clone()), at(2)).await;
+        let refused = refused.map_or(true, |turned| turned.ends == [End::LockLost; 2]);
+        ask(&server, &format!("DEL bull:q:{key}"));
+        if ask(&server, "EXISTS aside") == "1" {
+            ask(&server, &format!("RENAME aside bull:q:{key}"));
+        }
+        // Where nothing of that type was needed, they have ended.
+        let ends = q.backend.turn(turn(ends), at(3)).await.expect("mended").ends;
+        let expected = if refused { End::Applied } else { End::AlreadyApplied };
+        assert_eq!((ends, q.counts().await.active), (vec![expected; 2], 0), "{key}, {outcome:?}");
+    }
+}
+
+/// An id that waits and stands among those that completed long ago is not taken from under its taker by retention.
+#[tokio::test]
+async fn an_id_that_waits_and_has_completed_keeps_its_record() {
+    let (server, q) = case().await;
+    q.waiting(&["a", "b"], at(0)).await;
+    let held = q.one(at(1)).await;
+    ask(&server, "ZADD bull:q:completed 1 b");
+    let newest = Verdict { keep: Keep::newest(1), ..verdict(&held.lock, done()) };
+    let turned = q.turn(vec![newest], Some(q.wish(1)), at(2)).await;
+    assert_eq!((turned.ends, ids(&turned.held)), (vec![End::Applied], vec!["b".to_owned()]));
+    assert_eq!(q.get("b").await.name.as_ref(), "text");
+    q.settle(&turned.held[0].lock, done(), at(3)).await;
+}

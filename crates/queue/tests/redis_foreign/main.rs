@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use launchkit_queue::backend::redis::{Redis, RedisOptions};
 use launchkit_queue::backend::*;
-use launchkit_queue::{Dedup, FailureKind, JobOptions, Outcome, Queue, QueueName, State, Store};
+use launchkit_queue::{Dedup, FailureKind, JobOptions, Keep, Outcome, Queue, QueueName, State, Store};
 use launchkit_testkit::given::*;
 use launchkit_testkit::redis::{Kind, RedisServer};
 

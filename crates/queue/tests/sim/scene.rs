@@ -9,11 +9,11 @@ use std::time::Duration;
 use launchkit_queue::backend::{Backend, Shared};
 use launchkit_queue::{Active, Backoff, Clock, Exit, JobOptions, Planned, Position, Queue, Store, Timestamp, Worker};
 use launchkit_testkit::faulty::{Fault, Verb};
-use launchkit_testkit::{Faulty, invariants};
+use launchkit_testkit::{Dice, Faulty, invariants};
 use tokio::task::JoinHandle;
 
 use super::checks;
-use super::script::{Act, Dice, Job};
+use super::script::{Act, Job};
 
 /// How long the store is sick and workers die.
 const SICK: Duration = Duration::from_secs(60);

@@ -1,8 +1,9 @@
-//! What jobs do, and dice.
+//! What jobs do.
 
 use std::time::Duration;
 
 use launchkit_queue::{Active, Exit, JobKind};
+use launchkit_testkit::Dice;
 use serde::{Deserialize, Serialize};
 
 /// What a job does in each of its runs.
@@ -84,34 +85,5 @@ impl Act {
             }
         }
         Ok(job.started())
-    }
-}
-
-/// Numbers that look random and are the same in every run.
-#[derive(Clone)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
-    }
-
-    /// Dice of their own, that fall as these say.
-    pub(crate) fn fork(&mut self) -> Self {
-        Self::new(self.roll(1 << 30))
-    }
-
-    /// A number below `sides`.
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-
-    pub(crate) fn number(&mut self, sides: u32) -> u32 {
-        u32::try_from(self.roll(u64::from(sides))).expect("small")
-    }
-
-    pub(crate) fn once_in(&mut self, times: u64) -> bool {
-        self.roll(times) == 0
     }
 }

@@ -6,19 +6,10 @@ use launchkit_queue::backend::memory::Memory;
 use launchkit_queue::{Keep, Outcome, Rate};
 
 use super::*;
+use crate::Dice;
 
-/// Numbers that look random and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-
-    fn group(&mut self) -> String {
-        ["a", "b", "c", "d", "e"][self.roll(5) as usize].to_owned()
-    }
+fn group(dice: &mut Dice) -> String {
+    (*dice.one(&["a", "b", "c", "d", "e"])).to_owned()
 }
 
 /// One of the two stores, with the locks that are held there.
@@ -40,7 +31,7 @@ enum Step {
 }
 
 fn options(dice: &mut Dice) -> JobOptions {
-    let group = (dice.roll(6) > 0).then(|| dice.group().into());
+    let group = (dice.roll(6) > 0).then(|| group(dice).into());
     let delay = if dice.roll(5) == 0 { dice.roll(400) } else { 0 };
     let priority = if group.is_none() { dice.roll(3) as u32 } else { 0 };
     JobOptions { group, priority, lifo: dice.roll(6) == 0, delay: Duration::from_millis(delay), ..plain() }
@@ -103,7 +94,7 @@ fn step(dice: &mut Dice, jobs: &mut u64, held: usize, wish: Take, now: Timestamp
             let ends = (0..count).map(|_| end(dice)).collect();
             Step::Turn { ends, take: Take { most: dice.roll(7) as usize, ..wish } }
         }
-        13 | 14 => Step::Order(dice.group().into(), order_of(dice, now)),
+        13 | 14 => Step::Order(group(dice).into(), order_of(dice, now)),
         15 if dice.roll(2) == 0 => {
             let (concurrency, rate) = (NonZeroU32::new(dice.roll(3) as u32), rate(dice));
             Step::Control(Control::GroupDefaults(GroupDefaults { concurrency, rate }))
@@ -174,7 +165,7 @@ pub async fn any_history_of_groups_goes_as_specified(h: &impl Harness) {
         let q = Given::queue(h, &format!("history {seed}"));
         let specified = Given::over(memory, q.queue.clone());
         let mut sides = [Side { q, locks: Vec::new() }, Side { q: specified, locks: Vec::new() }];
-        let (mut dice, mut jobs, mut now, mut steps) = (Dice(seed), 0, T0, Vec::new());
+        let (mut dice, mut jobs, mut now, mut steps) = (Dice::new(seed), 0, T0, Vec::new());
         for n in 0..400 {
             now = now.plus(Duration::from_millis(if dice.roll(40) == 0 { 31_000 } else { dice.roll(60) }));
             let (held, wish) = (sides[0].locks.len(), sides[0].q.wish(0));

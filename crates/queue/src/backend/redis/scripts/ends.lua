@@ -8,6 +8,15 @@ local to_completed, to_failed = {}, {}
 local any_final, changed, stirs = false, ends > 0, false
 local limiter -- what its key says; nil when that is not known
 
+-- What is of another type than it is to be shows before anything is changed.
+call('XLEN', B .. 'events')
+call('LLEN', B .. 'active')
+if ends > 0 then
+  call('ZCARD', B .. 'completed')
+  call('ZCARD', B .. 'failed')
+  call('SCARD', B .. 'stalled')
+end
+
 local function settle(run, at, lock)
   local id, token, outcome = ARGV[at], run.token, run.outcome
   local key = B .. id

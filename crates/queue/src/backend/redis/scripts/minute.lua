@@ -44,17 +44,22 @@ minutes[#minutes + 1] = function()
   -- Adds what calls saw: the minute's number, how many completed, how many failed, where the times that jobs waited end, and
   -- behind these the times that others ran.
   function minutes.put(all)
-    local rows = {}
+    local rows, newest = {}, 0
+    for _, seen in ipairs(all) do
+      newest = math.max(newest, tonumber(seen[1]))
+    end
     for _, seen in ipairs(all) do
       local number, row = seen[1], rows[seen[1]]
-      if not row then
-        local packed = call('HGET', O .. 'minutes', number)
-        row = packed and cmsgpack.unpack(packed) or new_row(number)
-        rows[number] = row
+      if tonumber(number) > newest - KEPT then
+        if not row then
+          local packed = call('HGET', O .. 'minutes', number)
+          row = packed and cmsgpack.unpack(packed) or new_row(number)
+          rows[number] = row
+        end
+        row[1], row[2] = row[1] + seen[2], row[2] + seen[3]
+        add_times(row, 2, seen, 5, seen[4])
+        add_times(row, 4 + #LIMITS, seen, seen[4] + 1, #seen)
       end
-      row[1], row[2] = row[1] + seen[2], row[2] + seen[3]
-      add_times(row, 2, seen, 5, seen[4])
-      add_times(row, 4 + #LIMITS, seen, seen[4] + 1, #seen)
     end
     for number, row in pairs(rows) do
       call('HSET', O .. 'minutes', number, cmsgpack.pack(row))

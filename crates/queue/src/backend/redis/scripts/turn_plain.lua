@@ -55,6 +55,16 @@ for n = #ids, math.max(1, left + 1), -1 do
   ending[id], held[#held + 1] = false, h
 end
 
+-- What is of another type than it is to be shows before anything is changed.
+local kept = ends > 0 and call('ZCARD', completed) or call('LLEN', active)
+if unknown then
+  local unstalled = {}
+  for i = 1, ends do
+    unstalled[i] = args[FIRST + END * (i - 1)]
+  end
+  call('SREM', B .. 'stalled', unpack(unstalled))
+end
+
 -- Those that have completed leave the active ones: of many, those among the oldest, as most of them are, at once.
 local gone, done = {}, 0
 if ends > 1 then
@@ -73,33 +83,33 @@ if ends > 1 then
     end
   end
 end
-local answers, finished, unstalled, deleted, runs = {}, {}, {}, {}, {}
+local answers, finished, deleted, runs = {}, {}, {}, {}
 for i = 1, ends do
   local at = FIRST + END * (i - 1)
   local id, text, ran = args[at], args[at + 1], args[at + 2]
   local key = B .. id
-  if gone[id] or call('LREM', active, '-1', id) > 0 then
+  if not gone[id] and call('LREM', active, '-1', id) == 0 then
+    answers[i] = call('HGET', key, 'lk:s') == ender and 'A' or 'L'
+  elseif type(redis.pcall('XADD', events, '*', 'event', 'completed', 'jobId', id, 'returnvalue', text, 'prev', 'active'))
+    == 'table' then -- an error: what cannot be told has not happened
+    call('RPUSH', active, id)
+    answers[i] = 'L'
+  else
     call('HSET', key, 'atm', tries[i], 'finishedOn', stamp, 'lk:s', ender, 'returnvalue', text)
-    call('XADD', events, '*', 'event', 'completed', 'jobId', id, 'returnvalue', text, 'prev', 'active')
     finished[2 * done + 1], finished[2 * done + 2] = stamp, id
     done = done + 1
-    unstalled[done], deleted[done], answers[i] = id, locks[i], 'D'
+    deleted[done], answers[i] = locks[i], 'D'
     if ran ~= '' then
       runs[ran] = (runs[ran] or 0) + 1
     end
-  else
-    answers[i] = call('HGET', key, 'lk:s') == ender and 'A' or 'L'
   end
 end
 
 -- Retention: the oldest go, at most two for each that has completed.
 if done > 0 then
-  if unknown then
-    call('SREM', B .. 'stalled', unpack(unstalled))
-  end
-  call('ZADD', completed, unpack(finished))
   local count, age, old = tonumber(args[16]), tonumber(args[17]), {}
-  local surplus, room = count and call('ZCARD', completed) - count or 0, 2 * done
+  kept = kept + call('ZADD', completed, unpack(finished))
+  local surplus, room = count and kept - count or 0, 2 * done
   if surplus > 0 and done == 1 then
     local popped = call('ZPOPMIN', completed, math.min(surplus, room))
     old[1], old[2] = popped[1], popped[3]
@@ -118,11 +128,13 @@ if done > 0 then
   -- Hardly any job has keys beside its record: of several, it is asked first whether one has.
   local beside = #old < 3 and deleted or {}
   for _, id in ipairs(old) do
-    local key = B .. id
-    deleted[#deleted + 1] = key
-    local n = #beside
-    beside[n + 1], beside[n + 2], beside[n + 3], beside[n + 4], beside[n + 5] = key .. ':logs', key .. ':dependencies',
-      key .. ':processed', key .. ':failed', key .. ':unsuccessful'
+    if ending[id] ~= false then -- what waits as well is about to run
+      local key = B .. id
+      deleted[#deleted + 1] = key
+      local n = #beside
+      beside[n + 1], beside[n + 2], beside[n + 3], beside[n + 4], beside[n + 5] = key .. ':logs', key .. ':dependencies',
+        key .. ':processed', key .. ':failed', key .. ':unsuccessful'
+    end
   end
   call('UNLINK', unpack(deleted))
   for i = 1, beside ~= deleted and #beside or 0, 1000 do
@@ -134,9 +146,9 @@ if done > 0 then
 end
 
 -- Those that are taken.
-if #held == 1 then
-  call('RPOPLPUSH', wait, active)
-elseif #held > 1 then
+if #held == 1 and done > 0 then
+  call('RPOPLPUSH', wait, active) -- refused by a server without memory, unless the script has written something
+elseif #held > 0 then
   local taken = {}
   for n = 1, #held do
     taken[n] = ids[#ids + 1 - n]
@@ -154,7 +166,7 @@ for n, h in ipairs(held) do
   end
   waits[waited] = (waits[waited] or 0) + 1
   call('PSETEX', key .. ':lock', args[6], token)
-  if n == 1 then
+  if n % 500 == 1 then
     call('XADD', events, 'MAXLEN', '~', meta[4], '*', 'event', 'active', 'jobId', id, 'prev', 'waiting')
   else
     call('XADD', events, '*', 'event', 'active', 'jobId', id, 'prev', 'waiting')
