@@ -1,6 +1,6 @@
 # The two commands that a newcomer needs: `make demo` and `make test`.
 
-.PHONY: demo test quick bench bench-redis eval soak mutants check cron-oracle
+.PHONY: demo test quick bench bench-redis eval soak check cron-oracle
 
 demo: ## set up, build, and run one job of each type on a server of its own
 	@scripts/setup demo
@@ -35,9 +35,6 @@ soak: ## half a day: kills, faults, histories, simulations, garbage, ten million
 	SIM_SEEDS=100000 cargo test -p launchkit-queue --test sim -- --nocapture
 	GARBAGE_SEEDS=300 cargo test -p launchkit-queue --all-features --test redis_foreign garbage
 	FUZZ_SECONDS=60 cargo test -p launchkit-queue --test fuzz -- --nocapture
-
-mutants: ## change the code in one place at a time and see whether a test notices (an hour or two)
-	@scripts/mutants
 
 check: ## what must be clean before a commit
 	cargo fmt --all --check

@@ -18,6 +18,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 const CLIENTS: usize = 64;
+/// How many jobs have not ended.
+const OPEN: &str = "SELECT COUNT(*) FROM jobs WHERE state IN ('QUEUED', 'PROCESSING')";
 /// Nothing here takes this long unless something is lost.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -89,6 +91,18 @@ impl Home {
             sqlx::raw_sql(sql).execute(&mut sqlx::PgConnection::connect(&url).await.unwrap()).await.unwrap();
         } else {
             sqlx::raw_sql(sql).execute(&mut sqlx::SqliteConnection::connect(&url).await.unwrap()).await.unwrap();
+        }
+    }
+
+    /// Asks the database behind the program's back.
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        let url = self.database();
+        if url.starts_with("postgres") {
+            let mut db = sqlx::PgConnection::connect(&url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap()
+        } else {
+            let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
+            sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap()
         }
     }
 
@@ -252,7 +266,7 @@ impl Load {
     async fn ends(&self, home: &Home, url: &str) -> BTreeMap<String, u64> {
         let http = reqwest::Client::new();
         let mut ends = BTreeMap::new();
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let (mut left, mut deadline) = (i64::MAX, tokio::time::Instant::now() + PATIENCE);
         for accepted in self.accepted() {
             let job = loop {
                 let asked = http.get(format!("{url}/v1/jobs/{}", accepted.id)).bearer_auth(&home.key);
@@ -260,7 +274,11 @@ impl Load {
                 if is_final(&job) {
                     break job;
                 }
-                assert!(tokio::time::Instant::now() < deadline, "an accepted job does not end: {job}");
+                if tokio::time::Instant::now() > deadline {
+                    let open = home.count(OPEN).await;
+                    assert!(open < left, "an accepted job does not end, nor does any other: {job}");
+                    (left, deadline) = (open, tokio::time::Instant::now() + PATIENCE);
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             };
             let status = job["status"].as_str().unwrap();
@@ -300,40 +318,31 @@ impl Books {
     }
 
     pub(crate) async fn read(home: &Home) -> Books {
-        let url = home.database();
-        let count = async |sql: &'static str| -> i64 {
-            if url.starts_with("postgres") {
-                let mut db = sqlx::PgConnection::connect(&url).await.unwrap();
-                sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap()
-            } else {
-                let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
-                sqlx::query_scalar(sql).fetch_one(&mut db).await.unwrap()
-            }
-        };
         let store = home.store().await;
         let counts = Queue::new(&store, "ai-jobs").unwrap().counts().await.unwrap();
         store.close().await;
         if home.stores.postgres.is_none() {
-            let mut db = sqlx::SqliteConnection::connect(&url).await.unwrap();
+            let mut db = sqlx::SqliteConnection::connect(&home.database()).await.unwrap();
             let whole: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&mut db).await.unwrap();
             assert_eq!(whole, "ok");
         }
         Books {
-            doubled: count(
-                "SELECT COUNT(*) FROM (SELECT job, gen FROM usage GROUP BY job, gen HAVING COUNT(*) > 1) AS d",
-            )
-            .await,
-            unbilled: count(
-                "SELECT COUNT(*) FROM jobs WHERE state = 'SUCCEEDED' AND NOT EXISTS \
+            doubled: home
+                .count("SELECT COUNT(*) FROM (SELECT job, gen FROM usage GROUP BY job, gen HAVING COUNT(*) > 1) AS d")
+                .await,
+            unbilled: home
+                .count(
+                    "SELECT COUNT(*) FROM jobs WHERE state = 'SUCCEEDED' AND NOT EXISTS \
                  (SELECT 1 FROM usage WHERE usage.job = jobs.id AND usage.gen = jobs.gen)",
-            )
-            .await,
-            rerun: count(
-                "SELECT COUNT(*) FROM jobs WHERE state = 'SUCCEEDED' AND gen = 1 AND run > 1 AND 1 = \
+                )
+                .await,
+            rerun: home
+                .count(
+                    "SELECT COUNT(*) FROM jobs WHERE state = 'SUCCEEDED' AND gen = 1 AND run > 1 AND 1 = \
                  (SELECT COUNT(*) FROM usage WHERE usage.job = jobs.id)",
-            )
-            .await,
-            open: count("SELECT COUNT(*) FROM jobs WHERE state IN ('QUEUED', 'PROCESSING')").await,
+                )
+                .await,
+            open: home.count(OPEN).await,
             in_queue: counts.total() - counts.completed - counts.failed,
         }
     }
