@@ -140,7 +140,7 @@ impl Step {
         match dice.size(17) {
             12 => Step::Again(Keep { count: *dice.one(&[None, Some(2)]), age: None }),
             13 => Step::Stall,
-            14..=16 => Step::Meddle(*dice.one(&MEDDLING)),
+            14..=16 => Step::Meddle(MEDDLING[dice.size(MEDDLING.len())]),
             0..=4 => Step::Add((0..*dice.one(&[1, 1, 3, 9])).map(|_| job(options(dice, only_plain))).collect()),
             5 if !only_plain => Step::Fail,
             _ => {
