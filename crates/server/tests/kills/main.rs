@@ -62,8 +62,9 @@ async fn kill_rounds(home: &Home, rounds: usize) {
             load.open(&url);
         }
         let died = tokio::time::timeout(PATIENCE, child.wait()).await;
-        let status = died.unwrap_or_else(|_| panic!("the server passes {point:?}")).expect("wait");
-        assert_eq!(status.signal(), Some(ABORTED), "the server died at {point:?}: {}", home.log());
+        let status =
+            died.unwrap_or_else(|_| panic!("the server passes {point:?}: {}", home.last_words())).expect("wait");
+        assert_eq!(status.signal(), Some(ABORTED), "the server died at {point:?}: {}", home.last_words());
     }
     let server = Server::start(home).await;
     load.open(&server.url);

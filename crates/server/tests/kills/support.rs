@@ -79,6 +79,13 @@ impl Home {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
+    /// What the server last said.
+    pub(crate) fn last_words(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
     fn database(&self) -> String {
         let file = || format!("sqlite://{}", self.folder.path().join("data/launchkit.db").display());
         self.stores.postgres.clone().unwrap_or_else(file)
@@ -123,7 +130,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) async fn start(home: &Home) -> Server {
         let (child, url) = Server::spawn(home, None).await;
-        let url = url.unwrap_or_else(|| panic!("no line from the server: {}", home.log()));
+        let url = url.unwrap_or_else(|| panic!("no line from the server: {}", home.last_words()));
         Server { child, url }
     }
 
@@ -218,19 +225,52 @@ impl Load {
     async fn client(self: Arc<Self>, key: String, number: usize) {
         let http = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
         let mut urls = self.url.subscribe();
-        let mut round = number;
+        let (mut round, mut open) = (number, None);
         while !self.stop.load(Ordering::Relaxed) {
             let url = urls.wait_for(|url| !url.is_empty()).await.unwrap().clone();
             round += 1;
-            if self.one(&http, &url, &key, round).await.is_err() && !self.stop.load(Ordering::Relaxed) {
+            if self.one(&http, &url, &key, round, &mut open).await.is_err() && !self.stop.load(Ordering::Relaxed) {
                 // The server is gone: wait for the next one, or for the end.
                 let _ = tokio::time::timeout(Duration::from_secs(5), urls.wait_for(|next| *next != url)).await;
             }
         }
     }
 
-    /// One job from its creation to its end; now and then canceled and tried again on the way.
-    async fn one(&self, http: &reqwest::Client, url: &str, key: &str, round: usize) -> Result<(), reqwest::Error> {
+    /// One job from its creation to its end; now and then canceled and tried again on the way. The one that was open when the
+    /// server went is followed first, so that there are never many.
+    async fn one(
+        &self,
+        http: &reqwest::Client,
+        url: &str,
+        key: &str,
+        round: usize,
+        open: &mut Option<String>,
+    ) -> Result<(), reqwest::Error> {
+        if open.is_none() {
+            self.create(http, url, key, round, open).await?;
+        }
+        let Some(id) = open.clone() else { return Ok(()) };
+        while !self.stop.load(Ordering::Relaxed) {
+            let job: Value = http.get(format!("{url}/v1/jobs/{id}")).bearer_auth(key).send().await?.json().await?;
+            if is_final(&job) {
+                *open = None;
+                self.settled.fetch_add(1, Ordering::Relaxed);
+                self.progress.notify_one();
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    async fn create(
+        &self,
+        http: &reqwest::Client,
+        url: &str,
+        key: &str,
+        round: usize,
+        open: &mut Option<String>,
+    ) -> Result<(), reqwest::Error> {
         let body = json!({"text": format!("Write to team{round}@example.com before 2026-11-24. Round {round}.")});
         let made = http.post(format!("{url}/v1/jobs/extract")).bearer_auth(key).json(&body).send().await?;
         if made.status() != 202 {
@@ -241,6 +281,7 @@ impl Load {
         let id = job["id"].as_str().unwrap().to_owned();
         let cancel = round.is_multiple_of(4);
         self.note(&id, cancel);
+        *open = Some(id.clone());
         self.created.fetch_add(1, Ordering::Relaxed);
         self.progress.notify_one();
         let post = |what: &str| http.post(format!("{url}/v1/jobs/{id}/{what}")).bearer_auth(key).send();
@@ -249,15 +290,6 @@ impl Load {
             if round.is_multiple_of(8) {
                 post("retry").await?;
             }
-        }
-        while !self.stop.load(Ordering::Relaxed) {
-            let job: Value = http.get(format!("{url}/v1/jobs/{id}")).bearer_auth(key).send().await?.json().await?;
-            if is_final(&job) {
-                self.settled.fetch_add(1, Ordering::Relaxed);
-                self.progress.notify_one();
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
     }
@@ -276,7 +308,11 @@ impl Load {
                 }
                 if tokio::time::Instant::now() > deadline {
                     let open = home.count(OPEN).await;
-                    assert!(open < left, "an accepted job does not end, nor does any other: {job}");
+                    assert!(
+                        open < left,
+                        "an accepted job does not end, nor does any other: {job}; {}",
+                        home.last_words()
+                    );
                     (left, deadline) = (open, tokio::time::Instant::now() + PATIENCE);
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
