@@ -56,7 +56,12 @@ for n = #ids, math.max(1, left + 1), -1 do
 end
 
 -- What is of another type than it is to be shows before anything is changed.
-local kept = ends > 0 and call('ZCARD', completed) or call('LLEN', active)
+local kept = 0
+if ends > 0 then
+  kept = call('ZCARD', completed)
+else
+  call('LLEN', active)
+end
 if unknown then
   local unstalled = {}
   for i = 1, ends do
