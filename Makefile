@@ -26,7 +26,7 @@ bench-redis: ## measure the store on Redis beside BullMQ (12 minutes); crates/te
 eval: ## measure the local processors on public data sets
 	scripts/eval
 
-soak: ## half a day: kills, faults, histories, simulations, garbage, ten million jobs; docs/guarantees.md has the figures of one
+soak: ## some hours of kills, faults, histories, simulations, garbage, and ten million jobs; docs/guarantees.md says how far each has been taken
 	KILL_ROUNDS=340 cargo test -p launchkit --test kills every_accepted -- --nocapture
 	DISK_KILLS=1000 cargo test -p launchkit-testkit --test disk killed -- --nocapture
 	FAULT_SECONDS=3600 cargo test -p launchkit-queue --test faults long -- --nocapture

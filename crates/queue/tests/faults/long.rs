@@ -40,7 +40,7 @@ impl Scene {
     /// Trouble of this length, from its beginning to its end.
     async fn suffers(&self, trouble: Trouble, time: Duration) {
         let ask = |words: &[&str]| self.server.command(words).expect("it answers");
-        let lasts = tokio::time::sleep(time);
+        let lasts = tokio::time::sleep(time); // the trouble itself, not a wait for something
         match trouble {
             Trouble::Killed => {
                 self.server.kill();
