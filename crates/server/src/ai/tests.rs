@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use launchkit_testkit::on_processor;
 use serde_json::json;
 
 use super::*;
@@ -176,7 +177,7 @@ fn no_text_of_full_length_breaks_or_stalls_a_processor() {
             assert!(size < 20 * MAX_TEXT_CHARS, "{job} of {name}: {size} bytes");
             assert!(time < Duration::from_secs(5), "{job} of {name}: {time:?}");
             if time > NOISE {
-                let (_, before) = worked(job, &quarter);
+                let (before, time) = (least(job, &quarter), least(job, &whole).min(time));
                 assert!(time < before * GROWTH, "{job} of {name}: {before:?}, then {time:?}");
             }
         }
@@ -199,11 +200,10 @@ fn worked(job: JobType, text: &str) -> (Answer, Duration) {
     (answer, on_processor() - start)
 }
 
-/// What this thread has computed so far. Unlike a clock it stands still while other threads have the
-/// processor, so a busy machine does not look like slow code.
-fn on_processor() -> Duration {
-    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    Duration::from_nanos(statistics.split(' ').next().unwrap().parse().unwrap())
+/// The least of three times. A virtual machine that its host keeps waiting counts that as computing,
+/// and neighbours take caches away: what disturbs a measure only adds to it.
+fn least(job: JobType, text: &str) -> Duration {
+    (0..3).map(|_| worked(job, text).1).min().unwrap()
 }
 
 /// The model sees sixteen sequences at most, whatever the text; the tokenizer sees all of it.
