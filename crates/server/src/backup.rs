@@ -7,7 +7,7 @@
 //! Configuration (the environment, `.env`, `launchkit.toml`) is no part of a copy.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +18,10 @@ use sqlx::{ConnectOptions as _, Connection as _};
 
 use crate::config::secrets::private_directory;
 use crate::when::rfc3339;
+
+mod files;
+
+use files::{Draft, absolute, at, beside, copy_file, folder_of, make, sync};
 
 /// What the file is called that says what a copy has.
 const MANIFEST: &str = "backup.json";
@@ -122,24 +126,24 @@ pub async fn take(places: &Places, into: &Path, now: i64) -> Result<Manifest, Ba
     let draft = Draft::folder(into)?;
     let mut files = Vec::new();
     if places.queue && places.data_dir.join(QUEUE).exists() {
-        copy_database(&places.data_dir.join(QUEUE), &draft.0.join(QUEUE)).await?;
-        files.push(kept(&draft.0.join(QUEUE), QUEUE)?);
+        copy_database(&places.data_dir.join(QUEUE), &draft.path().join(QUEUE)).await?;
+        files.push(kept(&draft.path().join(QUEUE), QUEUE)?);
     }
-    let database = draft.0.join(DATABASE);
+    let database = draft.path().join(DATABASE);
     copy_database(&places.database, &database).await?;
     files.push(kept(&database, DATABASE)?);
     for name in SECRETS {
         let from = places.data_dir.join(name);
         if from.exists() {
-            copy_file(&from, &draft.0.join(name))?;
-            files.push(kept(&draft.0.join(name), name)?);
+            copy_file(&from, &draft.path().join(name))?;
+            files.push(kept(&draft.path().join(name), name)?);
         }
     }
     let deployment = deployment(&database).await?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let manifest = Manifest { format: FORMAT, version, deployment, taken: rfc3339(now), files };
     let text = serde_json::to_string_pretty(&manifest).map_err(|error| io::Error::other(error.to_string()));
-    let path = draft.0.join(MANIFEST);
+    let path = draft.path().join(MANIFEST);
     text.and_then(|text| make(&path)?.write_all(text.as_bytes())).and_then(|()| sync(&path)).map_err(at(&path))?;
     draft.rename(into)?;
     Ok(manifest)
@@ -167,7 +171,7 @@ pub async fn restore(places: &Places, from: &Path) -> Result<Manifest, BackupErr
     for file in manifest.files.iter().filter(|file| places.queue || file.name != QUEUE) {
         let path = target(&file.name);
         let draft = Draft::file(&path, &from.join(&file.name))?;
-        check(&draft.0, file).await?;
+        check(draft.path(), file).await?;
         drafts.push((draft, path));
     }
     drafts.sort_by_key(|(_, path)| *path == database);
@@ -268,97 +272,7 @@ async fn deployment(database: &Path) -> Result<String, BackupError> {
     Ok(id)
 }
 
-fn copy_file(from: &Path, to: &Path) -> Result<(), BackupError> {
-    let mut copy = make(to).map_err(at(to))?;
-    let mut from_file = File::open(from).map_err(at(from))?;
-    io::copy(&mut from_file, &mut copy).and_then(|_| copy.sync_all()).map_err(at(to))
-}
-
-/// Makes a file that only its owner may read.
-fn make(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    File::options().write(true).create_new(true).mode(0o600).open(path)
-}
-
-/// A path that does not depend on where the process stands, nor ends with a separator.
-fn absolute(path: &Path) -> Result<PathBuf, BackupError> {
-    Ok(std::path::absolute(path).map_err(at(path))?.components().collect())
-}
-
-fn sync(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    PathBuf::from(name)
-}
-
-/// The folder that a path stands in.
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn at(path: &Path) -> impl FnOnce(io::Error) -> BackupError + use<> {
-    let path = path.to_owned();
-    |why| BackupError::File { path, why }
-}
-
 fn of(path: &Path) -> impl FnOnce(sqlx::Error) -> BackupError + use<> {
     let path = path.to_owned();
     |why| BackupError::Database { path, why }
-}
-
-/// Something under a name of its own until it is whole; removed unless it is kept.
-struct Draft(PathBuf);
-
-impl Draft {
-    fn name(path: &Path) -> PathBuf {
-        beside(path, &format!(".partial-{:016x}", rand::random::<u64>()))
-    }
-
-    /// A folder for what is to stand there.
-    fn folder(path: &Path) -> Result<Self, BackupError> {
-        let name = Self::name(path);
-        private_directory(&name).map_err(at(&name))?;
-        Ok(Self(name))
-    }
-
-    /// A copy of a file for what is to stand there.
-    fn file(path: &Path, from: &Path) -> Result<Self, BackupError> {
-        let draft = Self(Self::name(path));
-        copy_file(from, &draft.0)?;
-        Ok(draft)
-    }
-
-    /// Gives a folder its name. One that has something in it is not written over.
-    fn rename(self, path: &Path) -> Result<(), BackupError> {
-        sync(&self.0).and_then(|()| std::fs::rename(&self.0, path)).map_err(at(path))?;
-        sync(folder_of(path)).map_err(at(path))
-    }
-
-    /// Gives a file its name, unless something has it: to be left there, or removed again.
-    fn link(self, path: &Path) -> Result<Draft, BackupError> {
-        match std::fs::hard_link(&self.0, path) {
-            Ok(()) => {
-                let put = Draft(path.to_owned());
-                sync(folder_of(path)).map_err(at(path)).map(|()| put)
-            }
-            Err(why) if why.kind() == io::ErrorKind::AlreadyExists => Err(BackupError::Exists(path.to_owned())),
-            Err(why) => Err(at(path)(why)),
-        }
-    }
-
-    /// Lets it stay.
-    fn leave(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        // Nothing is there any more when it has got its name.
-        let _ = if self.0.is_dir() { std::fs::remove_dir_all(&self.0) } else { std::fs::remove_file(&self.0) };
-    }
 }

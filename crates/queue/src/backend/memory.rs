@@ -20,15 +20,17 @@ use crate::state::Counts;
 use crate::time::Timestamp;
 
 mod add;
+mod beat;
 mod dedup;
+mod edit;
 mod flow;
 mod groups;
 mod lane;
-mod moves;
 mod obliterate;
 mod reads;
 mod repeat;
 mod spend;
+mod turn;
 
 use lane::Lane;
 use spend::Budgets;

@@ -1,4 +1,4 @@
-//! One queue in memory: its jobs, their order, its events. Moves are in `moves.rs`, reads in `reads.rs`.
+//! One queue in memory: its jobs, their order, its events. Turns are in `turn.rs`, reads in `reads.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
