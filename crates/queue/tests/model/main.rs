@@ -15,6 +15,7 @@ use launchkit_testkit::{Harness, RedisHarness, SqliteHarness, ValkeyHarness, inv
 mod dice;
 mod plan;
 mod side;
+mod together;
 
 use dice::Dice;
 use plan::Step;

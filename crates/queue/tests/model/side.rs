@@ -15,12 +15,15 @@ const REMEMBERED: usize = 8;
 /// Steps of one sweep.
 const SWEEPS: usize = 100;
 
+#[derive(Clone)]
 pub(crate) struct Side {
     pub(crate) backend: Arc<dyn Backend>,
     queues: [Given; 2],
     locks: [Vec<Lock>; 2],
     takes: [Vec<Take>; 2],
     taken: u64,
+    /// Whose tokens these are.
+    client: usize,
     pub(crate) seed: u64,
 }
 
@@ -29,7 +32,12 @@ impl Side {
         let queue =
             |name: &str| Given::over(backend.clone(), QueueName::new(&format!("{name}-{seed}")).expect("a name"));
         let queues = [queue("texts"), queue("reports")];
-        Self { queues, backend, locks: Default::default(), takes: Default::default(), taken: 0, seed }
+        Self { queues, backend, locks: Default::default(), takes: Default::default(), taken: 0, client: 0, seed }
+    }
+
+    /// Another client of the same store, who knows what this one knows.
+    pub(crate) fn client(&self, client: usize) -> Self {
+        Self { client, ..self.clone() }
     }
 
     pub(crate) fn queue(&self, number: usize) -> QueueName {
@@ -95,7 +103,7 @@ impl Side {
 
     fn wish(&mut self, queue: usize, most: usize, rate: Option<Rate>) -> Take {
         self.taken += 1;
-        let token = Token::new(format!("model:{}", self.taken));
+        let token = Token::new(format!("model{}:{}", self.client, self.taken));
         let take = Take { token, mode: TakeMode::Fresh, most, lock_for: LOCK, rate };
         remember(&mut self.takes[queue], take.clone());
         take
