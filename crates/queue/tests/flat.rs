@@ -11,7 +11,7 @@ use launchkit_queue::backend::redis::{Redis, RedisOptions};
 use launchkit_queue::backend::sqlite::Sqlite;
 use launchkit_queue::*;
 use launchkit_testkit::redis::{Kind, RedisServer};
-use launchkit_testkit::tell;
+use launchkit_testkit::{tell, wish};
 use serde::{Deserialize, Serialize};
 
 const BATCH: u64 = 1_000;
@@ -92,7 +92,7 @@ async fn flat(name: &str, backend: Arc<dyn Backend>, jobs: u64) {
 /// One after the other: they share a process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_stays_flat_however_many_jobs_go_through() {
-    let jobs = std::env::var("FLAT_JOBS").map_or(20_000, |text| text.parse().expect("FLAT_JOBS: a number"));
+    let jobs = wish("FLAT_JOBS").unwrap_or(20_000);
     flat("memory", Arc::new(Memory::new()), jobs).await;
     let folder = tempfile::tempdir().expect("a folder");
     flat("SQLite", Arc::new(Sqlite::open(&folder.path().join("queue.db")).await.expect("a file")), jobs).await;

@@ -11,7 +11,7 @@ use launchkit_queue::{
     Backoff, Dedup, Event, Failure, FailureKind, JobId, JobOptions, Keep, Payload, Position, QueueName, Rate,
     RedisOptions, Repeat, Schedule, State, Timestamp,
 };
-use launchkit_testkit::Dice;
+use launchkit_testkit::{Dice, wish};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -48,7 +48,6 @@ fn change(dice: &mut Dice, corpus: &[&str]) -> Vec<u8> {
 
 /// Tries a reader on text.
 fn try_text(name: &str, corpus: &[&str], read: impl Fn(&str)) {
-    let wish = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let until = Instant::now() + wish("FUZZ_SECONDS").map_or(Duration::from_millis(MILLIS), Duration::from_secs);
     let (mut dice, mut tried) = (Dice::new(wish("FUZZ_SEED").unwrap_or_default()), 0_u64);
     corpus.iter().for_each(|text| read(text));

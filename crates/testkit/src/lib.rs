@@ -33,6 +33,12 @@ pub fn tell(seen: &str) {
     }
 }
 
+/// The number that whoever runs a test asks for in this variable.
+pub fn wish(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
+
 /// What this thread has computed so far. Unlike a clock it stands still while other threads have the processor, so a busy
 /// machine does not look like slow code.
 pub fn on_processor() -> std::time::Duration {

@@ -11,10 +11,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use launchkit_queue::backend::sqlite::Sqlite;
 use launchkit_queue::backend::{Backend, MAX_READ};
 use launchkit_queue::{JobId, QueueName};
-use launchkit_testkit::{invariants, tell};
+use launchkit_testkit::{invariants, tell, wish};
 
 /// Kills, unless told otherwise.
-const KILLS: usize = 30;
+const KILLS: u64 = 30;
 
 struct Process {
     child: Child,
@@ -104,7 +104,7 @@ fn file() -> (tempfile::TempDir, PathBuf) {
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let (_folder, file) = file();
-    let kills = std::env::var("DISK_KILLS").ok().map_or(KILLS, |wish| wish.parse().expect("DISK_KILLS is a number"));
+    let kills = wish("DISK_KILLS").unwrap_or(KILLS);
     let mut acknowledged = Acknowledged::default();
     for round in 0..kills {
         let mut process = Process::start(&[], &file);

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use launchkit_testkit::redis::{Kind, RedisSetup};
-use launchkit_testkit::{Dice, tell};
+use launchkit_testkit::{Dice, tell, wish};
 
 use super::scene::*;
 
@@ -85,9 +85,8 @@ impl Scene {
 
 #[tokio::test]
 async fn a_long_time_of_faults_loses_nothing() {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
-    let seconds = number("FAULT_SECONDS").unwrap_or(15);
-    let mut dice = Dice::new(number("FAULT_SEED").unwrap_or(seconds));
+    let seconds = wish("FAULT_SECONDS").unwrap_or(15);
+    let mut dice = Dice::new(wish("FAULT_SEED").unwrap_or(seconds));
     let pause = if seconds > 60 { WORK * 6 } else { WORK };
     let scene = Scene::paced(RedisSetup::new(Kind::Redis).durable(), "", LOCK, pause).await;
     let began = Instant::now();

@@ -10,7 +10,7 @@ use launchkit_queue::Timestamp;
 use launchkit_queue::backend::Backend;
 use launchkit_queue::backend::memory::Memory;
 use launchkit_testkit::given::T0;
-use launchkit_testkit::{Harness, RedisHarness, SqliteHarness, ValkeyHarness, invariants};
+use launchkit_testkit::{Harness, RedisHarness, SqliteHarness, ValkeyHarness, invariants, wish};
 
 mod dice;
 mod plan;
@@ -43,11 +43,6 @@ async fn any_history_on_valkey_goes_as_specified() {
 #[tokio::test]
 async fn any_history_on_sqlite_goes_as_specified() {
     histories::<SqliteHarness>(RUNS_ON_DISK).await;
-}
-
-fn wish(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
 }
 
 async fn histories<H: Harness>(runs: u64) {

@@ -10,13 +10,12 @@ use launchkit_queue::backend::Backend;
 use launchkit_queue::backend::memory::Memory;
 use launchkit_queue::{Keep, Timestamp};
 use launchkit_testkit::given::T0;
-use launchkit_testkit::{Harness, MemoryHarness, RedisHarness, SqliteHarness, ValkeyHarness};
+use launchkit_testkit::{Harness, MemoryHarness, RedisHarness, SqliteHarness, ValkeyHarness, tell, wish};
 use tokio::sync::Barrier;
 
 use super::dice::Dice;
 use super::plan::{self, Step};
 use super::side::Side;
-use super::wish;
 
 /// Histories for each store, unless `MODEL_RUNS` says otherwise; those on a disk take longer.
 const RUNS: u64 = 40;
@@ -93,7 +92,7 @@ async fn orders<H: Harness>(runs: u64) {
         (all, at_once) = (all + 1, at_once + u64::from(history.overlaps()));
     }
     assert!(at_once > 0 || H::NAME == MemoryHarness::NAME, "nothing was done at once");
-    launchkit_testkit::tell(&format!(
+    tell(&format!(
         "histories of {CLIENTS} clients at once on {}: {all}, {at_once} of them with calls at once, an order found for each",
         H::NAME
     ));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use launchkit_queue::backend::List;
 use launchkit_queue::{Active, Payload, Planned, Position, StoreError, Worker};
-use launchkit_testkit::Dice;
+use launchkit_testkit::{Dice, wish};
 
 use super::*;
 
@@ -91,9 +91,7 @@ fn spoil(server: &RedisServer, dice: &mut Dice, id: &str) {
 
 #[tokio::test]
 async fn whatever_a_record_holds_it_ends_and_harms_no_other() {
-    let seeds =
-        std::env::var("GARBAGE_SEEDS").ok().map_or(SEEDS, |wish| wish.parse().expect("GARBAGE_SEEDS is a number"));
-    for seed in 0..seeds {
+    for seed in 0..wish("GARBAGE_SEEDS").unwrap_or(SEEDS) {
         let (server, q) = case().await;
         let store = Store::redis(&RedisOptions::parse(&server.url()).expect("a URL")).await.expect("a store");
         let queue = Queue::new(&store, "q").expect("a name");

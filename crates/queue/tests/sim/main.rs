@@ -8,7 +8,7 @@ use std::sync::Arc;
 use launchkit_queue::backend::Backend;
 use launchkit_queue::backend::memory::Memory;
 use launchkit_testkit::wrong::Wrong;
-use launchkit_testkit::{Lie, tell};
+use launchkit_testkit::{Lie, tell, wish};
 
 mod checks;
 mod scene;
@@ -22,11 +22,6 @@ const SEEDS: u64 = 200;
 const REPLAYED: u64 = 25;
 /// Seeds within which a planted bug must be found.
 const PLANTED: u64 = 1_000;
-
-fn wish(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
-}
 
 fn right() -> Arc<dyn Backend> {
     Arc::new(Memory::new())

@@ -14,14 +14,14 @@ use std::time::Duration;
 use launchkit::failpoint::Point;
 use launchkit_testkit::postgres::{Durability, Postgres};
 use launchkit_testkit::redis::{Kind, RedisSetup};
-use launchkit_testkit::tell;
+use launchkit_testkit::{tell, wish};
 
 use support::{Books, Home, Load, PATIENCE, Server, Stores};
 
 /// Rounds with a kill at a random time; `KILL_ROUNDS` asks for another number.
-const ROUNDS: usize = 20;
+const ROUNDS: u64 = 20;
 /// With Redis fewer: its own answers are lost in the same ways.
-const ROUNDS_ON_REDIS: usize = 8;
+const ROUNDS_ON_REDIS: u64 = 8;
 /// The signal of a process that dies at a point.
 const ABORTED: i32 = 6;
 
@@ -45,9 +45,9 @@ async fn every_accepted_job_ends_once_on_redis_and_postgres() {
     kill_rounds(&Home::new(stores).await, ROUNDS_ON_REDIS).await;
 }
 
-async fn kill_rounds(home: &Home, rounds: usize) {
+async fn kill_rounds(home: &Home, rounds: u64) {
     let (load, clients) = Load::begin(home);
-    let rounds = std::env::var("KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(rounds);
+    let rounds = wish("KILL_ROUNDS").unwrap_or(rounds);
     for _ in 0..rounds {
         let mut server = Server::start(home).await;
         load.open(&server.url);
