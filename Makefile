@@ -1,6 +1,6 @@
 # The two commands that a newcomer needs: `make demo` and `make test`.
 
-.PHONY: demo test quick bench bench-redis eval soak check cron-oracle
+.PHONY: demo test quick bench bench-redis eval soak mutants check cron-oracle
 
 demo: ## set up, build, and run one job of each type on a server of its own
 	@scripts/setup demo
@@ -31,10 +31,14 @@ soak: ## some hours of kills, faults, histories, simulations, garbage, and ten m
 	DISK_KILLS=1000 cargo test -p launchkit-testkit --test disk killed -- --nocapture
 	FAULT_SECONDS=3600 cargo test -p launchkit-queue --test faults long -- --nocapture
 	FLAT_JOBS=10000000 cargo test -p launchkit-queue --test flat -- --nocapture
-	MODEL_RUNS=1000 cargo test -p launchkit-queue --test model
+	MODEL_RUNS=1000 cargo test -p launchkit-queue --test model -- --nocapture
+	HISTORY_ROUNDS=1000 cargo test -p launchkit-queue --test histories -- --nocapture
 	SIM_SEEDS=100000 cargo test -p launchkit-queue --test sim -- --nocapture
 	GARBAGE_SEEDS=300 cargo test -p launchkit-queue --all-features --test redis_foreign garbage
 	FUZZ_SECONDS=60 cargo test -p launchkit-queue --test fuzz -- --nocapture
+
+mutants: ## change single places of the engine and say which changes no test sees (an hour); docs/mutants.md has the reasons
+	@scripts/mutants
 
 check: ## what must be clean before a commit
 	cargo fmt --all --check

@@ -127,7 +127,9 @@ mod tests {
     fn stored_form_is_bullmqs() {
         let text = serde_json::to_string(&Backoff::exponential(Duration::from_secs(2))).unwrap();
         assert_eq!(text, r#"{"type":"exponential","delay":2000}"#);
-        let back: Backoff = serde_json::from_str(r#"{"type":"fixed","delay":5,"jitter":0.5}"#).unwrap();
-        assert_eq!(back, Backoff::fixed(Duration::from_millis(5)).with_jitter(0.5));
+        let (text, half) =
+            (r#"{"type":"fixed","delay":5,"jitter":0.5}"#, Backoff::fixed(Duration::from_millis(5)).with_jitter(0.5));
+        assert_eq!(serde_json::from_str::<Backoff>(text).unwrap(), half);
+        assert_eq!(serde_json::to_string(&half).unwrap(), text);
     }
 }
