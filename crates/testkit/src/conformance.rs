@@ -120,7 +120,8 @@ macro_rules! every_case {
                 a_finish_evicts_at_most_two_oldest_first,
                 nothing_is_evicted_before_a_finish,
                 retention_of_one_final_state_leaves_the_other_alone,
-                retention_is_applied_when_all_ends_of_a_turn_are_through;
+                retention_is_applied_when_all_ends_of_a_turn_are_through,
+                each_rule_of_a_turn_counts_its_own_ends;
             locks:
                 a_beat_extends_the_lock,
                 a_beat_reports_lost_and_foreign_locks,
@@ -143,6 +144,7 @@ macro_rules! every_case {
                 a_rescue_beyond_the_bound_is_refused,
                 the_vanished_worker_cannot_settle_after_the_rescue,
                 a_rescue_works_while_paused,
+                a_rescue_wakes_a_waiter,
                 jobs_of_several_takes_come_back_in_the_order_they_were_taken;
             edit:
                 promoting_puts_a_delayed_job_behind_what_waits,

@@ -14,6 +14,10 @@ pub use states::*;
 pub const T0: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// How long locks hold in cases.
 pub const LOCK: Duration = Duration::from_secs(30);
+/// A wait far longer than any machine needs: who sees it pass was not woken.
+pub const LONG: Duration = Duration::from_secs(600);
+/// How long a wake-up may take on a machine that is busy.
+pub const SOON: Duration = Duration::from_secs(60);
 
 /// A queue of a store, with short words for its verbs. Every verb must succeed; cases about failures use the seam itself.
 #[derive(Clone)]

@@ -1,5 +1,5 @@
-//! What a disk and a process can do to a SQLite store: it is killed, its disk is full, and every acknowledgement is traced to the
-//! `fdatasync` before it. The store is held by a process of its own, `src/bin/disk.rs`; what it acknowledged is kept here.
+//! What a disk and a process can do to a SQLite store: it is killed, its disk is full, read-only for a while, or fails to sync, and
+//! every acknowledgement is traced to the `fdatasync` before it. The store is held by a process of its own, `src/bin/disk.rs`; what it acknowledged is kept here.
 //! `DISK_KILLS` says how often it is killed.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -213,4 +213,44 @@ async fn a_full_disk_refuses_and_is_gone_on_from_without_a_restart() {
     }
     process.finish();
     acknowledged.check(&file).await;
+}
+
+/// A file system that has met an error turns read-only; here the kernel's answers are given by strace, to some calls in a row.
+#[tokio::test]
+async fn a_read_only_disk_refuses_and_is_gone_on_from_without_a_restart() {
+    // Opening takes fewer writes than that.
+    let refused = ill("pwrite64:error=EROFS:when=100..120").await;
+    assert!(refused.len() > 1, "it stays read-only for a while: {refused:?}");
+}
+
+/// What was not synced is not acknowledged, and the next sync counts for itself alone.
+#[tokio::test]
+async fn a_sync_that_fails_refuses_and_is_gone_on_from_without_a_restart() {
+    let refused = ill("fdatasync:error=EIO:when=15").await;
+    assert_eq!(refused.len(), 1, "{refused:?}");
+}
+
+/// Adds and ends jobs while some calls of the process are answered with an error; what was refused, and why.
+async fn ill(calls: &str) -> Vec<String> {
+    let (_folder, file) = file();
+    let (name, inject) = (calls.split(':').next().unwrap(), format!("--inject={calls}"));
+    let mut process =
+        Process::start(&["strace", "-f", "-qq", "-o", "/dev/null", &format!("--trace={name}"), &inject], &file);
+    let (mut acknowledged, mut refused) = (Acknowledged::default(), Vec::new());
+    for _ in 0..60 {
+        let said = process.order("add 100");
+        match said.strip_prefix("refused ") {
+            Some(why) => refused.push(why.to_owned()),
+            None => acknowledged.note(&said),
+        }
+    }
+    assert!(refused.iter().all(|why| why.starts_with("Unavailable")), "{refused:?}");
+    let added = acknowledged.added.len();
+    assert!(added > 20, "it goes on: {added} added, {refused:?}");
+    for _ in 0..added {
+        acknowledged.note(&process.order("end"));
+    }
+    process.finish();
+    acknowledged.check(&file).await;
+    refused
 }

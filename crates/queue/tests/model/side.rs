@@ -24,6 +24,8 @@ pub(crate) struct Side {
     taken: u64,
     /// Whose tokens these are.
     client: usize,
+    /// Whether its turns are two calls, which is wrong when others act between them.
+    pub(crate) torn: bool,
     pub(crate) seed: u64,
 }
 
@@ -32,7 +34,16 @@ impl Side {
         let queue =
             |name: &str| Given::over(backend.clone(), QueueName::new(&format!("{name}-{seed}")).expect("a name"));
         let queues = [queue("texts"), queue("reports")];
-        Self { queues, backend, locks: Default::default(), takes: Default::default(), taken: 0, client: 0, seed }
+        Self {
+            queues,
+            backend,
+            locks: Default::default(),
+            takes: Default::default(),
+            taken: 0,
+            client: 0,
+            torn: false,
+            seed,
+        }
     }
 
     /// Another client of the same store, who knows what this one knows.
@@ -110,7 +121,13 @@ impl Side {
     }
 
     async fn turn(&mut self, queue: usize, ends: Vec<Verdict>, take: Option<Take>, now: Timestamp) -> String {
-        let mut turned = self.queues[queue].turn(ends, take, now).await;
+        let given = &self.queues[queue];
+        let mut turned = if self.torn && take.is_some() {
+            let ends = given.turn(ends, None, now).await.ends;
+            Turned { ends, ..given.turn(Vec::new(), take, now).await }
+        } else {
+            given.turn(ends, take, now).await
+        };
         for held in &mut turned.held {
             remember(&mut self.locks[queue], held.lock.clone());
             // Where a store finds it is its own affair.

@@ -20,6 +20,8 @@ use super::side::Side;
 /// Histories for each store, unless `MODEL_RUNS` says otherwise; those on a disk take longer.
 const RUNS: u64 = 40;
 const RUNS_ON_DISK: u64 = 10;
+/// Histories within which a planted bug must be found.
+const PLANTED: u64 = 200;
 /// Steps by one client, from which the others go on.
 const BEFORE: usize = 12;
 const CLIENTS: usize = 3;
@@ -54,24 +56,19 @@ async fn clients_of_valkey_see_one_order() {
     orders::<ValkeyHarness>(RUNS).await;
 }
 
-/// The search refuses what no order explains.
+/// Orders that are found for any store prove nothing.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_job_that_two_clients_got_is_seen() {
-    let (mut seen, mut refused) = (0, 0);
-    for seed in 0..RUNS {
-        let harness = MemoryHarness::fresh().await;
-        let mut history = History::of(harness.backend(), seed).await;
-        let calls = history.calls.iter().flatten().filter(|call| call.answer.contains("Held {"));
-        let Some(held) = calls.map(|call| call.answer.clone()).next() else { continue };
-        let empty = |call: &&mut Call| {
-            call.answer.contains("held: []") && matches!(call.step, Step::Turn { take: Some(_), .. })
-        };
-        let Some(other) = history.calls.iter_mut().flatten().find(empty) else { continue };
-        seen += 1;
-        other.answer = held;
-        refused += u64::from(history.order().await.is_err());
-    }
-    assert!(seen > 0 && refused == seen, "{refused} of {seen}");
+async fn clients_whose_turns_are_two_calls_are_found() {
+    let harness = SqliteHarness::fresh().await;
+    let mut seeds = 0..PLANTED;
+    let found = loop {
+        match seeds.next() {
+            Some(seed) if History::of(harness.backend(), seed, true).await.order().await.is_ok() => {}
+            found => break found,
+        }
+    };
+    tell(&format!("clients on sqlite whose turns are two calls: found by history {found:?}"));
+    assert!(found.is_some(), "within {PLANTED} histories");
 }
 
 async fn orders<H: Harness>(runs: u64) {
@@ -82,7 +79,7 @@ async fn orders<H: Harness>(runs: u64) {
     };
     let (mut all, mut at_once) = (0, 0);
     for seed in seeds {
-        let history = History::of(harness.backend(), seed).await;
+        let history = History::of(harness.backend(), seed, false).await;
         if let Err((longest, then)) = history.order().await {
             panic!(
                 "seed {seed}: no order explains {:#?}\n{longest:?} is the longest, whose last is\n{then}",
@@ -108,7 +105,7 @@ struct History {
 }
 
 impl History {
-    async fn of(tested: Arc<dyn Backend>, seed: u64) -> Self {
+    async fn of(tested: Arc<dyn Backend>, seed: u64, torn: bool) -> Self {
         let (mut dice, mut now, mut before) = (Dice::new(seed), T0, Vec::new());
         let (mut specified, mut tested) = (Side::new(Arc::new(Memory::new()), seed), Side::new(tested, seed));
         while before.len() < BEFORE {
@@ -126,6 +123,7 @@ impl History {
                 steps.extend(is_one(&step).then_some(step));
             }
             let (mut side, clock, start) = (tested.client(number + 1), clock.clone(), start.clone());
+            side.torn = torn;
             clients.push(tokio::spawn(async move {
                 let mut calls = Vec::new();
                 start.wait().await;

@@ -8,10 +8,6 @@ use launchkit_queue::{Failed, Happened, Position, State, StoreError};
 use crate::Harness;
 use crate::given::*;
 
-/// Much longer than any wake-up takes, much shorter than the wait that it ends.
-const SOON: Duration = Duration::from_secs(20);
-const LONG: Duration = Duration::from_secs(300);
-
 async fn order(q: &Given, what: Control) {
     q.backend.control(&q.queue, what, at(1)).await.expect("control");
 }

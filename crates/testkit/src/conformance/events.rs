@@ -1,16 +1,10 @@
 //! What is told, in which order, and how it is read.
 
-use std::time::Duration;
-
 use launchkit_queue::backend::*;
 use launchkit_queue::{Event, Keep, Outcome, Position, State};
 
 use crate::Harness;
 use crate::given::*;
-
-/// Much longer than any wake-up takes, much shorter than the wait that it ends.
-const SOON: Duration = Duration::from_secs(20);
-const LONG: Duration = Duration::from_secs(300);
 
 /// Everything that was told, without positions.
 async fn told(q: &Given) -> Vec<Event> {

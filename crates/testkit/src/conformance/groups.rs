@@ -21,10 +21,6 @@ pub use moves::*;
 pub use settings::*;
 pub use ways::*;
 
-/// Longer than a wake-up takes on a busy machine, and far shorter than a case may wait.
-const SOON: Duration = Duration::from_secs(20);
-const LONG: Duration = Duration::from_secs(600);
-
 /// Options of a job of a group.
 fn of(group: &str) -> JobOptions {
     JobOptions { group: Some(group.into()), ..plain() }

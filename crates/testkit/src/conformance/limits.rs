@@ -10,10 +10,6 @@ use serde_json::json;
 use crate::Harness;
 use crate::given::*;
 
-/// Longer than a wake-up takes on a busy machine, and far shorter than a case may wait.
-const SOON: Duration = Duration::from_secs(20);
-const LONG: Duration = Duration::from_secs(600);
-
 fn some(n: u32) -> NonZeroU32 {
     NonZeroU32::new(n).expect("not zero")
 }

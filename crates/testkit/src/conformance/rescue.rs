@@ -1,5 +1,7 @@
 //! Rescue: jobs whose worker vanished.
 
+use std::time::Duration;
+
 use launchkit_queue::backend::*;
 use launchkit_queue::{Failure, FailureKind, JobOptions, Outcome, State, StoreError, Timestamp};
 
@@ -167,6 +169,18 @@ pub async fn a_rescue_works_while_paused(h: &impl Harness) {
     assert_eq!(q.rescue(9, at(END)).await.jobs, [id("a")]);
     let turned = q.turn(Vec::new(), Some(q.wish(9)), at(END)).await;
     assert_eq!((turned.held.len(), turned.next, q.counts().await.waiting), (0, Next::Paused, 1));
+}
+
+/// What comes back is work like any other.
+pub async fn a_rescue_wakes_a_waiter(h: &impl Harness) {
+    let q = Given::on(h);
+    q.hold("a", plain(), T0).await;
+    // Nothing is left of the add's own call.
+    q.backend.wait(&q.queue, Duration::ZERO).await.expect("wait");
+    let wait = tokio::time::timeout(SOON, q.backend.wait(&q.queue, LONG));
+    let (woken, rescued) = tokio::join!(wait, q.rescue(9, at(END)));
+    woken.expect("woken by the rescue").expect("wait");
+    assert_eq!((rescued.jobs, q.take_ids(1, at(END)).await), (vec![id("a")], vec!["a".to_owned()]));
 }
 
 /// By two takes under locks that end together: first taken, first back, though the later one stood further in front.

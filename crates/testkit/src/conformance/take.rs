@@ -141,11 +141,6 @@ pub async fn two_takers_never_hold_the_same_job(h: &impl Harness) {
     assert_eq!((all.len(), all.iter().collect::<HashSet<_>>().len()), (500, 500));
 }
 
-/// Far longer than any machine needs: who sees it pass was not woken.
-const LONG: Duration = Duration::from_secs(600);
-/// How long a wake-up may take on a machine that is busy.
-const SOON: Duration = Duration::from_secs(60);
-
 /// Waiting does not mean waiting for the time to be over.
 pub async fn an_add_wakes_a_waiter(h: &impl Harness) {
     let q = Given::on(h);

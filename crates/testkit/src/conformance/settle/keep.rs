@@ -106,3 +106,23 @@ pub async fn retention_is_applied_when_all_ends_of_a_turn_are_through(h: &impl H
     assert_eq!(q.turn(ends, None, at(3)).await.ends, [End::Applied; 2]);
     assert_eq!(q.list(State::Failed).await, ["b", "a"]);
 }
+
+/// Of equal rules one for each final state, of different ones each for itself.
+pub async fn each_rule_of_a_turn_counts_its_own_ends(h: &impl Harness) {
+    let q = Given::on(h);
+    for n in 0..6 {
+        finish(&q, &format!("good {n}"), done(), Keep::ALL, n).await;
+    }
+    for n in 0..3 {
+        finish(&q, &format!("bad {n}"), dead(), Keep::ALL, n).await;
+    }
+    let mut ends = Vec::new();
+    for (name, outcome, count) in [("a", done(), 1), ("b", done(), 1), ("c", dead(), 1), ("d", done(), 100)] {
+        let lock = q.hold(name, plain(), at(9)).await;
+        ends.push(Verdict { keep: Keep::newest(count), ..verdict(&lock, outcome) });
+    }
+    assert_eq!(q.turn(ends, None, at(9)).await.ends, [End::Applied; 4]);
+    // Two for each of the two ends, and two for the one that failed; the last rule has nothing to remove.
+    assert_eq!(q.list(State::Completed).await[3..], ["good 5", "good 4"]);
+    assert_eq!(q.list(State::Failed).await, ["c", "bad 2"]);
+}
