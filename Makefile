@@ -37,7 +37,7 @@ soak: ## some hours of kills, faults, histories, simulations, garbage, and ten m
 	GARBAGE_SEEDS=300 cargo test -p launchkit-queue --all-features --test redis_foreign garbage
 	FUZZ_SECONDS=60 cargo test -p launchkit-queue --test fuzz -- --nocapture
 
-mutants: ## change single places of the engine and say which changes no test sees (an hour); docs/mutants.md has the reasons
+mutants: ## change single places of the engine and say which changes no test sees (an hour or two); docs/mutants.md has the reasons
 	@scripts/mutants
 
 check: ## what must be clean before a commit
