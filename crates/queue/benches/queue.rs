@@ -1,25 +1,30 @@
-//! How fast the embedded store is: `cargo bench -p launchkit-queue --bench queue` (or `make bench`).
+//! How fast the embedded stores are: `cargo bench -p launchkit-queue --bench queue` (or `make bench`). Words after `--` choose: a
+//! store (`memory`, `file`), parts by what their lines say (`add`, `concurrency 100`, `ticks`); `BENCH_STORED` how many
+//! finished jobs the file holds.
 //!
 //! `synchronous=FULL`, the mission document's payload (about 170 bytes), a handler that does nothing, events on, defaults
-//! otherwise. Every figure is the median of three runs on fresh files; the disk's fdatasync stands beside them, since a
-//! figure with one commit per job measures the disk. Rates count what is committed: the clock of a backlog stops when the
-//! store has completed its very last job.
+//! otherwise; nobody reads events. Every figure is the median of three runs on fresh files; the disk's fdatasync stands beside
+//! them, since a figure with one commit per job measures the disk. Rates count what is committed: the clock of a backlog stops
+//! when the store has completed its very last job.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use launchkit_queue::{
-    Active, Backoff, Event, Exit, Flow, JobOptions, Keep, Payload, Planned, Queue, Repeat, Schedule, Store, Told,
-    Worker,
+    Active, Backoff, Counts, Exit, Flow, JobOptions, Keep, Payload, Planned, Queue, Repeat, Schedule, Store, Worker,
 };
+use launchkit_testkit::wish;
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 const RUNS: usize = 3;
+/// What may be asked for by name.
+const STORES: [&str; 2] = ["memory", "file"];
 const BULK: usize = 1_000;
 const BACKLOG: usize = 50_000;
 const FLOWS: usize = 10_000;
@@ -37,57 +42,72 @@ async fn main() {
     if let Some(base) = std::env::var_os(RESIDENT) {
         return println!("{}", holding(Path::new(&base)).await);
     }
-    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let wanted = |name: &str| only.as_deref().is_none_or(|only| name.contains(only));
+    let asked = std::env::args().skip(1).filter(|argument| !argument.starts_with('-'));
+    let (stores, parts): (Vec<String>, Vec<String>) = asked.partition(|word| STORES.contains(&word.as_str()));
+    let on = |store: &str| stores.is_empty() || stores.iter().any(|asked| asked == store);
+    let wanted = |name: &str| parts.is_empty() || parts.iter().any(|asked| name.contains(asked));
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     println!("{}", fdatasync(folder.path()));
-    for stored in [10_000, 1_000_000] {
+    if on("memory") {
+        println!("\nthe store in memory; rates in jobs/s, median [min-max] of {RUNS}");
+        measure(&Base::Memory, wanted).await;
+    }
+    let sizes = wish("BENCH_STORED").map_or(vec![10_000, 1_000_000], |stored| vec![stored as usize]);
+    for stored in sizes.into_iter().filter(|_| on("file")) {
         println!("\n{stored} finished jobs stored; rates in jobs/s, median [min-max] of {RUNS}");
-        let base = folder.path().join(format!("base-{stored}.db"));
-        fill(&base, stored).await;
-        if wanted("add") {
-            line("added in bulk of 1,000", rates(&base, async |q| bulk(q, keep_all()).await).await);
-            line("added singly by 64 tasks", rates(&base, singly).await);
-        }
-        if wanted("complete") {
-            for (slots, jobs) in [(1, 5_000), (10, 25_000), (100, BACKLOG)] {
-                let name = format!("completed, concurrency {slots}, backlog of {jobs}");
-                line(&name, rates(&base, async |q| complete(q, slots, jobs, keep_all()).await).await);
-            }
-            let evicting = JobOptions { keep_completed: Keep::newest(1_000), ..keep_all() };
-            line(
-                "the same, concurrency 100, each finish evicts",
-                rates(&base, async |q| complete(q, 100, BACKLOG, evicting.clone()).await).await,
-            );
-        }
-        if wanted("complete groups") {
-            for groups in [10, 10_000] {
-                let name = format!("completed, concurrency 100, {groups} groups take turns");
-                line(&name, rates(&base, async |q| take_turns(q, groups).await).await);
-            }
-        }
-        if wanted("flows") {
-            let mut added = Vec::new();
-            let completed = rates(&base, async |q| {
-                let (add, complete) = flows(q).await;
-                added.push(add);
-                complete
-            });
-            let completed = completed.await;
-            added.sort_by(f64::total_cmp);
-            line("flows of a parent and four children, added by 64 tasks", added);
-            line("the same flows completed, concurrency 100", completed);
-        }
-        if wanted("ticks") {
-            line("ticks of 50,000 schedulers of a second each", rates(&base, ticks).await);
-        }
+        let path = folder.path().join(format!("base-{stored}.db"));
+        fill(&path, stored).await;
+        let base = Base::File(&path);
+        measure(&base, wanted).await;
         if wanted("pick-up") {
-            let queue = copy(&base).await;
-            println!("{:<58} {}", "pick-up at 100 jobs/s offered", pick_up(&queue.0).await);
+            let (queue, ..) = base.open().await;
+            println!("{:<58} {}", "pick-up at 100 jobs/s offered", pick_up(&queue).await);
         }
-        if wanted("memory") {
-            println!("{:<58} {}", "resident memory of a fresh process that opens it", resident(&base).await);
+        if wanted("resident") {
+            println!("{:<58} {}", "resident memory of a fresh process that opens it", resident(&path).await);
         }
+    }
+}
+
+/// What every store is asked.
+async fn measure(base: &Base<'_>, wanted: impl Fn(&str) -> bool) {
+    if wanted("add") {
+        line("added in bulk of 1,000", rates(base, async |q| bulk(q, keep_all()).await).await);
+        line("added singly by 64 tasks", rates(base, singly).await);
+    }
+    for (slots, jobs) in [(1, 5_000), (10, 25_000), (100, BACKLOG)] {
+        let name = format!("completed, concurrency {slots}, backlog of {jobs}");
+        if wanted(&name) {
+            line(&name, rates(base, async |q| complete(q, slots, jobs, keep_all()).await).await);
+        }
+    }
+    if wanted("evicts") {
+        let evicting = JobOptions { keep_completed: Keep::newest(1_000), ..keep_all() };
+        line(
+            "the same, concurrency 100, each finish evicts",
+            rates(base, async |q| complete(q, 100, BACKLOG, evicting.clone()).await).await,
+        );
+    }
+    if wanted("groups") {
+        for groups in [10, 10_000] {
+            let name = format!("completed, concurrency 100, {groups} groups take turns");
+            line(&name, rates(base, async |q| take_turns(q, groups).await).await);
+        }
+    }
+    if wanted("flows") {
+        let mut added = Vec::new();
+        let completed = rates(base, async |q| {
+            let (add, complete) = flows(q).await;
+            added.push(add);
+            complete
+        });
+        let completed = completed.await;
+        added.sort_by(f64::total_cmp);
+        line("flows of a parent and four children, added by 64 tasks", added);
+        line("the same flows completed, concurrency 100", completed);
+    }
+    if wanted("ticks") {
+        line("ticks of 50,000 schedulers of a second each", rates(base, ticks).await);
     }
 }
 
@@ -116,21 +136,35 @@ async fn fill(path: &Path, jobs: usize) {
     store.close().await;
 }
 
-/// A copy of a file, opened; the folder goes with it.
-async fn copy(base: &Path) -> (Queue, Store, tempfile::TempDir) {
-    let folder = tempfile::tempdir_in(base.parent().unwrap()).unwrap();
-    let path = folder.path().join("queue.db");
-    std::fs::copy(base, &path).unwrap();
-    std::fs::File::open(&path).unwrap().sync_all().unwrap();
-    let store = Store::sqlite(&path).await.unwrap();
-    (Queue::new(&store, "bench").unwrap(), store, folder)
+/// What each run begins with.
+enum Base<'a> {
+    Memory,
+    /// A copy of this file.
+    File(&'a Path),
 }
 
-/// The rates of some runs of a measurement, each on a fresh copy.
-async fn rates(base: &Path, mut measure: impl AsyncFnMut(Queue) -> f64) -> Vec<f64> {
+impl Base<'_> {
+    /// Opens it; the folder of a copy goes with it.
+    async fn open(&self) -> (Queue, Store, Option<tempfile::TempDir>) {
+        let (store, folder) = match self {
+            Base::Memory => (Store::memory(), None),
+            Base::File(base) => {
+                let folder = tempfile::tempdir_in(base.parent().unwrap()).unwrap();
+                let path = folder.path().join("queue.db");
+                std::fs::copy(base, &path).unwrap();
+                std::fs::File::open(&path).unwrap().sync_all().unwrap();
+                (Store::sqlite(&path).await.unwrap(), Some(folder))
+            }
+        };
+        (Queue::new(&store, "bench").unwrap(), store, folder)
+    }
+}
+
+/// The rates of some runs of a measurement, each on a fresh store.
+async fn rates(base: &Base<'_>, mut measure: impl AsyncFnMut(Queue) -> f64) -> Vec<f64> {
     let mut rates = Vec::new();
     for _ in 0..RUNS {
-        let (queue, store, _folder) = copy(base).await;
+        let (queue, store, _folder) = base.open().await;
         rates.push(measure(queue).await);
         store.close().await;
     }
@@ -233,22 +267,28 @@ async fn ticks(queue: Queue) -> f64 {
     rate
 }
 
-/// Works until the queue says that it is drained, which it says in the transaction of the last completion.
+/// Works until nothing is left: once the last handler has been called, the store is looked at each half millisecond.
 async fn work_off(queue: &Queue, slots: usize) -> Duration {
-    let mut events = queue.events(queue.newest_event().await.unwrap());
-    let (drained, is_drained) = oneshot::channel();
-    let watching = tokio::spawn(async move {
-        while !matches!(events.next().await.unwrap(), Told::Event(_, Event::Drained)) {}
-        drained.send(Instant::now()).unwrap();
-    });
-    let worker = Worker::builder(queue).concurrency(slots).on_rest(noop).build().unwrap();
+    let open = |counts: Counts| counts.waiting + counts.prioritized + counts.waiting_children + counts.active;
+    let left = Arc::new(AtomicU64::new(open(queue.counts().await.unwrap())));
+    let last = Arc::new(Notify::new());
+    let called = last.clone();
+    let handler = move |_: Active<Payload>| {
+        if left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            called.notify_one();
+        }
+        async { Ok(Payload::null()) }
+    };
+    let worker = Worker::builder(queue).concurrency(slots).on_rest(handler).build().unwrap();
     let begun = Instant::now();
-    let mut ended = begun;
-    worker.run_until(async { ended = is_drained.await.unwrap() }).await;
-    watching.await.unwrap();
-    let counts = queue.counts().await.unwrap();
-    assert_eq!(counts.waiting + counts.active, 0, "worked to the last job");
-    ended - begun
+    let worker = worker.start();
+    last.notified().await;
+    while open(queue.counts().await.unwrap()) > 0 {
+        tokio::time::sleep(Duration::from_micros(500)).await; // the look's own period
+    }
+    let took = begun.elapsed();
+    worker.stop().await;
+    took
 }
 
 async fn noop(_: Active<Payload>) -> Result<Payload, Exit> {
@@ -263,8 +303,7 @@ async fn pick_up(queue: &Queue) -> String {
         async { Ok(Payload::null()) }
     };
     let worker = Worker::builder(queue).concurrency(100).on_rest(handler).build().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let working = tokio::spawn(worker.run_until(async { stopped.await.unwrap_or(()) }));
+    let worker = worker.start();
     let options = Arc::new(keep_all());
     let mut waits = Vec::new();
     let mut tick = tokio::time::interval(Duration::from_millis(10));
@@ -275,8 +314,7 @@ async fn pick_up(queue: &Queue) -> String {
         let entry = entries.recv().await.unwrap();
         waits.push(entry.saturating_duration_since(acknowledged).as_secs_f64() * 1e3);
     }
-    stop.send(()).unwrap();
-    working.await.unwrap();
+    worker.stop().await;
     waits.sort_by(f64::total_cmp);
     format!("p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms", waits[500], waits[990], waits[999])
 }
@@ -290,7 +328,7 @@ async fn resident(base: &Path) -> String {
 
 async fn holding(base: &Path) -> String {
     let before = rss();
-    let (queue, store, _folder) = copy(base).await;
+    let (queue, store, _folder) = Base::File(base).open().await;
     let opened = rss();
     complete(queue.clone(), 100, 10_000, keep_all()).await;
     let worked = rss();

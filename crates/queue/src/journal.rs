@@ -32,7 +32,7 @@ pub struct Ending {
     pub outcome: Outcome,
 }
 
-/// Why a journal could not write. The worker tries again, ends one by one after the first refusal, and keeps the locks
+/// Why a journal could not write. A panic is taken for one, and so is a call that takes longer than a lock holds. The worker tries again, ends one by one after the first refusal, and keeps the locks
 /// meanwhile. An end that is refused again and again while others are taken, or for ten lock times, is let go
 /// of: its job runs again when the lock has run out.
 #[derive(Debug, thiserror::Error)]

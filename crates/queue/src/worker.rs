@@ -9,11 +9,12 @@
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::{MAX_BEAT, Rate, WorkerInfo};
@@ -44,6 +45,10 @@ use router::Router;
 
 /// How often a worker may look for jobs whose worker vanished.
 const RESCUE_EVERY: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 3600);
+
+/// How long a store may take over a call before the worker gives the call up and asks again. The stores of this crate say sooner
+/// that they cannot answer; what is given up may have been carried out, which every call here survives.
+const ANSWER: Duration = Duration::from_secs(15);
 
 /// How long a worker waits until it is registered before it takes its first job.
 const FIRST_BEAT: Duration = Duration::from_secs(1);
@@ -201,10 +206,12 @@ impl Worker {
     /// ```
     pub async fn run_until<S: Future + Send>(self, stop: S) -> Report {
         let shared = self.shared;
-        let pump_ended = CancellationToken::new();
-        let rescuer_ended = CancellationToken::new();
-        let mut doers = JoinSet::new();
+        let (told, pump_ended, rescuer_ended) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let seen = CancellationToken::new();
+        // Each in a task of its own, wherever this future is polled: what a runtime runs outside its tasks (in `block_on`, and
+        // so in `main`) it wakes and leaves much more slowly.
+        let mut doers = JoinSet::new();
         doers.spawn(keeper::run(shared.clone(), seen.clone(), rescuer_ended.clone()));
         doers.spawn({
             let (shared, pump_ended) = (shared.clone(), pump_ended.clone());
@@ -213,15 +220,35 @@ impl Worker {
                 rescuer_ended.cancel();
             }
         });
-        // Whoever asks who works on a job finds its worker; a store that does not answer beats must not hold up the rest.
-        let _ = tokio::time::timeout(FIRST_BEAT, seen.cancelled()).await;
-        let stop = async move {
-            stop.await;
-        };
-        pump::Pump::new(shared.clone()).run(stop).await;
-        pump_ended.cancel();
-        while doers.join_next().await.is_some() {}
+        doers.spawn({
+            let (shared, told) = (shared.clone(), told.clone());
+            async move {
+                // Whoever asks who works on a job finds its worker; a store that does not answer beats must not hold up the rest.
+                let _ = tokio::time::timeout(FIRST_BEAT, seen.cancelled()).await;
+                pump::Pump::new(shared).run(told.cancelled_owned()).await;
+                pump_ended.cancel();
+            }
+        });
+        tokio::select! {
+            biased;
+            _ = stop => {}
+            // None of them ends by itself.
+            Some(ended) = doers.join_next() => unwound(ended),
+        }
+        told.cancel();
+        while let Some(ended) = doers.join_next().await {
+            unwound(ended);
+        }
         shared.tally.report()
+    }
+}
+
+/// A doer's panic is the worker's.
+fn unwound(ended: Result<(), JoinError>) {
+    match ended {
+        Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+        // The runtime is going down, and takes the worker along.
+        Ok(()) | Err(_) => {}
     }
 }
 

@@ -11,6 +11,10 @@ mod owner;
 mod reconcile;
 mod skew;
 
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod sick;
+
 pub use cancel::tell_canceled;
 pub use dispatch::{Carried, dispatch};
 pub use handler::Processor;
@@ -18,6 +22,7 @@ pub use owner::{Owner, watch_owner, work_while_ours};
 pub use reconcile::{Pulse, Watched, reconcile};
 pub use skew::Skew;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +33,20 @@ use crate::ledger::Ledger;
 /// How often a job's worker may vanish before the job is failed. More than BullMQ's 1: a rolling restart by force must
 /// not fail a user's job.
 const MAX_STALLED: u32 = 3;
+
+/// How long the queue's store may take over a call before a loop gives it up, to try again later. The stores that there are say
+/// sooner that they cannot answer.
+const ANSWER: Duration = Duration::from_secs(15);
+
+type Anything = Box<dyn std::error::Error + Send + Sync>;
+
+/// A call of the queue's store; that it takes too long is a failure.
+async fn answered<O, E: Into<Anything>>(call: impl Future<Output = Result<O, E>>) -> Result<O, Anything> {
+    match tokio::time::timeout(ANSWER, call).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err("the queue's store did not answer".into()),
+    }
+}
 
 /// How a process works.
 #[derive(Clone, Debug)]

@@ -53,7 +53,7 @@ pub(super) async fn written(shared: &Shared, fresh: Vec<Finished>) -> Vec<Finish
 /// One call for these ends; a refusal hands them back.
 async fn together(shared: &Shared, fresh: Vec<Finished>) -> Result<Vec<Finished>, Vec<Finished>> {
     let (runs, mut endings): (Vec<_>, Vec<_>) = fresh.into_iter().map(|one| ((one.run, one.ran), one.ending)).unzip();
-    let heard = heard(async { shared.journal.end(&mut endings).await }).await;
+    let heard = heard(shared, async { shared.journal.end(&mut endings).await }).await;
     let journaled = heard.is_ok();
     let finished = |((run, ran), ending)| Finished { run, ending, ran, journaled };
     let finished: Vec<Finished> = runs.into_iter().zip(endings).map(finished).collect();
@@ -76,7 +76,14 @@ fn let_go(shared: &Shared, one: &Finished) {
     shared.tally.lost.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A call of the journal, whose panics are refusals.
-pub(super) async fn heard<O>(call: impl Future<Output = Result<O, JournalError>>) -> Result<O, JournalError> {
-    Caught(pin!(call)).await.unwrap_or_else(|_| Err(JournalError("it panicked".to_owned())))
+/// A call of the journal; that it panics or takes longer than a lock holds is a refusal, too.
+pub(super) async fn heard<O>(
+    shared: &Shared,
+    call: impl Future<Output = Result<O, JournalError>>,
+) -> Result<O, JournalError> {
+    match tokio::time::timeout(shared.settings.lock_for, Caught(pin!(call))).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(JournalError("it panicked".to_owned())),
+        Err(_) => Err(JournalError("it did not answer".to_owned())),
+    }
 }

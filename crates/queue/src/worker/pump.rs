@@ -3,19 +3,21 @@
 //! With nothing under way the first end leaves at once; what comes during a trip is the next batch. There is no timer, so
 //! a lone job never waits for a batch to fill. A take asks for exactly the free slots: that is all the back-pressure.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::active::Cause;
 use super::trip::{self, Finished, Started, Trip};
-use super::{Shared, runner};
+use super::{ANSWER, Shared, runner};
 use crate::backend::{MAX_TURN, Next};
 use crate::error::StoreError;
 use crate::exit::Outcome;
@@ -29,12 +31,17 @@ const BATCH: usize = 100;
 const TRIPS: usize = 2;
 /// How long to wait for news before looking again all the same.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long to look at nothing after a wait that the store refused.
+const DEAF: Duration = Duration::from_secs(1);
 /// The longest wait for a delayed job before looking again.
 const LONGEST_NAP: Duration = Duration::from_secs(10);
 /// After the grace of a stop: how long handlers, journal and store may still take before the rest is left to rescue.
 const LAST_CALL: Duration = Duration::from_secs(5);
 
 type Wake = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+/// A trip under way, and the hints that there were when it began. It is part of the pump: a task of its own would cost two
+/// more changes of task for each, which at a concurrency of one is for each job.
+type Going = Pin<Box<dyn Future<Output = (Trip, u64)> + Send>>;
 
 pub(super) struct Pump {
     shared: Arc<Shared>,
@@ -43,12 +50,14 @@ pub(super) struct Pump {
     pending: Vec<Finished>,
     ends: mpsc::Receiver<Option<Finished>>,
     ends_in: mpsc::Sender<Option<Finished>>,
-    trips: JoinSet<(Trip, u64)>,
+    trips: Vec<Going>,
     runners: JoinSet<()>,
     /// How often there was a reason to look; a trip that began before the last one proves nothing.
     hints: u64,
     seen: u64,
     due: Option<Timestamp>,
+    /// A store that refused to be waited for is left alone until then.
+    deaf_until: Instant,
     /// Our own rate forbids to start anything before `due`.
     slowed: bool,
     number: u64,
@@ -68,11 +77,12 @@ impl Pump {
             pending: Vec::new(),
             ends,
             ends_in,
-            trips: JoinSet::new(),
+            trips: Vec::with_capacity(TRIPS),
             runners: JoinSet::new(),
             hints: 1,
             seen: 0,
             due: None,
+            deaf_until: Instant::now(),
             slowed: false,
             number: 0,
             over: false,
@@ -107,10 +117,13 @@ impl Pump {
                 biased;
                 _ = &mut stop => break,
                 Some(ended) = self.ends.recv() => self.ended(ended),
-                Some(trip) = self.trips.join_next() => self.arrived(trip),
+                trip = back(&mut self.trips) => self.arrived(trip),
                 _ = nap(due), if due.is_some() && idle => { self.due = None; self.hints += 1; }
                 woken = &mut wake, if idle && !self.slowed => {
-                    wake = if woken.is_ok() { self.wake() } else { self.wake_later() };
+                    if woken.is_err() {
+                        self.deaf_until = Instant::now() + DEAF;
+                    }
+                    wake = self.wake();
                     self.hints += 1;
                 }
             }
@@ -135,13 +148,15 @@ impl Pump {
             tokio::select! {
                 biased;
                 Some(ended) = self.ends.recv() => self.ended(ended),
-                Some(trip) = self.trips.join_next() => self.arrived(trip),
+                trip = back(&mut self.trips) => self.arrived(trip),
                 _ = &mut grace, if !self.over => { self.over = true; self.shared.held.cancel_all(Cause::Shutdown); }
                 _ = &mut last_call => { self.give_up.cancel(); break; }
             }
         }
         tracing::warn!(queue = %self.shared.queue.name(), "stopped before everything was settled; the rest will be rescued");
-        while self.trips.join_next().await.is_some() {}
+        while !self.trips.is_empty() {
+            back(&mut self.trips).await;
+        }
     }
 
     /// Collects ends that are there already, without waiting.
@@ -192,18 +207,11 @@ impl Pump {
         if asked > 0 {
             self.seen = hints;
         }
-        self.trips.spawn(async move { (trip::go(shared, ends, asked, number, stopping, give_up).await, hints) });
+        self.trips
+            .push(Box::pin(async move { (trip::go(shared, ends, asked, number, stopping, give_up).await, hints) }));
     }
 
-    fn arrived(&mut self, trip: Result<(Trip, u64), tokio::task::JoinError>) {
-        let (trip, hints) = match trip {
-            Ok(trip) => trip,
-            // A trip does not panic and is not aborted while the pump lives; if it did, its jobs are rescued.
-            Err(error) => {
-                tracing::error!(%error, "a trip to the store broke off");
-                return;
-            }
-        };
+    fn arrived(&mut self, (trip, hints): (Trip, u64)) {
         self.free += trip.asked - trip.started.len() - trip.skipped.len();
         self.free += trip.skipped.len();
         self.pending.extend(trip.skipped);
@@ -258,18 +266,31 @@ impl Pump {
         self.shared.queue.clock().now()
     }
 
+    /// Waits for news, once a store that refused the last wait has had its rest. One that does not answer is asked anew.
     fn wake(&self) -> Wake {
-        let shared = self.shared.clone();
-        Box::pin(async move { shared.queue.backend().wait(shared.queue.name(), LOOK).await })
-    }
-
-    fn wake_later(&self) -> Wake {
-        let shared = self.shared.clone();
+        let (shared, deaf_until) = (self.shared.clone(), self.deaf_until);
         Box::pin(async move {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            shared.queue.backend().wait(shared.queue.name(), LOOK).await
+            if deaf_until > Instant::now() {
+                tokio::time::sleep_until(deaf_until).await;
+            }
+            let wait = shared.queue.backend().wait(shared.queue.name(), LOOK);
+            tokio::time::timeout(LOOK + ANSWER, wait).await.unwrap_or(Ok(()))
         })
     }
+}
+
+/// The next trip that comes back; never, when there is none.
+async fn back(trips: &mut Vec<Going>) -> (Trip, u64) {
+    poll_fn(|cx| {
+        for at in 0..trips.len() {
+            if let Poll::Ready(trip) = trips[at].as_mut().poll(cx) {
+                drop(trips.swap_remove(at));
+                return Poll::Ready(trip);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 async fn nap(time: Option<Duration>) {

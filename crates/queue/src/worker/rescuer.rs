@@ -1,11 +1,12 @@
 //! Looks for jobs whose worker vanished, anybody's, and puts them back; moves on schedulers that have no job any more.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
+use super::{ANSWER, Shared};
 use crate::backend::Rescue;
 use crate::error::StoreError;
 
@@ -17,14 +18,14 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
     let mut place = None;
     loop {
         // A store that does not answer must not keep a worker from stopping; an answer that nobody waits for is lost.
-        let Some(looked) = ended.run_until_cancelled(look(&shared)).await else {
+        let Some(looked) = ended.run_until_cancelled(answered(look(&shared))).await else {
             return;
         };
         if let Err(error) = looked {
             tracing::warn!(queue = %shared.queue.name(), %error, "could not look for stalled jobs");
         }
         // One bounded step in each look; after the last of them from the beginning.
-        let Some(mended) = ended.run_until_cancelled(shared.queue.mend(place.take())).await else {
+        let Some(mended) = ended.run_until_cancelled(answered(shared.queue.mend(place.take()))).await else {
             return;
         };
         match mended {
@@ -40,6 +41,12 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
             _ = tokio::time::sleep(pause) => {}
         }
     }
+}
+
+/// What a store that does not answer says.
+async fn answered<O>(call: impl Future<Output = Result<O, StoreError>>) -> Result<O, StoreError> {
+    let given_up = |_| Err(StoreError::Unavailable("it did not answer".to_owned()));
+    tokio::time::timeout(ANSWER, call).await.unwrap_or_else(given_up)
 }
 
 async fn look(shared: &Shared) -> Result<(), StoreError> {

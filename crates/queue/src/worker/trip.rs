@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::held::Run;
-use super::{Shared, books, keeper};
+use super::{ANSWER, Shared, books, keeper};
 use crate::backend::{End, Held, Next, Take, TakeMode, Token, Turn, Turned, Verdict};
 use crate::error::Happened;
 use crate::exit::Outcome;
@@ -111,30 +111,34 @@ async fn turned(shared: &Shared, mut turn: Turn, stopping: &CancellationToken) -
     let (mut repeated, mut unsure) = (false, false);
     loop {
         let now = shared.queue.clock().now();
-        match shared.queue.backend().turn(turn, now).await {
-            Ok(turned) => {
+        let queue = shared.queue.name();
+        match tokio::time::timeout(ANSWER, shared.queue.backend().turn(turn.clone(), now)).await {
+            Ok(Ok(turned)) => {
                 for held in &turned.held {
                     shared.held.insert(&held.lock, now);
                 }
                 return Some((turned, repeated));
             }
-            Err(failed) => {
-                tracing::error!(queue = %shared.queue.name(), error = %failed.why, "the store did not answer; asking again");
-                repeated = true;
+            Ok(Err(failed)) => {
+                tracing::error!(%queue, error = %failed.why, "the store refused a turn; asking again");
                 unsure |= failed.happened == Happened::Unknown;
-                turn = *failed.input;
-                if let Some(take) = &mut turn.take {
-                    take.mode = TakeMode::Resume;
-                }
-                let needless = turn.ends.is_empty() && !unsure;
-                tokio::select! {
-                    biased;
-                    _ = stopping.cancelled(), if needless => return None,
-                    _ = tokio::time::sleep(wait) => {}
-                }
-                wait = (wait * 2).min(WAITS.1);
+            }
+            Err(_) => {
+                tracing::error!(%queue, "the store did not answer; asking again");
+                unsure = true;
             }
         }
+        repeated = true;
+        if let Some(take) = &mut turn.take {
+            take.mode = TakeMode::Resume;
+        }
+        let needless = turn.ends.is_empty() && !unsure;
+        tokio::select! {
+            biased;
+            _ = stopping.cancelled(), if needless => return None,
+            _ = tokio::time::sleep(wait) => {}
+        }
+        wait = (wait * 2).min(WAITS.1);
     }
 }
 
@@ -198,7 +202,7 @@ async fn begun(shared: &Shared, held: Vec<Held>, give_up: &CancellationToken) ->
 async fn decided(shared: &Shared, held: &[Held]) -> Vec<Begin> {
     let mut wait = WAITS.0;
     loop {
-        match books::heard(async { shared.journal.begin(held).await }).await {
+        match books::heard(shared, async { shared.journal.begin(held).await }).await {
             Ok(decisions) if decisions.len() == held.len() => return decisions,
             Ok(decisions) => {
                 tracing::error!(

@@ -103,6 +103,8 @@ async fn a_long_time_of_faults_loses_nothing() {
         scene.play.moves_on(5 + dice.roll(20)).await;
     }
     let story = scene.play.goes_on("many faults").await.all_ended_once().none_ran_twice();
+    let health = &story.health;
+    assert!(health.connected && (1..=health.losses).contains(&health.recoveries), "{health:?}");
     let names = ALL.iter().zip(counts).map(|(trouble, count)| format!("{trouble:?} {count}"));
     let (faults, names) = (counts.iter().sum::<u32>(), names.collect::<Vec<_>>().join(", "));
     tell(&format!(

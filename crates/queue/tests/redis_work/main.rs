@@ -129,6 +129,24 @@ async fn a_drain_walks_what_it_has_passed_once_in_a_step() {
     assert_eq!(work.q.take_ids(2, now).await, ["w", "wait-1"]);
 }
 
+/// It is cut at the first event of a call and at each 500th, and Redis cuts whole nodes of 100 alone.
+#[tokio::test]
+async fn the_stream_of_events_stays_near_its_bound() {
+    let work = Work::new().await;
+    let now = work.now();
+    work.ask(&["HSET", "bull:q:meta", "opts.maxLenEvents", "100"]);
+    let (mut longest, mut told) = (0, 0);
+    for _ in 0..30 {
+        told += 4 * work.q.add((0..100).map(|_| job(plain())).collect(), now).await.len();
+        let held = work.q.take(100, now).await;
+        let ends = held.iter().map(|held| verdict(&held.lock, done())).collect();
+        assert_eq!(work.q.turn(ends, None, now).await.ends.len(), 100);
+        let length = work.ask(&["XLEN", "bull:q:events"]).parse::<u64>().expect("a number");
+        longest = length.max(longest);
+    }
+    assert!(told > 10_000 && (100..=100 + 500 + 100).contains(&longest), "{longest} of {told}");
+}
+
 /// What a job leaves may be much: the server frees it beside its work.
 #[tokio::test]
 async fn a_removed_job_with_very_many_children_is_freed_beside_the_servers_work() {

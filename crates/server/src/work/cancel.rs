@@ -7,6 +7,7 @@ use std::time::Duration;
 use launchkit_queue::{EditError, JobId, Queue};
 use tokio_util::sync::CancellationToken;
 
+use super::answered;
 use crate::ledger::{Ledger, LedgerError, queue_id};
 
 /// How often to look. Together with a worker's beat, a handler hears of it within a second.
@@ -52,8 +53,14 @@ pub async fn tell_canceled(ledger: Ledger, queue: Queue, holder: String, stop: C
 /// Whether the queue knows. A job that has ended meanwhile need not be told.
 async fn tell(queue: &Queue, (id, generation, _): &Run) -> bool {
     let Ok(queued) = JobId::parse(&queue_id(id, *generation)) else { return true };
-    match queue.cancel(&queued).await {
-        Ok(()) | Err(EditError::Missing | EditError::WrongState(_)) => true,
+    let told = async {
+        match queue.cancel(&queued).await {
+            Ok(()) | Err(EditError::Missing | EditError::WrongState(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    };
+    match answered(told).await {
+        Ok(()) => true,
         Err(error) => {
             tracing::debug!(job = id, %error, "a job that is to stop was not told");
             false

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::owner::Owner;
 use super::reconcile::Pulse;
+use super::{Anything, answered};
 use crate::failpoint::{self, Point};
 use crate::ledger::{Kind, Ledger, Undispatched, queue_id};
 
@@ -86,7 +87,7 @@ pub async fn dispatch(carried: Carried, stop: CancellationToken) {
     }
 }
 
-async fn carry(ledger: &Ledger, queue: &Queue) -> Result<usize, Box<dyn std::error::Error + Send + Sync>> {
+async fn carry(ledger: &Ledger, queue: &Queue) -> Result<usize, Anything> {
     let rows = ledger.undispatched(Kind::Job, BATCH).await?;
     if rows.is_empty() {
         return Ok(0);
@@ -94,7 +95,7 @@ async fn carry(ledger: &Ledger, queue: &Queue) -> Result<usize, Box<dyn std::err
     failpoint::pass(Point::Dispatching);
     let now = queue.clock().now();
     let planned = rows.iter().map(|row| plan(row, now)).collect();
-    queue.add_all(planned).await?;
+    answered(queue.add_all(planned)).await?;
     failpoint::pass(Point::Dispatched);
     let noted: Vec<(String, i64)> = rows.iter().map(|row| (row.id.clone(), row.generation)).collect();
     ledger.dispatched(Kind::Job, &noted, queue.clock().now().millis()).await?;

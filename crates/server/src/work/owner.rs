@@ -8,6 +8,8 @@ use launchkit_queue::{BadWorker, Store, StoreError, Worker};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::answered;
+
 /// How often to ask. A new job that only another deployment knows is put off twice before it is failed, which takes longer.
 const EVERY: Duration = Duration::from_secs(2);
 
@@ -62,7 +64,7 @@ pub async fn watch_owner(owner: Arc<Owner>, stop: CancellationToken) {
             _ = stop.cancelled() => return,
             _ = tokio::time::sleep(EVERY) => {}
         }
-        match stop.run_until_cancelled(owner.look()).await {
+        match stop.run_until_cancelled(answered(owner.look())).await {
             None => return,
             Some(Ok(_)) => {}
             Some(Err(error)) => tracing::debug!(%error, "the store was not asked whose it is"),

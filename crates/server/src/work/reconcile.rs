@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::owner::Owner;
 use super::skew::Skew;
+use super::{Anything, answered};
 use crate::ledger::{Kind, Ledger, OpenRow, PURGED, Relived, queue_id};
 
 #[cfg(test)]
@@ -71,8 +72,6 @@ pub async fn reconcile(watched: Watched, lock_for: Duration, stop: CancellationT
     }
 }
 
-type Anything = Box<dyn std::error::Error + Send + Sync>;
-
 async fn look(watched: &Watched, lock_for: Duration, every: Duration, round: u32) -> Result<(), Anything> {
     let Watched { ledger, queue, owner, holder, skew } = watched;
     let now = queue.clock().now();
@@ -91,7 +90,7 @@ async fn look(watched: &Watched, lock_for: Duration, every: Duration, round: u32
     // As many as there are: keys come as fast as requests.
     while ledger.purge_idempotency(now.millis()).await? == PURGED {}
     // A store that was emptied has forgotten whose it is; before rows are carried there again, it is to know.
-    if !owner.look().await? {
+    if !answered(owner.look()).await? {
         return Ok(());
     }
     let untouched = now.minus(lock_for * 3).millis();
@@ -110,7 +109,7 @@ async fn look(watched: &Watched, lock_for: Duration, every: Duration, round: u32
 async fn relive(ledger: &Ledger, queue: &Queue, rows: Vec<OpenRow>) -> Result<(), Anything> {
     let ids = rows.iter().map(|row| JobId::custom(&queue_id(&row.id, row.generation)));
     let ids = ids.collect::<Result<Vec<JobId>, _>>()?;
-    let held = queue.get_all(&ids).await?;
+    let held = answered(queue.get_all(&ids)).await?;
     let lost = |held: &Option<Record>| held.as_ref().is_none_or(|record| record.state.is_final());
     let missing: Vec<OpenRow> =
         rows.into_iter().zip(&held).filter(|(_, held)| lost(held)).map(|(row, _)| row).collect();

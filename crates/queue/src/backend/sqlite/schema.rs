@@ -3,12 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use super::fault::Fault;
 
-/// Every schema step in order; the file remembers how many it has.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+/// A step of the schema; the file remembers how many it has. Once released, a step stays as it is.
+struct Step {
+    text: &'static str,
+    /// Programs that know this many steps still run on what it makes: it only adds.
+    oldest: usize,
+}
+
+const STEPS: [Step; 1] = [Step { text: include_str!("migrations/1.sql"), oldest: 1 }];
 /// Marks the file as ours ("LkQu").
 const APPLICATION_ID: i32 = 0x4c6b_5175;
 /// How long to wait for another process's write.
@@ -88,16 +94,25 @@ fn migrate(conn: &mut Connection) -> Result<(), Fault> {
     if foreign {
         return Err(Fault::Foreign);
     }
-    if version > MIGRATIONS.len() {
-        return Err(Fault::Newer { found: version, known: MIGRATIONS.len() });
+    if version > STEPS.len() {
+        let oldest = tx.query_row("SELECT value FROM meta WHERE key = 'oldest'", [], |row| row.get::<_, String>(0));
+        let oldest = oldest.optional()?.and_then(|text| text.parse().ok());
+        // A later version's: it has said whether this one may go on.
+        return match oldest.is_some_and(|oldest: usize| oldest <= STEPS.len()) {
+            true => Ok(()),
+            false => Err(Fault::Newer { found: version, known: STEPS.len() }),
+        };
     }
-    for step in &MIGRATIONS[version..] {
-        tx.execute_batch(step)?;
+    let Some(Step { oldest, .. }) = STEPS[version..].last() else { return Ok(()) };
+    for step in &STEPS[version..] {
+        tx.execute_batch(step.text)?;
     }
-    if version < MIGRATIONS.len() {
-        tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-        tx.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
-    }
+    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", STEPS.len() as i64)?;
+    tx.execute(
+        "INSERT INTO meta (key, value) VALUES ('oldest', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        [oldest.to_string()],
+    )?;
     tx.commit()?;
     Ok(())
 }
