@@ -3,15 +3,14 @@
 //! With nothing under way the first end leaves at once; what comes during a trip is the next batch. There is no timer, so
 //! a lone job never waits for a batch to fill. A take asks for exactly the free slots: that is all the back-pressure.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -39,9 +38,6 @@ const LONGEST_NAP: Duration = Duration::from_secs(10);
 const LAST_CALL: Duration = Duration::from_secs(5);
 
 type Wake = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
-/// A trip under way, and the hints that there were when it began. It is part of the pump: a task of its own would cost two
-/// more changes of task for each, which at a concurrency of one is for each job.
-type Going = Pin<Box<dyn Future<Output = (Trip, u64)> + Send>>;
 
 pub(super) struct Pump {
     shared: Arc<Shared>,
@@ -50,7 +46,7 @@ pub(super) struct Pump {
     pending: Vec<Finished>,
     ends: mpsc::Receiver<Option<Finished>>,
     ends_in: mpsc::Sender<Option<Finished>>,
-    trips: Vec<Going>,
+    trips: JoinSet<(Trip, u64)>,
     runners: JoinSet<()>,
     /// How often there was a reason to look; a trip that began before the last one proves nothing.
     hints: u64,
@@ -77,7 +73,7 @@ impl Pump {
             pending: Vec::new(),
             ends,
             ends_in,
-            trips: Vec::with_capacity(TRIPS),
+            trips: JoinSet::new(),
             runners: JoinSet::new(),
             hints: 1,
             seen: 0,
@@ -117,7 +113,7 @@ impl Pump {
                 biased;
                 _ = &mut stop => break,
                 Some(ended) = self.ends.recv() => self.ended(ended),
-                trip = back(&mut self.trips) => self.arrived(trip),
+                Some(trip) = self.trips.join_next() => self.arrived(trip),
                 _ = nap(due), if due.is_some() && idle => { self.due = None; self.hints += 1; }
                 woken = &mut wake, if idle && !self.slowed => {
                     if woken.is_err() {
@@ -148,15 +144,13 @@ impl Pump {
             tokio::select! {
                 biased;
                 Some(ended) = self.ends.recv() => self.ended(ended),
-                trip = back(&mut self.trips) => self.arrived(trip),
+                Some(trip) = self.trips.join_next() => self.arrived(trip),
                 _ = &mut grace, if !self.over => { self.over = true; self.shared.held.cancel_all(Cause::Shutdown); }
                 _ = &mut last_call => { self.give_up.cancel(); break; }
             }
         }
         tracing::warn!(queue = %self.shared.queue.name(), "stopped before everything was settled; the rest will be rescued");
-        while !self.trips.is_empty() {
-            back(&mut self.trips).await;
-        }
+        while self.trips.join_next().await.is_some() {}
     }
 
     /// Collects ends that are there already, without waiting.
@@ -207,11 +201,18 @@ impl Pump {
         if asked > 0 {
             self.seen = hints;
         }
-        self.trips
-            .push(Box::pin(async move { (trip::go(shared, ends, asked, number, stopping, give_up).await, hints) }));
+        self.trips.spawn(async move { (trip::go(shared, ends, asked, number, stopping, give_up).await, hints) });
     }
 
-    fn arrived(&mut self, (trip, hints): (Trip, u64)) {
+    fn arrived(&mut self, trip: Result<(Trip, u64), JoinError>) {
+        let (trip, hints) = match trip {
+            Ok(trip) => trip,
+            // A trip does not panic and is not aborted while the pump lives; if it did, its jobs are rescued.
+            Err(error) => {
+                tracing::error!(%error, "a trip to the store broke off");
+                return;
+            }
+        };
         self.free += trip.asked - trip.started.len() - trip.skipped.len();
         self.free += trip.skipped.len();
         self.pending.extend(trip.skipped);
@@ -277,20 +278,6 @@ impl Pump {
             tokio::time::timeout(LOOK + ANSWER, wait).await.unwrap_or(Ok(()))
         })
     }
-}
-
-/// The next trip that comes back; never, when there is none.
-async fn back(trips: &mut Vec<Going>) -> (Trip, u64) {
-    poll_fn(|cx| {
-        for at in 0..trips.len() {
-            if let Poll::Ready(trip) = trips[at].as_mut().poll(cx) {
-                drop(trips.swap_remove(at));
-                return Poll::Ready(trip);
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }
 
 async fn nap(time: Option<Duration>) {
