@@ -1,6 +1,6 @@
 //! How fast the embedded stores are: `cargo bench -p launchkit-queue --bench queue` (or `make bench`). Words after `--` choose: a
-//! store (`memory`, `file`), parts by what their lines say (`add`, `concurrency 100`, `ticks`); `BENCH_STORED` how many
-//! finished jobs the file holds.
+//! store (`memory`, `file`), parts (`add`, `concurrency` or `concurrency 10,`, `evicts`, `groups`, `flows`, `ticks`, `pick-up`,
+//! `resident`); `BENCH_STORED` how many finished jobs the file holds.
 //!
 //! `synchronous=FULL`, the mission document's payload (about 170 bytes), a handler that does nothing, events on, defaults
 //! otherwise; nobody reads events. Every figure is the median of three runs on fresh files; the disk's fdatasync stands beside

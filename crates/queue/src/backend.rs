@@ -11,7 +11,7 @@
 //!   [`End::AlreadyApplied`]. Dropping a verb's future equals a lost answer.
 //! * Work is bounded: no verb grows with the number of jobs stored.
 //! * Time is bounded: a verb answers, or says that it cannot, within some seconds. A worker gives a call up that takes longer than
-//!   15 s and asks again; other callers wait as long as they like.
+//!   [`ANSWER`] and asks again; other callers wait as long as they like.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -32,15 +32,16 @@ pub struct Ending {
     pub outcome: Outcome,
 }
 
-/// Why a journal could not write. A panic is taken for one, and so is a call that takes longer than a lock holds. The worker tries again, ends one by one after the first refusal, and keeps the locks
-/// meanwhile. An end that is refused again and again while others are taken, or for ten lock times, is let go
-/// of: its job runs again when the lock has run out.
+/// Why a journal could not write. A panic is taken for one. The worker tries again, after the first refusal with one end at a
+/// time, and keeps the locks meanwhile. An end that is refused again and again while others are taken, or for ten lock times, is
+/// let go of: its job runs again when the lock has run out.
 #[derive(Debug, thiserror::Error)]
 #[error("the journal could not be written: {0}")]
 pub struct JournalError(pub String);
 
 /// Keeps books over the jobs of a worker. Every call is a batch; crashes between a call and the queue's own step are
-/// survived by being asked again, so both calls must be idempotent.
+/// survived by being asked again, so both calls must be idempotent. A call that takes longer than
+/// [`ANSWER`](crate::backend::ANSWER) is dropped where it stands and repeated; what it began may end after that.
 #[async_trait]
 pub trait Journal: Send + Sync + 'static {
     /// Jobs have been taken: answers one decision each, in order. Jobs with `failed_already` are begun too, so that their

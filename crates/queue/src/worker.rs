@@ -46,10 +46,6 @@ use router::Router;
 /// How often a worker may look for jobs whose worker vanished.
 const RESCUE_EVERY: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 3600);
 
-/// How long a store may take over a call before the worker gives the call up and asks again. The stores of this crate say sooner
-/// that they cannot answer; what is given up may have been carried out, which every call here survives.
-const ANSWER: Duration = Duration::from_secs(15);
-
 /// How long a worker waits until it is registered before it takes its first job.
 const FIRST_BEAT: Duration = Duration::from_secs(1);
 
@@ -196,7 +192,8 @@ impl Worker {
     /// Works until `stop` ends, then stops in two steps: takes no more and lets running jobs end; after the grace, cancels
     /// them and gives them back uncounted. Store failures do not end it: it tries again with growing waits.
     ///
-    /// Dropping the future kills the worker as a crash would: its jobs are rescued when their locks expire.
+    /// Dropping the future kills the worker as a crash would, as soon as the runtime gets to it: its jobs are rescued when
+    /// their locks expire.
     ///
     /// ```no_run
     /// # async fn example(worker: launchkit_queue::Worker, shutdown: tokio::sync::oneshot::Receiver<()>) {
@@ -224,8 +221,10 @@ impl Worker {
             let (shared, told) = (shared.clone(), told.clone());
             async move {
                 // Whoever asks who works on a job finds its worker; a store that does not answer beats must not hold up the rest.
-                let _ = tokio::time::timeout(FIRST_BEAT, seen.cancelled()).await;
-                pump::Pump::new(shared).run(told.cancelled_owned()).await;
+                let registered = tokio::time::timeout(FIRST_BEAT, seen.cancelled());
+                if told.run_until_cancelled(registered).await.is_some() {
+                    pump::Pump::new(shared).run(told.cancelled_owned()).await;
+                }
                 pump_ended.cancel();
             }
         });

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use launchkit_queue::backend::sqlite::Sqlite;
 use launchkit_queue::backend::{Edit, EditAll, Take, TakeMode, Token, Turn};
 use launchkit_queue::{
-    Active, Counts, Dedup, Exit, Flow, JobId, JobOptions, Payload, Planned, Queue, Repeat, Schedule, State, Store,
-    StoreError, Worker,
+    Active, Clock, Counts, Dedup, Exit, Flow, JobId, JobOptions, Payload, Planned, Queue, Repeat, Schedule, State,
+    Store, StoreError, Timestamp, Worker,
 };
 use rusqlite::Connection;
 
@@ -35,7 +36,7 @@ async fn fill(queue: &Queue) {
     let delay = |millis| JobOptions { delay: Duration::from_millis(millis), ..JobOptions::default() };
     let all = vec![
         planned("first"),
-        planned("retried"),
+        planned("given-up"),
         planned("held"),
         planned("second"),
         Planned::named("job", &"x".repeat(LONG)).id("long"),
@@ -71,9 +72,13 @@ async fn hold_one(store: &Store, queue: &Queue) {
 
 /// Works until nothing is left that is due; answers the counts.
 async fn work_off(queue: &Queue) -> Counts {
+    tokio::time::timeout(Duration::from_secs(60), worked_off(queue)).await.expect("all that is due has ended")
+}
+
+async fn worked_off(queue: &Queue) -> Counts {
     let handler = async |job: Active<Payload>| -> Result<Payload, Exit> {
         match job.id().as_str() {
-            "retried" => Err(Exit::give_up("as planned")),
+            "given-up" => Err(Exit::give_up("as planned")),
             _ => Ok(Payload::null()),
         }
     };
@@ -99,6 +104,10 @@ fn integral(path: &Path) {
     assert_eq!(check, "ok");
 }
 
+fn version(path: &Path) -> u32 {
+    Connection::open(path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+}
+
 /// Every table and index, as SQLite describes it.
 fn described(path: &Path) -> Vec<(String, Option<String>)> {
     let conn = Connection::open(path).unwrap();
@@ -109,7 +118,10 @@ fn described(path: &Path) -> Vec<(String, Option<String>)> {
 async fn write_fixture() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queue.db");
-    let (store, queue) = open(&path).await;
+    // As of a time that has passed everywhere.
+    let sqlite = Arc::new(Sqlite::open(&path).await.unwrap());
+    let store = Store::over(sqlite, Clock::runtime(Timestamp::from_millis(1_700_000_000_000)));
+    let queue = Queue::new(&store, "texts").unwrap();
     hold_one(&store, &queue).await;
     fill(&queue).await;
     store.close().await;
@@ -127,6 +139,7 @@ async fn files_of_all_schemas_are_worked_off_and_come_to_the_present_one() {
     let folder = tempfile::tempdir().unwrap();
     let fresh = folder.path().join("fresh.db");
     open(&fresh).await.0.close().await;
+    assert_eq!(version(&fresh), PRESENT, "a schema is added with its number and its file");
     for schema in 1..=PRESENT {
         let path = folder.path().join(format!("queue-{schema}.db"));
         std::fs::copy(fixture(schema), &path).expect("its file is kept");
@@ -178,9 +191,7 @@ async fn what_a_later_version_has_added_keeps_nobody_out() {
     assert_eq!((counts.completed, counts.failed), (14, 1), "{counts:?}");
     store.close().await;
     integral(&path);
-    let version: u32 =
-        Connection::open(&path).unwrap().pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    assert_eq!(version, PRESENT + 1, "it is still the later version's");
+    assert_eq!(version(&path), PRESENT + 1, "it is still the later version's");
 }
 
 #[tokio::test]

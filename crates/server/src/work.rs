@@ -26,6 +26,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use launchkit_queue::backend::ANSWER;
 use launchkit_queue::{BadWorker, Queue, Worker};
 
 use crate::ledger::Ledger;
@@ -34,13 +35,9 @@ use crate::ledger::Ledger;
 /// not fail a user's job.
 const MAX_STALLED: u32 = 3;
 
-/// How long the queue's store may take over a call before a loop gives it up, to try again later. The stores that there are say
-/// sooner that they cannot answer.
-const ANSWER: Duration = Duration::from_secs(15);
-
 type Anything = Box<dyn std::error::Error + Send + Sync>;
 
-/// A call of the queue's store; that it takes too long is a failure.
+/// A call of the queue's store; that it hangs is a failure.
 async fn answered<O, E: Into<Anything>>(call: impl Future<Output = Result<O, E>>) -> Result<O, Anything> {
     match tokio::time::timeout(ANSWER, call).await {
         Ok(answer) => answer.map_err(Into::into),

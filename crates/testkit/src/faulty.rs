@@ -26,10 +26,16 @@ pub enum Fault {
     Slow,
     /// It is not carried out and never answers; its future can only be dropped.
     Hang,
+    /// It is carried out and never answers.
+    Deaf,
+    /// It never answers, and is carried out 90 s later, when its caller has given it up. A call that only reads hangs.
+    Stray,
 }
 
 /// How late a slow call is.
 const LATE: Duration = Duration::from_millis(300);
+/// How late a stray one is.
+const STRAY: Duration = Duration::from_secs(90);
 
 /// What a script is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -103,6 +109,8 @@ enum Go {
     Fail,
     Through,
     Lose,
+    Deafen,
+    Stray,
 }
 
 impl Faulty {
@@ -185,6 +193,11 @@ impl Faulty {
                 Go::Fail
             }
             Some(Fault::After) => Go::Lose,
+            Some(Fault::Deaf) => Go::Deafen,
+            Some(Fault::Stray) => {
+                self.strike();
+                Go::Stray
+            }
             Some(Fault::Hang) => {
                 self.strike();
                 std::future::pending().await
@@ -210,6 +223,19 @@ macro_rules! write {
                 $self.strike();
                 Err(lost(copy))
             }
+            Go::Deafen => {
+                $self.inner.$call($input, $now).await?;
+                $self.strike();
+                std::future::pending().await
+            }
+            Go::Stray => {
+                let (inner, input) = ($self.inner.clone(), $input);
+                tokio::spawn(async move {
+                    tokio::time::sleep(STRAY).await;
+                    inner.$call(input, $now).await.map(drop)
+                });
+                std::future::pending().await
+            }
         }
     }};
 }
@@ -230,6 +256,12 @@ macro_rules! plain {
                 $self.strike();
                 Err(broken())
             }
+            Go::Deafen => {
+                $self.inner.$call($($input),*).await?;
+                $self.strike();
+                std::future::pending().await
+            }
+            Go::Stray => std::future::pending().await,
         }
     }};
 }

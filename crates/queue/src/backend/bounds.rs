@@ -32,6 +32,9 @@ pub const MAX_LOG_LINE: usize = 8 * 1024;
 pub const MAX_EVENTS: u64 = 10_000;
 /// A worker that has not been heard of for this long is no longer listed.
 pub const WORKER_GONE: Duration = Duration::from_secs(60);
+/// How long callers of this crate wait for a store, or a journal, before they give a call up and ask again. Stores say much sooner that
+/// they cannot answer: this is for what hangs. What was given up may be carried out all the same.
+pub const ANSWER: Duration = Duration::from_secs(60);
 
 /// Refuses a request that is larger than allowed; `what` is the whole sentence.
 pub(crate) fn within(count: usize, most: usize, what: &'static str) -> Result<(), StoreError> {

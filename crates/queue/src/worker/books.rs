@@ -4,6 +4,7 @@
 //! meanwhile. A journal that takes other ends and goes on refusing one is not, for more than one: that end would hold up
 //! everything behind it. It is let go of, its lock runs out, and the job runs again, as after a crash.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::Ordering;
@@ -11,6 +12,7 @@ use std::sync::atomic::Ordering;
 use super::Shared;
 use super::runner::Caught;
 use super::trip::{Finished, WAITS};
+use crate::backend::ANSWER;
 use crate::journal::JournalError;
 
 /// Rounds in which the journal takes others and refuses an end, before it is let go of.
@@ -22,20 +24,31 @@ const LOCK_TIMES: u32 = 10;
 pub(super) async fn written(shared: &Shared, fresh: Vec<Finished>) -> Vec<Finished> {
     let journaled = || shared.tally.journaled.load(Ordering::Relaxed);
     let mut seen = journaled();
-    let mut fresh = match together(shared, fresh).await {
-        Ok(written) => return written,
-        Err(refused) => refused,
-    };
     let patience = |rounds| shared.settings.lock_for.saturating_mul(if rounds == 0 { LOCK_TIMES } else { 1 });
     let now = || shared.queue.clock().now();
     let begun = now();
     let (mut done, mut rounds, mut wait) = (Vec::new(), 0u32, WAITS.0);
+    let (mut fresh, mut alone) = (fresh, false);
     loop {
         let mut refused = Vec::new();
-        for one in fresh {
-            match together(shared, vec![one]).await {
+        let mut left: VecDeque<Vec<Finished>> = match alone {
+            true => fresh.into_iter().map(|one| vec![one]).collect(),
+            false => VecDeque::from([fresh]),
+        };
+        while let Some(some) = left.pop_front() {
+            match together(shared, some).await {
                 Ok(written) => done.extend(written),
-                Err(one) => refused.extend(one),
+                Err((some, Unheard::Refused(_))) => {
+                    alone = true;
+                    match some.len() {
+                        1 => refused.extend(some),
+                        _ => left.extend(some.into_iter().map(|one| vec![one])),
+                    }
+                }
+                // The others would wait as long.
+                Err((some, Unheard::Silent)) => {
+                    refused.extend(some.into_iter().chain(left.drain(..).flatten()));
+                }
             }
         }
         // In this round the journal took others, of this batch or of the trip beside it: it is there, and refuses these.
@@ -50,10 +63,10 @@ pub(super) async fn written(shared: &Shared, fresh: Vec<Finished>) -> Vec<Finish
     }
 }
 
-/// One call for these ends; a refusal hands them back.
-async fn together(shared: &Shared, fresh: Vec<Finished>) -> Result<Vec<Finished>, Vec<Finished>> {
+/// One call for these ends; one that fails hands them back.
+async fn together(shared: &Shared, fresh: Vec<Finished>) -> Result<Vec<Finished>, (Vec<Finished>, Unheard)> {
     let (runs, mut endings): (Vec<_>, Vec<_>) = fresh.into_iter().map(|one| ((one.run, one.ran), one.ending)).unzip();
-    let heard = heard(shared, async { shared.journal.end(&mut endings).await }).await;
+    let heard = heard(async { shared.journal.end(&mut endings).await }).await;
     let journaled = heard.is_ok();
     let finished = |((run, ran), ending)| Finished { run, ending, ran, journaled };
     let finished: Vec<Finished> = runs.into_iter().zip(endings).map(finished).collect();
@@ -65,7 +78,7 @@ async fn together(shared: &Shared, fresh: Vec<Finished>) -> Result<Vec<Finished>
         Err(error) => {
             let queue = shared.queue.name();
             tracing::error!(%queue, jobs = finished.len(), %error, "ends are not in the books yet");
-            Err(finished)
+            Err((finished, error))
         }
     }
 }
@@ -76,14 +89,20 @@ fn let_go(shared: &Shared, one: &Finished) {
     shared.tally.lost.fetch_add(1, Ordering::Relaxed);
 }
 
-/// A call of the journal; that it panics or takes longer than a lock holds is a refusal, too.
-pub(super) async fn heard<O>(
-    shared: &Shared,
-    call: impl Future<Output = Result<O, JournalError>>,
-) -> Result<O, JournalError> {
-    match tokio::time::timeout(shared.settings.lock_for, Caught(pin!(call))).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(JournalError("it panicked".to_owned())),
-        Err(_) => Err(JournalError("it did not answer".to_owned())),
+/// Why a journal's word is missing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unheard {
+    #[error(transparent)]
+    Refused(JournalError),
+    #[error("the journal did not answer")]
+    Silent,
+}
+
+/// A call of the journal, whose panics are refusals, and which is given up after [`ANSWER`].
+pub(super) async fn heard<O>(call: impl Future<Output = Result<O, JournalError>>) -> Result<O, Unheard> {
+    match tokio::time::timeout(ANSWER, Caught(pin!(call))).await {
+        Ok(Ok(answer)) => answer.map_err(Unheard::Refused),
+        Ok(Err(_)) => Err(Unheard::Refused(JournalError("it panicked".to_owned()))),
+        Err(_) => Err(Unheard::Silent),
     }
 }

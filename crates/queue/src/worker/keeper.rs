@@ -32,14 +32,16 @@ pub(super) async fn run(shared: Arc<Shared>, seen: CancellationToken, ended: Can
         // A clock that was set back must not stop the beats until it has caught up.
         if beaten.is_none_or(|last| now < last || now.since(last) >= wait) {
             beaten = Some(now);
-            if beat(&shared, now).await {
-                heard = now;
+            match ended.run_until_cancelled(beat(&shared, now)).await {
+                Some(true) => heard = now,
+                Some(false) => {}
+                None => return,
             }
             seen.cancel();
         }
         give_up_expired(&shared, heard);
-        if busy {
-            carry_notes(&shared).await;
+        if busy && ended.run_until_cancelled(carry_notes(&shared)).await.is_none() {
+            return;
         }
         tokio::select! {
             biased;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::active::Cause;
 use super::trip::{self, Finished, Started, Trip};
-use super::{ANSWER, Shared, runner};
+use super::{Shared, runner};
 use crate::backend::{MAX_TURN, Next};
 use crate::error::StoreError;
 use crate::exit::Outcome;
@@ -275,7 +275,7 @@ impl Pump {
                 tokio::time::sleep_until(deaf_until).await;
             }
             let wait = shared.queue.backend().wait(shared.queue.name(), LOOK);
-            tokio::time::timeout(LOOK + ANSWER, wait).await.unwrap_or(Ok(()))
+            tokio::time::timeout(LOOK * 2, wait).await.unwrap_or(Ok(()))
         })
     }
 }

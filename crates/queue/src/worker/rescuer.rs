@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{ANSWER, Shared};
-use crate::backend::Rescue;
+use super::Shared;
+use crate::backend::{ANSWER, Rescue};
 use crate::error::StoreError;
 
 /// Jobs put back in one call.
@@ -18,7 +18,7 @@ pub(super) async fn run(shared: Arc<Shared>, ended: CancellationToken) {
     let mut place = None;
     loop {
         // A store that does not answer must not keep a worker from stopping; an answer that nobody waits for is lost.
-        let Some(looked) = ended.run_until_cancelled(answered(look(&shared))).await else {
+        let Some(looked) = ended.run_until_cancelled(look(&shared)).await else {
             return;
         };
         if let Err(error) = looked {
@@ -53,7 +53,7 @@ async fn look(shared: &Shared) -> Result<(), StoreError> {
     loop {
         let rescue =
             Rescue { queue: shared.queue.name().clone(), max_stalled: shared.settings.max_stalled, most: STEP };
-        let rescued = shared.queue.backend().rescue(rescue, shared.queue.clock().now()).await?;
+        let rescued = answered(shared.queue.backend().rescue(rescue, shared.queue.clock().now())).await?;
         if !rescued.jobs.is_empty() {
             shared.tally.rescued.fetch_add(rescued.jobs.len() as u64, Ordering::Relaxed);
             tracing::warn!(queue = %shared.queue.name(), jobs = rescued.jobs.len(), "put back jobs whose worker vanished");

@@ -10,8 +10,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::held::Run;
-use super::{ANSWER, Shared, books, keeper};
-use crate::backend::{End, Held, Next, Take, TakeMode, Token, Turn, Turned, Verdict};
+use super::{Shared, books, keeper};
+use crate::backend::{ANSWER, End, Held, Next, Take, TakeMode, Token, Turn, Turned, Verdict};
 use crate::error::Happened;
 use crate::exit::Outcome;
 use crate::journal::{Begin, Carry, Ending};
@@ -109,13 +109,14 @@ async fn told(shared: &Shared, mut finished: Vec<Finished>) -> Vec<Finished> {
 async fn turned(shared: &Shared, mut turn: Turn, stopping: &CancellationToken) -> Option<(Turned, bool)> {
     let mut wait = WAITS.0;
     let (mut repeated, mut unsure) = (false, false);
+    let (queue, asked) = (shared.queue.name(), shared.queue.clock().now());
     loop {
         let now = shared.queue.clock().now();
-        let queue = shared.queue.name();
         match tokio::time::timeout(ANSWER, shared.queue.backend().turn(turn.clone(), now)).await {
             Ok(Ok(turned)) => {
                 for held in &turned.held {
-                    shared.held.insert(&held.lock, now);
+                    // Its lock may be as old as the first time that it was asked for.
+                    shared.held.insert(&held.lock, asked);
                 }
                 return Some((turned, repeated));
             }
@@ -202,7 +203,7 @@ async fn begun(shared: &Shared, held: Vec<Held>, give_up: &CancellationToken) ->
 async fn decided(shared: &Shared, held: &[Held]) -> Vec<Begin> {
     let mut wait = WAITS.0;
     loop {
-        match books::heard(shared, async { shared.journal.begin(held).await }).await {
+        match books::heard(async { shared.journal.begin(held).await }).await {
             Ok(decisions) if decisions.len() == held.len() => return decisions,
             Ok(decisions) => {
                 tracing::error!(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use launchkit_queue::backend::Held;
 use launchkit_queue::{
-    Active, Begin, Ending, Event, Exit, Flow, Journal, JournalError, Position, Repeat, Schedule, State, Told,
+    Active, Begin, EditError, Ending, Event, Exit, Flow, Journal, JournalError, Position, Repeat, Schedule, State, Told,
 };
 use launchkit_testkit::faulty::{Fault, Verb};
 use tokio::sync::oneshot;
@@ -83,7 +83,7 @@ impl Doer {
     /// How long it took, in simulated time from the first fault on, and what else there is to say.
     pub(crate) fn play(self, fault: Fault) -> String {
         play(|scene| async move {
-            match self {
+            let seen = match self {
                 Doer::Adds => adds(&scene, fault).await,
                 Doer::AddsFlow => adds_flow(&scene, fault).await,
                 Doer::Takes => takes(&scene, fault).await,
@@ -100,7 +100,10 @@ impl Doer {
                 Doer::Cancels => cancels(&scene, fault).await,
                 Doer::Cleans => cleans(&scene, fault).await,
                 Doer::Pauses => pauses(&scene, fault).await,
-            }
+            };
+            let of_the_store = !matches!(self, Doer::BeginsBooks | Doer::EndsBooks);
+            assert_eq!(scene.faulty.faults() > 0, of_the_store, "it met its fault");
+            seen
         })
     }
 }
@@ -259,7 +262,7 @@ impl Books {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 Ok(())
             }
-            Fault::Hang => std::future::pending().await,
+            Fault::Hang | Fault::Deaf | Fault::Stray => std::future::pending().await,
         }
     }
 }
@@ -277,10 +280,11 @@ impl Journal for Books {
 }
 
 async fn books(scene: &Scene, books: Books) -> String {
+    let books = Arc::new(books);
     let id = scene.add("one").await;
     scene.falls_sick(Verb::Turn, books.fault, 0);
     let runs = scene.clone();
-    let worker = scene.worker(1).journal(Arc::new(books)).on::<Job>(move |_: Active<Job>| {
+    let worker = scene.worker(1).journal(books.clone()).on::<Job>(move |_: Active<Job>| {
         runs.begun();
         async { Ok(()) }
     });
@@ -288,6 +292,7 @@ async fn books(scene: &Scene, books: Books) -> String {
     scene.ended(&id).await;
     let story = scene.story();
     worker.stop().await;
+    assert!(books.calls.load(Ordering::Relaxed) > 0, "they met their fault");
     story
 }
 
@@ -331,7 +336,14 @@ async fn cancels(scene: &Scene, fault: Fault) -> String {
     let worker = worker.build().unwrap().start();
     assert!(has_begun.recv().await.unwrap().is_none());
     scene.falls_sick(Verb::Edit, fault, CALLS);
-    insist(|| scene.queue.cancel(&id)).await;
+    insist(|| async {
+        match scene.queue.cancel(&id).await {
+            // It has heard an earlier call.
+            Err(EditError::WrongState(_)) => Ok(()),
+            answer => answer,
+        }
+    })
+    .await;
     assert!(has_begun.recv().await.unwrap().is_some());
     let since = scene.since();
     worker.stop().await;
@@ -391,6 +403,7 @@ impl Lasting {
             worker.stop().await;
             let stopped = told.elapsed();
             tokio::time::sleep(60 * SECOND - stopped).await;
+            assert!(scene.faulty.faults() > 0);
             scene.faulty.mend();
             let worker = scene.works(2, 40 * SECOND);
             scene.ended(&id).await;

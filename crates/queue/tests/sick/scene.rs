@@ -58,6 +58,8 @@ pub(crate) fn play<F: Future<Output = String>>(scene: impl FnOnce(Scene) -> F) -
             sick: Arc::default(),
         };
         let seen = tokio::time::timeout(PATIENCE, scene(set)).await.expect("it gets well within an hour");
+        // What is carried out late has been by then.
+        tokio::time::sleep(Duration::from_secs(120)).await;
         assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0, "no task is left");
         invariants::check(&*faulty).await;
         seen
@@ -82,13 +84,16 @@ impl Scene {
         worker.lock_for(LOCK).rescue_every(Duration::from_secs(5)).max_stalled(5).grace(GRACE)
     }
 
-    /// A worker whose jobs take so long.
+    /// A worker whose jobs take so long, and tell their progress each second.
     pub(crate) fn works(&self, seed: u64, time: Duration) -> Running {
         let scene = self.clone();
-        let worker = self.worker(seed).on::<Job>(move |_: Active<Job>| {
+        let worker = self.worker(seed).on::<Job>(move |job: Active<Job>| {
             scene.begun();
             async move {
-                tokio::time::sleep(time).await;
+                for second in 0..time.as_secs() {
+                    job.progress(&second)?;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
                 Ok(())
             }
         });

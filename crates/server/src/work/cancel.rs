@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use launchkit_queue::backend::ANSWER;
 use launchkit_queue::{EditError, JobId, Queue};
 use tokio_util::sync::CancellationToken;
 
-use super::answered;
 use crate::ledger::{Ledger, LedgerError, queue_id};
 
 /// How often to look. Together with a worker's beat, a handler hears of it within a second.
@@ -32,9 +32,12 @@ pub async fn tell_canceled(ledger: Ledger, queue: Queue, holder: String, stop: C
             let runs: HashSet<Run> = ledger.told_to_stop(&holder).await?.into_iter().collect();
             // Those that have ended need not be remembered.
             told.retain(|run| runs.contains(run));
-            for run in runs {
-                if !told.contains(&run) && tell(&queue, &run).await {
-                    told.insert(run);
+            for run in runs.into_iter().filter(|run| !told.contains(run)).collect::<Vec<Run>>() {
+                match tokio::time::timeout(ANSWER, tell(&queue, &run)).await {
+                    Ok(true) => drop(told.insert(run)),
+                    Ok(false) => {}
+                    // The others would wait as long.
+                    Err(_) => break,
                 }
             }
             Ok::<(), LedgerError>(())
@@ -53,14 +56,8 @@ pub async fn tell_canceled(ledger: Ledger, queue: Queue, holder: String, stop: C
 /// Whether the queue knows. A job that has ended meanwhile need not be told.
 async fn tell(queue: &Queue, (id, generation, _): &Run) -> bool {
     let Ok(queued) = JobId::parse(&queue_id(id, *generation)) else { return true };
-    let told = async {
-        match queue.cancel(&queued).await {
-            Ok(()) | Err(EditError::Missing | EditError::WrongState(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
-    };
-    match answered(told).await {
-        Ok(()) => true,
+    match queue.cancel(&queued).await {
+        Ok(()) | Err(EditError::Missing | EditError::WrongState(_)) => true,
         Err(error) => {
             tracing::debug!(job = id, %error, "a job that is to stop was not told");
             false

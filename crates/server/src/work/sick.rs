@@ -138,3 +138,8 @@ async fn loops_get_over_calls_that_come_late() {
 async fn loops_get_over_calls_that_are_never_answered() {
     gets_over(Fault::Hang).await;
 }
+
+#[tokio::test]
+async fn loops_get_over_calls_that_are_done_and_never_answered() {
+    gets_over(Fault::Deaf).await;
+}

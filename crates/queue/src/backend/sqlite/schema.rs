@@ -103,12 +103,15 @@ fn migrate(conn: &mut Connection) -> Result<(), Fault> {
             false => Err(Fault::Newer { found: version, known: STEPS.len() }),
         };
     }
-    let Some(Step { oldest, .. }) = STEPS[version..].last() else { return Ok(()) };
+    if version == STEPS.len() {
+        return Ok(());
+    }
     for step in &STEPS[version..] {
         tx.execute_batch(step.text)?;
     }
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", STEPS.len() as i64)?;
+    let oldest = STEPS.iter().map(|step| step.oldest).max().unwrap_or_default();
     tx.execute(
         "INSERT INTO meta (key, value) VALUES ('oldest', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         [oldest.to_string()],

@@ -83,6 +83,10 @@ impl Scribe {
     }
 
     fn write(&mut self, mut tasks: Vec<Box<dyn Task>>) {
+        tasks.retain(|task| !task.is_abandoned());
+        if tasks.is_empty() {
+            return;
+        }
         // A transaction that cannot even begin is nobody's fault, and trying it for each verb would wait for each.
         let written = match self.begin(&tasks) {
             Err(fault) => Err((fault, Happened::No)),

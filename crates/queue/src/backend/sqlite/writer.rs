@@ -59,6 +59,8 @@ pub(super) trait Task: Send {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault>;
     fn answer(self: Box<Self>, fault: Option<(StoreError, Happened)>);
     fn ticket(&self) -> Ticket;
+    /// Whether nobody waits for its answer any more: it need not be written then.
+    fn is_abandoned(&self) -> bool;
 }
 
 type Reply<I, O> = Result<O, (StoreError, Happened, I)>;
@@ -90,6 +92,10 @@ impl<I: Send, O: Send> Task for Verb<I, O> {
 
     fn ticket(&self) -> Ticket {
         self.ticket
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
     }
 }
 
