@@ -37,9 +37,12 @@ const MAX_STALLED: u32 = 3;
 
 type Anything = Box<dyn std::error::Error + Send + Sync>;
 
+/// How long the queue's store may take over a call of a loop; the tests of these loops wait for it on the real clock.
+const PATIENCE: Duration = if cfg!(test) { Duration::from_secs(2) } else { ANSWER };
+
 /// A call of the queue's store; that it hangs is a failure.
 async fn answered<O, E: Into<Anything>>(call: impl Future<Output = Result<O, E>>) -> Result<O, Anything> {
-    match tokio::time::timeout(ANSWER, call).await {
+    match tokio::time::timeout(PATIENCE, call).await {
         Ok(answer) => answer.map_err(Into::into),
         Err(_) => Err("the queue's store did not answer".into()),
     }

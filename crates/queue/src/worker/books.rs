@@ -17,6 +17,8 @@ use crate::journal::JournalError;
 
 /// Rounds in which the journal takes others and refuses an end, before it is let go of.
 const ROUNDS: u32 = 4;
+/// Ends in a row without an answer, after which a round is over.
+const SILENT: u32 = 2;
 /// Lock times for which a journal is asked that takes nothing at all.
 const LOCK_TIMES: u32 = 10;
 
@@ -35,20 +37,27 @@ pub(super) async fn written(shared: &Shared, fresh: Vec<Finished>) -> Vec<Finish
             true => fresh.into_iter().map(|one| vec![one]).collect(),
             false => VecDeque::from([fresh]),
         };
+        let mut silent = 0;
         while let Some(some) = left.pop_front() {
             match together(shared, some).await {
-                Ok(written) => done.extend(written),
-                Err((some, Unheard::Refused(_))) => {
-                    alone = true;
-                    match some.len() {
-                        1 => refused.extend(some),
-                        _ => left.extend(some.into_iter().map(|one| vec![one])),
-                    }
+                Ok(written) => {
+                    silent = 0;
+                    done.extend(written);
+                    continue;
                 }
-                // The others would wait as long.
+                Err((some, Unheard::Refused(_))) if some.len() > 1 => {
+                    left.extend(some.into_iter().map(|one| vec![one]));
+                }
+                Err((some, Unheard::Refused(_))) => refused.extend(some),
                 Err((some, Unheard::Silent)) => {
-                    refused.extend(some.into_iter().chain(left.drain(..).flatten()));
+                    refused.extend(some);
+                    silent += 1;
                 }
+            }
+            alone = true;
+            // One that hangs keeps no other waiting; where all do, nobody need find out.
+            if silent == SILENT {
+                refused.extend(left.drain(..).flatten());
             }
         }
         // In this round the journal took others, of this batch or of the trip beside it: it is there, and refuses these.

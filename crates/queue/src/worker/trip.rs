@@ -109,14 +109,13 @@ async fn told(shared: &Shared, mut finished: Vec<Finished>) -> Vec<Finished> {
 async fn turned(shared: &Shared, mut turn: Turn, stopping: &CancellationToken) -> Option<(Turned, bool)> {
     let mut wait = WAITS.0;
     let (mut repeated, mut unsure) = (false, false);
-    let (queue, asked) = (shared.queue.name(), shared.queue.clock().now());
+    let queue = shared.queue.name();
     loop {
         let now = shared.queue.clock().now();
         match tokio::time::timeout(ANSWER, shared.queue.backend().turn(turn.clone(), now)).await {
             Ok(Ok(turned)) => {
                 for held in &turned.held {
-                    // Its lock may be as old as the first time that it was asked for.
-                    shared.held.insert(&held.lock, asked);
+                    shared.held.insert(&held.lock, now);
                 }
                 return Some((turned, repeated));
             }

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 
 use launchkit_testkit::faulty::Fault;
 
+mod clocks;
 mod doers;
+mod harm;
 mod scene;
 
 use doers::{Doer, Lasting};

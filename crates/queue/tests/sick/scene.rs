@@ -67,6 +67,12 @@ pub(crate) fn play<F: Future<Output = String>>(scene: impl FnOnce(Scene) -> F) -
 }
 
 impl Scene {
+    /// The same, seen by somebody whose clock differs.
+    pub(crate) fn by(&self, clock: Clock) -> Scene {
+        let store = Store::over(self.faulty.clone(), clock);
+        Scene { queue: Queue::new(&store, "sick").expect("a name"), ..self.clone() }
+    }
+
     /// From now on the next calls of a verb fare like this.
     pub(crate) fn falls_sick(&self, verb: Verb, fault: Fault, calls: usize) {
         self.faulty.plan(verb, std::iter::repeat_n(Some(fault), calls));

@@ -4,10 +4,10 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use launchkit_queue::backend::ANSWER;
 use launchkit_queue::{EditError, JobId, Queue};
 use tokio_util::sync::CancellationToken;
 
+use super::PATIENCE;
 use crate::ledger::{Ledger, LedgerError, queue_id};
 
 /// How often to look. Together with a worker's beat, a handler hears of it within a second.
@@ -33,7 +33,7 @@ pub async fn tell_canceled(ledger: Ledger, queue: Queue, holder: String, stop: C
             // Those that have ended need not be remembered.
             told.retain(|run| runs.contains(run));
             for run in runs.into_iter().filter(|run| !told.contains(run)).collect::<Vec<Run>>() {
-                match tokio::time::timeout(ANSWER, tell(&queue, &run)).await {
+                match tokio::time::timeout(PATIENCE, tell(&queue, &run)).await {
                     Ok(true) => drop(told.insert(run)),
                     Ok(false) => {}
                     // The others would wait as long.

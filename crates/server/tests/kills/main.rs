@@ -5,6 +5,7 @@
 
 mod backup;
 mod redis;
+mod rolling;
 mod support;
 mod upgrade;
 

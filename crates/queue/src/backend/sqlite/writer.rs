@@ -282,3 +282,43 @@ impl Desk {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::backend::sqlite::schema;
+
+    /// What hangs, and is repeated, must not pile up.
+    #[tokio::test]
+    async fn a_verb_that_nobody_waits_for_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("queue.db");
+        let writer = Writer::start(&path, schema::writer(&path).unwrap()).unwrap();
+        let note = |key: &'static str| {
+            let ticket = Ticket { urgency: Urgency::Second, sync: Sync::Full, jobs: 1, bytes: 0 };
+            writer.write(ticket, key, |tx, key| {
+                tx.conn.execute("INSERT INTO meta (key, value) VALUES (?1, '')", [key])?;
+                Ok(())
+            })
+        };
+        let other = Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut first = pin!(note("first"));
+        assert!(tokio::time::timeout(Duration::ZERO, &mut first).await.is_err());
+        // The writer has it, and waits for the file.
+        while !writer.desk().inner().second.is_empty() {
+            std::thread::yield_now();
+        }
+        assert!(tokio::time::timeout(Duration::ZERO, note("second")).await.is_err());
+        other.execute_batch("COMMIT").unwrap();
+        first.await.unwrap();
+        note("third").await.unwrap();
+        let there = |key: &str| {
+            other.query_row("SELECT EXISTS (SELECT 1 FROM meta WHERE key = ?1)", [key], |row| row.get::<_, bool>(0))
+        };
+        assert_eq!(["first", "second", "third"].map(|key| there(key).unwrap()), [true, false, true]);
+        writer.close();
+    }
+}
