@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::Instant;
+use tokio::time::Sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::active::Cause;
@@ -52,8 +52,8 @@ pub(super) struct Pump {
     hints: u64,
     seen: u64,
     due: Option<Timestamp>,
-    /// A store that refused to be waited for is left alone until then.
-    deaf_until: Instant,
+    /// A store that refused to be waited for is left alone until this ends.
+    rest: Pin<Box<Sleep>>,
     /// Our own rate forbids to start anything before `due`.
     slowed: bool,
     number: u64,
@@ -78,7 +78,7 @@ impl Pump {
             hints: 1,
             seen: 0,
             due: None,
-            deaf_until: Instant::now(),
+            rest: Box::pin(tokio::time::sleep(Duration::ZERO)),
             slowed: false,
             number: 0,
             over: false,
@@ -115,9 +115,10 @@ impl Pump {
                 Some(ended) = self.ends.recv() => self.ended(ended),
                 Some(trip) = self.trips.join_next() => self.arrived(trip),
                 _ = nap(due), if due.is_some() && idle => { self.due = None; self.hints += 1; }
-                woken = &mut wake, if idle && !self.slowed => {
+                _ = &mut self.rest, if !self.rest.is_elapsed() => {}
+                woken = &mut wake, if idle && !self.slowed && self.rest.is_elapsed() => {
                     if woken.is_err() {
-                        self.deaf_until = Instant::now() + DEAF;
+                        self.rest = Box::pin(tokio::time::sleep(DEAF));
                     }
                     wake = self.wake();
                     self.hints += 1;
@@ -267,13 +268,10 @@ impl Pump {
         self.shared.queue.clock().now()
     }
 
-    /// Waits for news, once a store that refused the last wait has had its rest. One that does not answer is asked anew.
+    /// Waits for news. A store that does not answer is asked anew.
     fn wake(&self) -> Wake {
-        let (shared, deaf_until) = (self.shared.clone(), self.deaf_until);
+        let shared = self.shared.clone();
         Box::pin(async move {
-            if deaf_until > Instant::now() {
-                tokio::time::sleep_until(deaf_until).await;
-            }
             let wait = shared.queue.backend().wait(shared.queue.name(), LOOK);
             tokio::time::timeout(LOOK * 2, wait).await.unwrap_or(Ok(()))
         })

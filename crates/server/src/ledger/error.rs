@@ -67,8 +67,8 @@ fn kind_of(code: &str) -> Code {
     match code {
         // Serialization failure, deadlock, lock not available, canceled by a timeout, too many connections.
         "40001" | "40P01" | "55P03" | "57014" | "53300" => Code::Busy,
-        // Shut down, crashed, starting up.
-        "57P01" | "57P02" | "57P03" => Code::Gone,
+        // Shut down, crashed, starting up; ended because its transaction stood still.
+        "57P01" | "57P02" | "57P03" | "25P03" => Code::Gone,
         _ if code.len() == 5 && code.starts_with("08") => Code::Gone,
         _ if code.len() == 5 => Code::Other,
         _ => match code.parse::<u32>().map(|number| number & 0xff) {

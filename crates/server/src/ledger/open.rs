@@ -244,7 +244,14 @@ async fn open_sqlite(path: &Path, options: &OpenOptions) -> Result<Db, sqlx::Err
 /// them whole for a batch of a hundred (100 ms instead of 2 with 20,000 jobs).
 const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 
+/// What a process that is frozen, or gone without a word, has locked is free again after this long, and nobody waits longer.
+fn bounds(patience: Duration) -> String {
+    let millis = patience.as_millis().clamp(1, i32::MAX as u128);
+    format!("SET idle_in_transaction_session_timeout = {millis}; SET lock_timeout = {millis}")
+}
+
 async fn open_pg(text: &str, options: &OpenOptions) -> Result<Db, sqlx::Error> {
+    let patience = options.patience;
     let connect = PgConnectOptions::from_str(text)?
         .application_name("launchkit")
         .statement_cache_capacity(256)
@@ -252,7 +259,12 @@ async fn open_pg(text: &str, options: &OpenOptions) -> Result<Db, sqlx::Error> {
     let pool = PgPoolOptions::new()
         .acquire_timeout(options.patience)
         .max_connections(options.connections.clamp(1, 100))
-        .after_connect(|connection, _| Box::pin(async move { connection.execute(PLANS).await.map(drop) }))
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                connection.execute(PLANS).await?;
+                connection.execute(sqlx::AssertSqlSafe(bounds(patience))).await.map(drop)
+            })
+        })
         .connect_with(connect)
         .await?;
     Ok(Db::Pg { pool, texts: Texts::default() })
@@ -288,6 +300,8 @@ async fn check_settings(db: &Db) -> Result<(), Checked> {
 /// version that the database has then, and the oldest one that runs on it.
 async fn schema(db: &Db, migrate: Migrate) -> Result<(i64, i64), LedgerError> {
     let mut tx = db.write().await?;
+    // However long another node takes.
+    tx.lock(|| Sql::new("open.patience", "SELECT set_config('lock_timeout', '0', true)")).await?;
     // Any number; it only has to be the same for every node.
     tx.lock(|| Sql::new("open.lock", "SELECT pg_advisory_xact_lock(7301944)")).await?;
     if migrate == Migrate::Apply {
@@ -308,7 +322,7 @@ async fn schema(db: &Db, migrate: Migrate) -> Result<(i64, i64), LedgerError> {
     let (mut found, done) = (found, usize::try_from(found.0).unwrap_or(usize::MAX));
     for (at, step) in MIGRATIONS.iter().enumerate().skip(done) {
         tx.script(step.text).await?;
-        found = (at as i64 + 1, step.oldest);
+        found = (at as i64 + 1, found.1.max(step.oldest));
         let noted = Sql::new("open.migrated", "INSERT INTO schema_version (version, oldest) VALUES ($1, $2)");
         tx.run(noted.bind(found.0).bind(found.1)).await?;
     }

@@ -2,7 +2,6 @@
 //! answered. Rows are carried there, run, told to stop and given a new life all the same.
 
 use async_trait::async_trait;
-use launchkit_queue::backend::memory::Memory;
 use launchkit_queue::{Clock, Store, Worker};
 use launchkit_testkit::Faulty;
 use launchkit_testkit::faulty::{Fault, Verb};
@@ -41,8 +40,8 @@ impl Processor for Waiter {
 /// One call of each verb fares like this.
 async fn gets_over(fault: Fault) {
     let folder = tempfile::tempdir().unwrap();
-    let memory = Arc::new(Memory::new());
-    let faulty = Faulty::over(memory.clone());
+    let healthy = Store::memory();
+    let faulty = Faulty::over(healthy.backend().clone());
     let store = Store::over(faulty.clone(), Clock::system());
     let queue = Queue::new(&store, "ai-jobs").unwrap();
     let now = || queue.clock().now().millis();
@@ -70,7 +69,7 @@ async fn gets_over(fault: Fault) {
     let settings = WorkSettings { concurrency: 4, grace: LOCK, lock_for: LOCK };
     let (name, stop) = ("sick".to_owned(), CancellationToken::new());
     let hire = {
-        let (queue, ledger) = (Queue::new(&Store::over(memory, Clock::system()), "ai-jobs").unwrap(), ledger.clone());
+        let (queue, ledger) = (Queue::new(&healthy, "ai-jobs").unwrap(), ledger.clone());
         move || -> Result<Worker, BadWorker> { ai_worker(&queue, &ledger, processor.clone(), "sick", &settings) }
     };
     let carried = Carried {

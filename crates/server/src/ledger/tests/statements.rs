@@ -52,8 +52,8 @@ const ROOMS: [&str; 18] = [
 
 /// Statements that only one of the databases needs.
 const SQLITE_ONLY: [&str; 3] = ["open.journal_mode", "open.synchronous", "open.has_version.sqlite"];
-const POSTGRES_ONLY: [&str; 5] =
-    ["open.has_version.pg", "open.lock", "periods.lock", "settle.lock.deliveries", "settle.lock.jobs"];
+const POSTGRES_ONLY: [&str; 6] =
+    ["open.has_version.pg", "open.lock", "open.patience", "periods.lock", "settle.lock.deliveries", "settle.lock.jobs"];
 
 /// The names of all statements in the sources: string literals of the form `room.word…`.
 fn names_in_sources() -> BTreeSet<&'static str> {
