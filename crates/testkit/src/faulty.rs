@@ -28,7 +28,7 @@ pub enum Fault {
     Hang,
     /// It is carried out and never answers.
     Deaf,
-    /// It never answers, and is carried out 90 s later, when its caller has given it up. A call that only reads hangs.
+    /// It never answers; an add, a turn, a beat, an edit or a sweep is carried out 90 s later, when its caller has given it up.
     Stray,
 }
 

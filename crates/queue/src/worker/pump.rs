@@ -30,7 +30,7 @@ const BATCH: usize = 100;
 const TRIPS: usize = 2;
 /// How long to wait for news before looking again all the same.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long to look at nothing after a wait that the store refused.
+/// How long to wait for nothing after a wait that the store refused.
 const DEAF: Duration = Duration::from_secs(1);
 /// The longest wait for a delayed job before looking again.
 const LONGEST_NAP: Duration = Duration::from_secs(10);

@@ -129,7 +129,7 @@ async fn a_drain_walks_what_it_has_passed_once_in_a_step() {
     assert_eq!(work.q.take_ids(2, now).await, ["w", "wait-1"]);
 }
 
-/// It is cut at the first event of a call and at each 500th, and Redis cuts whole nodes of 100 alone.
+/// It is cut at the first event of a call, and within long calls; and Redis cuts whole nodes of 100 alone.
 #[tokio::test]
 async fn the_stream_of_events_stays_near_its_bound() {
     let work = Work::new().await;

@@ -33,12 +33,14 @@ pub(crate) struct Home {
     pub(crate) folder: TempDir,
     stores: Stores,
     pub(crate) key: String,
+    /// How long locks hold: not for long, or nothing would be seen of what goes on when they have run out.
+    pub(crate) lock: &'static str,
 }
 
 impl Home {
     pub(crate) async fn new(stores: Stores) -> Home {
         let folder = tempfile::tempdir().unwrap();
-        let mut home = Home { folder, stores, key: String::new() };
+        let mut home = Home { folder, stores, key: String::new(), lock: "1s" };
         let made = home.command(&["keys", "create", "--json"]).output().await.unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let made: Value = serde_json::from_slice(&made.stdout).unwrap();
@@ -48,7 +50,7 @@ impl Home {
 
     /// A place for another deployment with this key, with nothing in it.
     pub(crate) fn empty(key: &str) -> Home {
-        Home { folder: tempfile::tempdir().unwrap(), stores: Stores::default(), key: key.to_owned() }
+        Home { folder: tempfile::tempdir().unwrap(), stores: Stores::default(), key: key.to_owned(), lock: "1s" }
     }
 
     pub(crate) fn redis(&self) -> &RedisServer {
@@ -59,7 +61,7 @@ impl Home {
         let mut command = Command::new(env!("CARGO_BIN_EXE_launchkit"));
         command.args(arguments).current_dir(self.folder.path()).env_clear();
         command.env("LAUNCHKIT_DATA_DIR", self.folder.path().join("data"));
-        command.env("LOCK_DURATION", "1s").env("PORT", "0").env("RUST_LOG", "warn,launchkit_queue=info");
+        command.env("LOCK_DURATION", self.lock).env("PORT", "0").env("RUST_LOG", "warn,launchkit_queue=info");
         match &self.stores.redis {
             Some(redis) => command.env("REDIS_URL", redis.url()),
             None => command.env("LAUNCHKIT_STORE", "embedded"),

@@ -59,7 +59,8 @@ pub(super) trait Task: Send {
     fn run(&mut self, tx: &mut Tx<'_>) -> Result<(), Fault>;
     fn answer(self: Box<Self>, fault: Option<(StoreError, Happened)>);
     fn ticket(&self) -> Ticket;
-    /// Whether nobody waits for its answer any more: it need not be written then.
+    /// Whether it is an add or a change for whose answer nobody waits any more: it need not be written. A renewal that was given
+    /// up still renews.
     fn is_abandoned(&self) -> bool;
 }
 
@@ -95,7 +96,7 @@ impl<I: Send, O: Send> Task for Verb<I, O> {
     }
 
     fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
+        self.ticket.urgency == Urgency::Second && self.reply.is_closed()
     }
 }
 
