@@ -244,7 +244,7 @@ async fn open_sqlite(path: &Path, options: &OpenOptions) -> Result<Db, sqlx::Err
 /// them whole for a batch of a hundred (100 ms instead of 2 with 20,000 jobs).
 const PLANS: &str = "SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 
-/// What a process that is frozen, or gone without a word, has locked is free again after this long, and nobody waits longer.
+/// What a process that is frozen, or gone without a word, has locked is free again after this long, and no wait for one lock is longer.
 fn bounds(patience: Duration) -> String {
     let millis = patience.as_millis().clamp(1, i32::MAX as u128);
     format!("SET idle_in_transaction_session_timeout = {millis}; SET lock_timeout = {millis}")

@@ -1,5 +1,7 @@
 //! Opening: addresses, the schema, the settings, the deployment's identity.
 
+use std::time::Duration;
+
 use super::*;
 
 both![
@@ -124,4 +126,28 @@ async fn what_cannot_be_opened_is_said() {
     let nowhere = DatabaseUrl::Sqlite("/nonexistent/ledger.db".into());
     let refused = Ledger::open(&nowhere, OpenOptions::default(), NOW).await;
     assert!(matches!(refused.err(), Some(OpenError::Unreachable { .. })));
+}
+
+/// As of a process that is frozen: what it has locked is free again, and it is told when it goes on.
+#[tokio::test]
+async fn a_transaction_that_stands_still_holds_nobody_up_on_postgres() {
+    let url = postgres_url();
+    let open = || async {
+        let options = OpenOptions { patience: Duration::from_millis(300), ..OpenOptions::default() };
+        Ledger::open(&url, options, NOW).await.unwrap()
+    };
+    let (frozen, other) = (open().await, open().await);
+    let touch = || Sql::new("test.touch", "UPDATE meta SET value = value WHERE name = 'deployment'");
+    let mut stands = frozen.db().write().await.unwrap();
+    assert_eq!(stands.run(touch()).await.unwrap(), 1);
+    let goes_on = async {
+        loop {
+            match other.db().run(touch()).await {
+                Err(LedgerError::Busy(_)) => {}
+                done => return done.unwrap(),
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(Duration::from_secs(30), goes_on).await.expect("it is free again"), 1);
+    assert!(matches!(stands.run(touch()).await, Err(LedgerError::Unreachable(_))));
 }
